@@ -1,0 +1,73 @@
+"""Time, injected: nothing else in the server reads a clock.
+
+`now_ms` is Unix time for expiry and for what is shown; `monotonic_ns` never steps and is for
+durations. Tests use ManualClock and never sleep.
+"""
+
+import time
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """What the server needs of time."""
+
+    def now_ms(self) -> int:
+        """Unix time in milliseconds."""
+        ...
+
+    def now_us(self) -> int:
+        """Unix time in microseconds (TIME)."""
+        ...
+
+    def monotonic_ns(self) -> int:
+        """Nanoseconds that never go back."""
+        ...
+
+
+class SystemClock:
+    """The machine's clocks."""
+
+    __slots__ = ()
+
+    def now_ms(self) -> int:
+        """Unix time in milliseconds."""
+        return time.time_ns() // 1_000_000
+
+    def now_us(self) -> int:
+        """Unix time in microseconds."""
+        return time.time_ns() // 1_000
+
+    def monotonic_ns(self) -> int:
+        """Nanoseconds since an unknown point."""
+        return time.monotonic_ns()
+
+
+class ManualClock:
+    """A clock that moves only when told to."""
+
+    __slots__ = ("_monotonic_ns", "_wall_us")
+
+    def __init__(self, now_ms: int = 1_700_000_000_000) -> None:
+        self._wall_us = now_ms * 1000
+        self._monotonic_ns = 0
+
+    def now_ms(self) -> int:
+        """Unix time in milliseconds."""
+        return self._wall_us // 1000
+
+    def now_us(self) -> int:
+        """Unix time in microseconds."""
+        return self._wall_us
+
+    def monotonic_ns(self) -> int:
+        """Nanoseconds since this clock was made."""
+        return self._monotonic_ns
+
+    def advance(self, span_ms: float) -> None:
+        """Let `span_ms` milliseconds pass on both clocks."""
+        self._wall_us += int(span_ms * 1000)
+        self._monotonic_ns += int(span_ms * 1_000_000)
+
+    def step_wall(self, span_ms: int) -> None:
+        """Step the wall clock alone, as an administrator or NTP may."""
+        self._wall_us += span_ms * 1000

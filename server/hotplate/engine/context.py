@@ -1,0 +1,124 @@
+"""What a handler sees of the world: one Context per client, alive as long as its connection.
+
+A handler is `handler(ctx, argv) -> Reply`: synchronous, no socket, no clock, no logging of values.
+`argv` is the whole command with its name (for a subcommand: container and subcommand too); the
+arity was checked before. It answers with a value of hotplate.resp.types or raises CommandError,
+and then it has changed nothing.
+"""
+
+from collections.abc import Callable
+from enum import IntFlag, auto
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from hotplate.engine.engine import Engine
+    from hotplate.keyspace.database import Database
+
+
+class Gate(IntFlag):
+    """Why the dispatcher must look twice before it runs a client's command. 0 is the hot path."""
+
+    OPEN = 0
+    UNAUTHENTICATED = auto()
+    TRANSACTION = auto()  # MULTI is open
+    REPLY_OFF = auto()  # CLIENT REPLY OFF
+    REPLY_SKIP = auto()  # CLIENT REPLY SKIP: the next reply is swallowed
+    SUBSCRIBED = auto()  # RESP2 with subscriptions
+    CLOSING = auto()  # answer, flush, close
+    LOADING = auto()  # (engine) the data set is being read
+    OBSERVED = auto()  # (engine) someone must see every effect: log, notifications
+    MONITORED = auto()  # (engine) MONITOR clients
+
+
+class Link(Protocol):
+    """The connection under a context, as far as commands may touch it."""
+
+    peer: str  # "127.0.0.1:50000"
+    local: str
+    kind: str  # "tcp" | "unix"
+    descriptor: int
+
+    def close_now(self) -> None:
+        """Drop the connection at once."""
+        ...
+
+    def push(self, frames: bytes) -> None:
+        """Write frames outside of a reply (push messages)."""
+        ...
+
+    def output_bytes(self) -> int:
+        """Bytes that wait to be written."""
+        ...
+
+    def query_bytes(self) -> int:
+        """Bytes received and not run yet."""
+        ...
+
+
+class Deferred:
+    """A reply that comes later: file IO, or waiting. The client's next commands wait for it.
+
+    `start` is called once with `done`; it arranges that `done(reply)` is called once on the event
+    loop's thread, `reply` being a value or a CommandError. `cancel` is called if the client goes.
+    """
+
+    __slots__ = ("cancel", "start")
+
+    def __init__(
+        self,
+        start: Callable[[Callable[[Any], None]], None],
+        cancel: Callable[[], None] | None = None,
+    ) -> None:
+        self.start = start
+        self.cancel = cancel
+
+
+class Context:
+    """One client's state."""
+
+    __slots__ = (
+        "client_id",
+        "connected_at_ms",
+        "db",
+        "engine",
+        "gates",
+        "last_command",
+        "last_seen_ms",
+        "library_name",
+        "library_version",
+        "link",
+        "name",
+        "no_evict",
+        "no_touch",
+        "now_ms",
+        "queue",
+        "resp",
+        "tainted",
+        "user",
+        "watched",
+    )
+
+    def __init__(self, engine: "Engine", client_id: int, link: Link, now_ms: int) -> None:
+        # for the connection's life
+        self.engine = engine
+        self.client_id = client_id
+        self.link = link
+        self.connected_at_ms = now_ms
+        # what HELLO, AUTH, SELECT and CLIENT set; RESET puts these back
+        self.gates: int = Gate.OPEN
+        self.resp = 2
+        self.db: Database = engine.databases[0]
+        self.user = b"default"
+        self.name = b""
+        self.library_name = b""
+        self.library_version = b""
+        self.no_evict = False
+        self.no_touch = False
+        # MULTI: queued argv (None: no transaction), an earlier refusal, keys under WATCH
+        self.queue: list[Any] | None = None
+        self.tainted = False
+        self.watched: dict[tuple[int, bytes], None] = {}
+        # one time per batch of commands; a whole EXEC sees one
+        self.now_ms = now_ms
+        self.last_seen_ms = now_ms
+        self.last_command = b""

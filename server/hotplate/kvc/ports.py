@@ -1,0 +1,95 @@
+"""What the KV cache needs of a storage for block bytes; `hotplate.tiers` implements it.
+
+A *shape* is the class of slots a block needs. A *place* names one slot of one storage: an integer,
+`segment << 32 | slot`. Slots that are reserved together are consecutive where the storage can do
+it, so that `place + i` is the i-th: an Extent. Every extent carries one generation, higher than
+any that its slots had before.
+
+A slot's header (generation, state, key, sums) belongs to the storage; it is invalidated and its
+generation raised by `reserve`, before any byte of a new owner can land.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """A class of equal slots: all specs' bytes of a copy, key width, how many sums."""
+
+    payload_bytes: int
+    key_bytes: int
+    sum_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """`count` consecutive slots from `place`."""
+
+    place: int
+    count: int
+    generation: int
+
+
+class StoreFullError(Exception):
+    """A reservation does not fit: `need` bytes, `largest_free` bytes could be had."""
+
+    def __init__(self, need: int, largest_free: int) -> None:
+        super().__init__(f"need={need} largest_free={largest_free}")
+        self.need = need
+        self.largest_free = largest_free
+
+
+class BlockStore(Protocol):
+    """One storage. Calls are synchronous; those marked (blocking) do file IO and run on a thread."""
+
+    name: str
+    kind: str  # "memory" | "ssd"
+    blocking: bool  # True: read and write do file IO, never call them on the event loop
+    capacity_bytes: int
+
+    def reserve(self, shape: Shape, count: int) -> list[Extent]:
+        """Take `count` slots in as few extents as possible; all or StoreFullError."""
+        ...
+
+    def release(self, shape: Shape, place: int, count: int) -> None:
+        """Give back consecutive slots; their headers are invalid from now on."""
+        ...
+
+    def publish(self, shape: Shape, place: int, keys: bytes, sums: bytes) -> None:
+        """Mark consecutive slots as serving: their keys, and their sums (8 bytes big-endian each)."""
+        ...
+
+    def generation(self, shape: Shape, place: int) -> int:
+        """The slot's generation."""
+        ...
+
+    def view(self, shape: Shape, place: int) -> memoryview:
+        """The slot's payload, writable, mapped. Only where `blocking` is False."""
+        ...
+
+    def write(self, shape: Shape, place: int, offset: int, data: memoryview | bytes) -> None:
+        """(blocking) Write at `offset` of the slot's payload. Raises OSError."""
+        ...
+
+    def read(self, shape: Shape, place: int, offset: int, size: int) -> bytes:
+        """(blocking) Read `size` bytes from `offset` of the slot's payload. Raises OSError."""
+        ...
+
+    def sync(self, places: Sequence[int]) -> None:
+        """(blocking) Make the segments of `places` durable."""
+        ...
+
+    def locate(self, shape: Shape, place: int) -> tuple[str, int, int]:
+        """(segment name, byte offset of the payload in that file, stride to the next slot)."""
+        ...
+
+    def describe(self) -> Mapping[str, Any]:
+        """What a client needs to open it (`path`: directory of the segment files), and figures:
+        `capacity_bytes`, `allocated_bytes`, `free_bytes`, `largest_free_bytes`, `segments`."""
+        ...
+
+    def close(self, *, remove: bool) -> None:
+        """Unmap and close; with `remove` the files go too."""
+        ...
