@@ -204,3 +204,11 @@ def container(name: str, **fields: Any) -> CommandSpec:
     """A command that answers only through its subcommands (CLIENT, CONFIG, KVC.GROUP ...)."""
     fields.setdefault("arity", -2)
     return CommandSpec(name=name, handler=None, **fields)
+
+
+def specs_of(*items: Handler | CommandSpec) -> tuple[CommandSpec, ...]:
+    """What a command module offers: the specs of its handlers, and its containers, in order."""
+    specs: list[CommandSpec] = []
+    for item in items:
+        specs.extend([item] if isinstance(item, CommandSpec) else item.specs)  # type: ignore[attr-defined]
+    return tuple(specs)

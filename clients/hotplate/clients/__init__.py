@@ -1,0 +1,1 @@
+"""Clients: the typed KV-cache SDK and connectors for engines."""

@@ -1,0 +1,1 @@
+"""Command handlers, one Redis group a module: parse, call the domain, answer."""

@@ -1,0 +1,1 @@
+"""Runs commands: contexts, gates, dispatch, transactions, statistics."""

@@ -1,0 +1,1 @@
+"""Databases and value types; knows no client and no reply."""

@@ -1,0 +1,1 @@
+"""The KV cache: catalog, index, matching, write sessions, leases, reclaim."""

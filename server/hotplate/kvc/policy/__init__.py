@@ -1,0 +1,1 @@
+"""Reclaim policies: who goes first."""

@@ -1,0 +1,1 @@
+"""The composition root: sockets, timers, start and stop."""

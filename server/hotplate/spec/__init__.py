@@ -1,0 +1,1 @@
+"""Command specs: the model, the registry, what is derived from them."""

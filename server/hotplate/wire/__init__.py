@@ -1,0 +1,1 @@
+"""What server and clients share: error codes, location payloads, URIs, key hashing."""
