@@ -10,35 +10,11 @@ generation raised by `reserve`, before any byte of a new owner can land.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
+from hotplate.blocks import Extent, Shape, StoreFullError
 
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """A class of equal slots: all specs' bytes of a copy, key width, how many sums."""
-
-    payload_bytes: int
-    key_bytes: int
-    sum_count: int
-
-
-@dataclass(frozen=True, slots=True)
-class Extent:
-    """`count` consecutive slots from `place`."""
-
-    place: int
-    count: int
-    generation: int
-
-
-class StoreFullError(Exception):
-    """A reservation does not fit: `need` bytes, `largest_free` bytes could be had."""
-
-    def __init__(self, need: int, largest_free: int) -> None:
-        super().__init__(f"need={need} largest_free={largest_free}")
-        self.need = need
-        self.largest_free = largest_free
+__all__ = ["BlockStore", "Extent", "Shape", "StoreFullError"]
 
 
 class BlockStore(Protocol):
