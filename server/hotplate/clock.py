@@ -37,9 +37,8 @@ class SystemClock:
         """Unix time in microseconds."""
         return time.time_ns() // 1_000
 
-    def monotonic_ns(self) -> int:
-        """Nanoseconds since an unknown point."""
-        return time.monotonic_ns()
+    # the built-in itself: the dispatcher reads it twice a batch
+    monotonic_ns = staticmethod(time.monotonic_ns)
 
 
 class ManualClock:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from hotplate.engine.engine import Engine
     from hotplate.keyspace.database import Database
+    from hotplate.spec.model import Command
 
 
 class Gate(IntFlag):
@@ -23,11 +24,8 @@ class Gate(IntFlag):
     TRANSACTION = auto()  # MULTI is open
     REPLY_OFF = auto()  # CLIENT REPLY OFF
     REPLY_SKIP = auto()  # CLIENT REPLY SKIP: the next reply is swallowed
-    SUBSCRIBED = auto()  # RESP2 with subscriptions
-    CLOSING = auto()  # answer, flush, close
+    CLOSING = auto()  # flush, then close; no further command runs
     LOADING = auto()  # (engine) the data set is being read
-    OBSERVED = auto()  # (engine) someone must see every effect: log, notifications
-    MONITORED = auto()  # (engine) MONITOR clients
 
 
 class Link(Protocol):
@@ -93,8 +91,10 @@ class Context:
         "now_ms",
         "queue",
         "resp",
+        "resume_at",
         "tainted",
         "user",
+        "watch_broken",
         "watched",
     )
 
@@ -114,11 +114,14 @@ class Context:
         self.library_version = b""
         self.no_evict = False
         self.no_touch = False
-        # MULTI: queued argv (None: no transaction), an earlier refusal, keys under WATCH
-        self.queue: list[Any] | None = None
+        # MULTI: queued commands (None: no transaction), an earlier refusal;
+        # WATCH: keys as (db, key), and whether one of them changed since
+        self.queue: list[tuple[Command, list[bytes]]] | None = None
         self.tainted = False
         self.watched: dict[tuple[int, bytes], None] = {}
+        self.watch_broken = False
         # one time per batch of commands; a whole EXEC sees one
         self.now_ms = now_ms
         self.last_seen_ms = now_ms
         self.last_command = b""
+        self.resume_at = 0  # after a Deferred: the next request of the batch

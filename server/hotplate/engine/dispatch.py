@@ -1,0 +1,102 @@
+"""The hot loop: parsed requests in, reply frames out.
+
+    requests ──► table ──► gates? ──► arity ──► handler(ctx, argv) ──► frames
+                             │ any bit set, unknown name, container, bad arity
+                             └──► engine.gates.admit
+
+No socket, no event loop, no per-request object. Statistics are kept per run of equal commands.
+"""
+
+import logging
+from typing import Any, Final
+
+from hotplate.engine.context import Context, Deferred, Gate
+from hotplate.engine.gates import admit, find
+from hotplate.errors import CommandError
+from hotplate.resp.encoder import BULK_HEADERS, INTEGERS, encode
+from hotplate.resp.types import Raw
+from hotplate.spec.model import Command
+
+log = logging.getLogger("hotplate.engine")
+_INTERNAL_ERROR: Final = b"-ERR internal error\r\n"
+_CRLF: Final = b"\r\n"
+_HEADERS_END: Final = len(BULK_HEADERS)
+_INTEGERS_END: Final = len(INTEGERS)
+
+
+def run(ctx: Context, requests: list[Any], out: list[Any], start: int = 0) -> int | Deferred:
+    """Run `requests[start:]`, appending their frames to `out`.
+
+    Answers the index after the last request done: all of them, or fewer where the client is to be
+    closed. Or a Deferred: the caller waits for its reply, then goes on at `ctx.resume_at`.
+    """
+    engine = ctx.engine
+    lookup = engine.commands.table.get
+    append = out.append
+    clock = engine.clock.monotonic_ns
+    current: Command | None = None
+    run_length = 0
+    started_ns = clock()
+    index = start
+    for index in range(start, len(requests)):
+        argv = requests[index]
+        command = lookup(argv[0])
+        if command is None or command.handler is None:
+            command = find(engine, argv)
+        if command is not current:
+            if current is not None:
+                now_ns = clock()
+                current.calls += run_length
+                current.time_ns += now_ns - started_ns
+                started_ns = now_ns
+                run_length = 0
+            current = command
+        run_length += 1
+        try:
+            if (
+                ctx.gates
+                or engine.gates
+                or command is None
+                or not command.arity_min <= len(argv) <= command.arity_max
+            ):
+                reply = admit(ctx, command, argv)
+            else:
+                reply = command.handler(ctx, argv)  # type: ignore[misc]  # found: not a container
+            kind = type(reply)
+            if kind is Raw:
+                append(reply)
+            elif kind is bytes:
+                size = len(reply)
+                append(BULK_HEADERS[size] if size < _HEADERS_END else b"$%d\r\n" % size)
+                append(reply)
+                append(_CRLF)
+            elif kind is int and 0 <= reply < _INTEGERS_END:
+                append(INTEGERS[reply])
+            elif kind is Deferred:
+                ctx.resume_at = index + 1
+                _count(ctx, current, run_length, clock() - started_ns)
+                engine.stats.commands_processed += index + 1 - start
+                return reply
+            else:
+                encode(reply, ctx.resp, append)
+        except CommandError as error:
+            append(error.frame)
+            engine.stats.count_error(error.code)
+            if command is not None:
+                command.failed += 1
+        except Exception:
+            log.exception("%s failed", "?" if command is None else command.spec.name)
+            append(_INTERNAL_ERROR)
+            ctx.gates |= Gate.CLOSING
+        if ctx.gates & Gate.CLOSING:
+            break
+    _count(ctx, current, run_length, clock() - started_ns)
+    engine.stats.commands_processed += index + 1 - start
+    return index + 1
+
+
+def _count(ctx: Context, command: Command | None, calls: int, time_ns: int) -> None:
+    if command is not None:
+        command.calls += calls
+        command.time_ns += time_ns
+        ctx.last_command = command.name

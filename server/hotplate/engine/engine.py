@@ -1,0 +1,76 @@
+"""The engine: everything that commands share, in one object that the server builds.
+
+It owns the databases, the command table, the clients' contexts and the change observers. It knows
+no socket and no event loop: the server injects what needs them (`request_shutdown`, `file_io`).
+"""
+
+import random
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from hotplate.clock import Clock
+from hotplate.config import Config
+from hotplate.engine.context import Context, Gate, Link
+from hotplate.engine.stats import Stats
+from hotplate.engine.watch import WatchTable
+from hotplate.keyspace.database import Database
+from hotplate.spec.registry import Registry
+
+if TYPE_CHECKING:
+    from hotplate.kvc.cache import Cache
+    from hotplate.kvc.model import Storage
+    from hotplate.kvc.ports import BlockStore
+
+
+class Engine:
+    """One server's state as commands see it."""
+
+    def __init__(
+        self, *, commands: Registry, config: Config, clock: Clock, rng: random.Random
+    ) -> None:
+        self.commands = commands
+        self.config = config
+        self.clock = clock
+        self.rng = rng
+        self.stats = Stats()
+        self.databases: list[Database] = [Database(index) for index in range(config.databases)]
+        self.clients: dict[int, Context] = {}
+        self.watches = WatchTable(self.databases)
+        self.gates: int = Gate.OPEN
+        self.run_id = f"{rng.getrandbits(160):040x}"
+        self.started_ms = clock.now_ms()
+        self.port = 0  # the TCP port in use, 0: none
+        self._next_client_id = 0
+        # set by the server before the first client
+        self.kvc: Cache | None = None
+        self.file_io: Any = None
+        self.open_store: Callable[[Storage], BlockStore] | None = None
+        self.request_shutdown: Callable[[], None] = _no_server
+
+    def connect(self, link: Link) -> Context:
+        """A new client. Ids start at 1 and are never used again."""
+        self._next_client_id += 1
+        ctx = Context(self, self._next_client_id, link, self.clock.now_ms())
+        self.clients[ctx.client_id] = ctx
+        return ctx
+
+    def disconnect(self, ctx: Context) -> None:
+        """Forget a client and what it holds."""
+        self.watches.forget(ctx)
+        self.clients.pop(ctx.client_id, None)
+
+    def set_gate(self, ctx: Context, gate: Gate, on: bool) -> None:
+        """Switch one of a client's gates."""
+        ctx.gates = ctx.gates | gate if on else ctx.gates & ~gate
+
+    def observe(self, callback: Callable[[int, bytes, str], None] | None) -> None:
+        """Let `callback(db, key, event)` see each change of every database; None ends it."""
+        self.watches.set_observer(callback)
+
+    def client_list(self) -> Sequence[Context]:
+        """All clients, oldest first."""
+        return list(self.clients.values())
+
+
+def _no_server() -> None:
+    raise RuntimeError("no server runs this engine")
