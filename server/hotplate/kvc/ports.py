@@ -18,7 +18,7 @@ __all__ = ["BlockStore", "Extent", "Shape", "StoreFullError"]
 
 
 class BlockStore(Protocol):
-    """One storage. Calls are synchronous; those marked (blocking) do file IO and run on a thread."""
+    """One storage. Calls are synchronous; those marked (blocking) do file IO, on a thread."""
 
     name: str
     kind: str  # "memory" | "ssd"
@@ -34,7 +34,7 @@ class BlockStore(Protocol):
         ...
 
     def publish(self, shape: Shape, place: int, keys: bytes, sums: bytes) -> None:
-        """Mark consecutive slots as serving: their keys, and their sums (8 bytes big-endian each)."""
+        """Mark consecutive slots as serving: keys, and sums (8 bytes big-endian each)."""
         ...
 
     def generation(self, shape: Shape, place: int) -> int:
