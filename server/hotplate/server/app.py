@@ -1,0 +1,189 @@
+"""The composition root: builds the parts, joins them, starts, serves, stops.
+
+Start order: configuration, directory lock, descriptors, engine, storages, sockets, timer, ready
+line. Stop order: sockets, clients (what is answered is sent), timer, storages, lock.
+"""
+
+import asyncio
+import contextlib
+import gc
+import logging
+import os
+import random
+import resource
+import secrets
+import signal
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final
+
+from hotplate.clock import Clock, SystemClock
+from hotplate.commands import build_registry
+from hotplate.config import Config, ConfigError
+from hotplate.engine.engine import Engine
+from hotplate.server.clients import ClientTable
+from hotplate.server.connection import RECEIVE_BYTES, Connection
+from hotplate.server.cron import Cron
+from hotplate.server.directory import DirectoryError, WorkingDirectory
+from hotplate.server.kvcache import KvCacheService
+from hotplate.server.listener import ListenError, serve, tcp_sockets, unix_socket
+from hotplate.server.loop import loop_factory
+from hotplate.tiers.store import StoreOpenError
+
+log = logging.getLogger("hotplate.server")
+DESCRIPTORS_RESERVED: Final = 64  # segments, lock, log, listeners
+DRAIN_SECONDS: Final = 2.0  # for clients to take their last replies at shutdown
+
+
+class Server:
+    """One running server."""
+
+    def __init__(self, config: Config, *, clock: Clock, rng: random.Random) -> None:
+        self.config = config
+        self.directory = WorkingDirectory(config.dir)
+        raise_descriptor_limit(config)
+        self.engine = Engine(commands=build_registry(), config=config, clock=clock, rng=rng)
+        self._stopping = asyncio.Event()
+        self.engine.request_shutdown = self._stopping.set
+        self._listeners: list[asyncio.Server] = []
+
+    async def start(self) -> None:
+        """Open storages and sockets; ListenError or StoreOpenError where that can't be."""
+        loop = asyncio.get_running_loop()
+        self._kvcache = KvCacheService(self.engine, self.directory, loop)
+        self._clients = ClientTable(self.engine, loop)
+        self._receive = memoryview(bytearray(RECEIVE_BYTES))
+        config = self.config
+        sockets = []
+        if config.port or not config.unixsocket:
+            sockets = tcp_sockets(config.bind, config.port, config.tcp_backlog)
+            self.engine.port = sockets[0].getsockname()[1]
+        if config.unixsocket:
+            sockets.append(
+                unix_socket(config.unixsocket, config.unixsocketperm, config.tcp_backlog)
+            )
+        self._listeners = await serve(sockets, self._connection)
+        self.addresses = [_shown(sock.getsockname()) for sock in sockets]
+        self._cron = Cron(loop, self.engine.clock.now_ms, lambda: config.hz)
+        self._cron.add(self._expire_keys)
+        self._cron.add(self._kvcache.tick)
+        self._cron.add(self._close_idle)
+        self._cron.start()
+        settle_garbage_collector()
+
+    async def run(self) -> None:
+        """Serve until SHUTDOWN or a signal, then stop cleanly."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stopping.set)
+        await self._stopping.wait()
+        await self.stop()
+
+    async def stop(self) -> None:
+        """Close everything, in order."""
+        for listener in self._listeners:
+            listener.close()
+        self._clients.close_all()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_SECONDS):
+                await self._clients.wait_empty()
+        self._cron.stop()
+        self._kvcache.close()
+        if self.config.unixsocket:
+            Path(self.config.unixsocket).unlink(missing_ok=True)
+        self.directory.close()
+
+    def ready_line(self) -> str:
+        """What is printed when clients may come."""
+        return (
+            f"hotplate {version('hotplate')} ready on {', '.join(self.addresses)}"
+            f" (pid {os.getpid()}; {self._kvcache.summary()})"
+        )
+
+    def _connection(self, kind: str) -> Connection:
+        return Connection(self._clients, self._receive, kind)
+
+    def _expire_keys(self, now_ms: int) -> bool:
+        return self.engine.expire_cycle(now_ms)
+
+    def _close_idle(self, now_ms: int) -> bool:
+        self._clients.close_idle(now_ms)
+        return False
+
+
+def raise_descriptor_limit(config: Config) -> None:
+    """Ask for as many descriptors as `maxclients` needs; serve fewer clients where refused."""
+    need = config.maxclients + DESCRIPTORS_RESERVED
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < need:
+        allowed = need if hard == resource.RLIM_INFINITY else min(need, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+        if allowed < need:
+            config.maxclients = max(1, allowed - DESCRIPTORS_RESERVED)
+            log.warning(
+                "the system allows %d open files: maxclients is %d now", allowed, config.maxclients
+            )
+
+
+def settle_garbage_collector() -> None:
+    """What is there now stays: keep collections from walking it, and make full ones rare.
+
+    The data are dicts of bytes, ints and arrays without cycles; the collector finds nothing there.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
+
+
+def _shown(name: object) -> str:
+    if isinstance(name, tuple):
+        return f"[{name[0]}]:{name[1]}" if ":" in name[0] else f"{name[0]}:{name[1]}"
+    return str(name)
+
+
+def main(argv: Sequence[str]) -> int:
+    """`hotplate serve`: the exit status."""
+    if any(argument in ("-h", "--help") for argument in argv):
+        print(USAGE)
+        return 0
+    try:
+        config = Config.from_arguments(list(argv))
+    except ConfigError as error:
+        print(f"hotplate: {error}", file=sys.stderr)
+        return 1
+    configure_logging(config)
+    try:
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
+            runner.run(_serve(config))
+    except (DirectoryError, ListenError, StoreOpenError) as error:
+        print(f"hotplate: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+async def _serve(config: Config) -> None:
+    server = Server(config, clock=SystemClock(), rng=random.Random(secrets.randbits(128)))
+    await server.start()
+    print(server.ready_line(), flush=True)
+    await server.run()
+
+
+def configure_logging(config: Config) -> None:
+    """To `logfile`, or to standard error."""
+    level = {"debug": "DEBUG", "verbose": "INFO", "notice": "INFO", "warning": "WARNING"}
+    logging.basicConfig(
+        filename=config.logfile or None,
+        level=level.get(config.loglevel, "INFO"),
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+    )
+
+
+USAGE: Final = """\
+hotplate serve [CONFIG-FILE] [--port N] [--bind ADDRESS ...] [--dir DIR] [--unixsocket PATH]
+               [--requirepass PASSWORD] [--SETTING VALUE ...]
+
+Runs a server in the foreground and prints one line when it is ready. CONFIG-FILE has the syntax of
+redis.conf; settings after it win. Without --port: 6379. With --port 0: a free port, or no TCP at
+all beside --unixsocket. `redis-cli config get '*'` lists every setting."""
