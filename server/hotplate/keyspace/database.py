@@ -1,0 +1,207 @@
+"""One database: its keys, their expiry, and word of every change.
+
+    shards[hash(key) & SHARD_MASK]      key -> Entry, all keys
+    expiring[hash(key) & SHARD_MASK]    key -> the same Entry, keys that expire
+    earliest_ms[shard]                  no key of the shard expires before; may be too early
+
+Many small dicts instead of one: growing one with millions of keys stops the server for a third of a
+second. The first three attributes are public because hot handlers inline the lookup.
+
+It knows no client, no command and no clock: callers pass the time. A key is gone once `now_ms` is
+past its expiry; whoever meets such a key removes it. Methods that change keys say nothing; the
+caller tells once, with `changed`. Expiry tells by itself. Only FLUSHALL, FLUSHDB and SWAPDB are not
+told key by key.
+"""
+
+from collections.abc import Callable, Iterator
+from itertools import islice
+from random import Random
+from typing import Final
+
+from hotplate.keyspace.entry import Entry, Value
+
+SHARDS: Final = 1024
+SHARD_MASK: Final = SHARDS - 1
+SHARD_BITS: Final = 10
+NEVER_MS: Final = 2**63
+
+Shard = dict[bytes, Entry]
+
+
+class Database:
+    """Keys and values. `size` is O(1), everything that names one key too."""
+
+    __slots__ = (
+        "added",
+        "dirty",
+        "discarded",
+        "earliest_ms",
+        "expired",
+        "expiring",
+        "expiring_count",
+        "hits",
+        "index",
+        "misses",
+        "observer",
+        "removed",
+        "shards",
+    )
+
+    def __init__(self, index: int) -> None:
+        self.index = index
+        self.shards: list[Shard] = [{} for _ in range(SHARDS)]
+        self.expiring: list[Shard] = [{} for _ in range(SHARDS)]
+        self.earliest_ms = [NEVER_MS] * SHARDS
+        self.expiring_count = 0
+        self.added = 0  # keys ever added and removed: their difference is the size
+        self.removed = 0
+        self.discarded: list[Shard] = []  # flushed, their memory still to be freed
+        self.dirty = 0  # changes ever made
+        self.hits = 0
+        self.misses = 0
+        self.expired = 0
+        self.observer: Callable[[int, bytes, str], None] | None = None
+
+    def lookup(self, key: bytes, now_ms: int) -> Entry | None:
+        """The entry for reading, counted as a hit or a miss."""
+        entry = self.shards[hash(key) & SHARD_MASK].get(key)
+        if entry is None:
+            self.misses += 1
+            return None
+        if entry.expire_at_ms and entry.expire_at_ms < now_ms:
+            self.expire(key)
+            self.misses += 1
+            return None
+        self.hits += 1
+        return entry
+
+    def lookup_write(self, key: bytes, now_ms: int) -> Entry | None:
+        """The entry for a command that changes it: not counted."""
+        entry = self.shards[hash(key) & SHARD_MASK].get(key)
+        if entry is not None and entry.expire_at_ms and entry.expire_at_ms < now_ms:
+            self.expire(key)
+            return None
+        return entry
+
+    def holds(self, key: bytes) -> bool:
+        """Whether the key is stored, its time come or not."""
+        return key in self.shards[hash(key) & SHARD_MASK]
+
+    def assign(self, key: bytes, value: Value, now_ms: int, expire_at_ms: int = 0) -> None:
+        """Store `value`, whatever was there before; an earlier expiry is forgotten."""
+        entry = self.shards[hash(key) & SHARD_MASK].get(key)
+        if entry is None:
+            entry = Entry(value, 0, now_ms)
+            self.shards[hash(key) & SHARD_MASK][key] = entry
+            self.added += 1
+        else:
+            entry.value = value
+            entry.accessed_ms = now_ms
+        if expire_at_ms or entry.expire_at_ms:
+            self.set_expiry(key, entry, expire_at_ms)
+
+    def set_expiry(self, key: bytes, entry: Entry, expire_at_ms: int) -> None:
+        """Let the stored `entry` expire at a time, or never (0)."""
+        shard_index = hash(key) & SHARD_MASK
+        if expire_at_ms:
+            if not entry.expire_at_ms:
+                self.expiring[shard_index][key] = entry
+                self.expiring_count += 1
+            if expire_at_ms < self.earliest_ms[shard_index]:
+                self.earliest_ms[shard_index] = expire_at_ms
+        elif entry.expire_at_ms:
+            del self.expiring[shard_index][key]
+            self.expiring_count -= 1
+        entry.expire_at_ms = expire_at_ms
+
+    def take(self, key: bytes) -> Entry | None:
+        """Remove the key and answer its entry."""
+        entry = self.shards[hash(key) & SHARD_MASK].pop(key, None)
+        if entry is not None:
+            self.removed += 1
+            if entry.expire_at_ms:
+                del self.expiring[hash(key) & SHARD_MASK][key]
+                self.expiring_count -= 1
+        return entry
+
+    def put(self, key: bytes, entry: Entry) -> None:
+        """Store an entry taken elsewhere, its expiry included, in place of what was there."""
+        self.take(key)
+        self.shards[hash(key) & SHARD_MASK][key] = entry
+        self.added += 1
+        expire_at_ms, entry.expire_at_ms = entry.expire_at_ms, 0
+        self.set_expiry(key, entry, expire_at_ms)
+
+    def delete(self, key: bytes) -> bool:
+        """Remove the key; whether it was there."""
+        return self.take(key) is not None
+
+    def rename(self, source: bytes, destination: bytes) -> bool:
+        """Move a value and its expiry; whether `source` was there."""
+        entry = self.take(source)
+        if entry is None:
+            return False
+        self.put(destination, entry)
+        return True
+
+    def expire(self, key: bytes) -> None:
+        """Remove a key whose time has come, and tell."""
+        if self.delete(key):
+            self.expired += 1
+            self.changed(key, "expired")
+
+    def changed(self, key: bytes, event: str) -> None:
+        """A caller changed `key`; `event` is the name of the keyspace event."""
+        self.dirty += 1
+        if self.observer is not None:
+            self.observer(self.index, key, event)
+
+    def size(self) -> int:
+        """How many keys are stored, those included whose time has come unseen."""
+        return self.added - self.removed
+
+    def keys(self) -> Iterator[bytes]:
+        """All stored keys, shard by shard; the database may change between two of them."""
+        for shard in self.shards:
+            yield from list(shard)
+
+    def random_key(self, rng: Random) -> bytes | None:
+        """Any stored key, all equally likely. O(number of shards + keys of one shard)."""
+        if not self.size():
+            return None
+        position = rng.randrange(self.size())
+        for shard in self.shards:
+            if position < len(shard):
+                return next(islice(shard, position, None))
+            position -= len(shard)
+        raise AssertionError("the sizes of the shards do not add up to the size")
+
+    def flush(self) -> int:
+        """Remove all keys; how many. O(1) in keys: `release_discarded` frees their memory."""
+        count = self.size()
+        self.discarded.extend(shard for shard in self.shards if shard)
+        self.shards = [{} for _ in range(SHARDS)]
+        self.expiring = [{} for _ in range(SHARDS)]
+        self.earliest_ms = [NEVER_MS] * SHARDS
+        self.expiring_count = 0
+        self.added = self.removed = 0
+        self.dirty += count
+        return count
+
+    def release_discarded(self) -> bool:
+        """Free the memory of one flushed shard; whether there was one."""
+        if not self.discarded:
+            return False
+        self.discarded.pop().clear()
+        return True
+
+    def swap(self, other: "Database") -> None:
+        """Exchange all keys with another database; observers and counters of use stay."""
+        for name in ("shards", "expiring", "expiring_count", "added", "removed", "discarded"):
+            mine, theirs = getattr(self, name), getattr(other, name)
+            setattr(self, name, theirs)
+            setattr(other, name, mine)
+        # a sweep may be under way in either: nothing is known about the earliest any more
+        self.earliest_ms = [0] * SHARDS
+        other.earliest_ms = [0] * SHARDS
+        self.dirty += 1
