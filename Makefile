@@ -1,0 +1,61 @@
+# What a developer runs. `make` alone lists it. Steps are quiet; errors are not.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+BIN := .venv/bin
+WORKERS ?= 2
+FUZZ_SECONDS ?= 300
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help venv system-packages check format lint types layers dead-code test demo bench fuzz clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 18
+
+venv: .venv/installed ## create .venv with Hotplate and the tools of development
+
+.venv/installed: pyproject.toml tests/tools/make_venv.sh
+	@bash tests/tools/make_venv.sh .venv
+	@touch $@
+
+system-packages: ## install what tests and benchmarks run beside Python
+	@bash tests/tools/system_packages.sh
+
+check: lint types layers dead-code test ## everything a change must pass
+
+format: venv ## format and fix what a tool can fix
+	@$(BIN)/ruff format --quiet .
+	@$(BIN)/ruff check --quiet --fix .
+
+lint: venv
+	@$(BIN)/ruff format --quiet --check .
+	@$(BIN)/ruff check --quiet .
+
+types: venv
+	@$(BIN)/mypy --no-error-summary
+	@$(BIN)/pyright --warnings server commands clients
+
+layers: venv
+	@$(BIN)/lint-imports --no-cache
+
+dead-code: venv
+	@$(BIN)/vulture
+
+test: venv system-packages ## the whole test suite
+	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal
+
+demo: venv ## a real model with its KV cache in Hotplate
+	@echo "The demo installs torch (CPU), transformers and a 135M-parameter model: about 1.2 GB on disk."
+	@$(BIN)/pip install --quiet "torch==2.13.0"
+	@$(BIN)/pip install --quiet -e ".[demo]"
+	@$(BIN)/hotplate demo --check
+
+bench: venv system-packages ## Hotplate beside a redis-server on this machine
+	@$(BIN)/hotplate bench
+
+fuzz: venv ## random input for FUZZ_SECONDS (300)
+	@$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS)
+
+clean: ## remove what the other targets made, .venv too
+	@rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
