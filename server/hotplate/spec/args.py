@@ -60,7 +60,7 @@ def unknown_subcommand(argv: Sequence[Any]) -> CommandError:
 
 
 def read_int(text: bytes) -> int | None:
-    """A 64-bit integer written the one canonical way (no `+`, spaces or leading zeros), else None."""
+    """A 64-bit integer in its one canonical form (no `+`, spaces, leading zeros), else None."""
     if len(text) > _INT64_TEXT_MAX:
         return None
     try:

@@ -9,19 +9,10 @@ from collections.abc import Iterator, Sequence
 from hotplate.spec.model import Arg, CommandSpec, Flag
 
 KEY_FLAGS = frozenset(
-    [
-        "RO",
-        "RW",
-        "OW",
-        "RM",
-        "ACCESS",
-        "UPDATE",
-        "INSERT",
-        "DELETE",
-        "NOT_KEY",
-        "INCOMPLETE",
-        "VARIABLE_FLAGS",
-    ]
+    (
+        *("RO", "RW", "OW", "RM", "ACCESS", "UPDATE", "INSERT", "DELETE"),
+        *("NOT_KEY", "INCOMPLETE", "VARIABLE_FLAGS"),
+    )
 )
 _OPERATIONS = frozenset(("RO", "RW", "OW", "RM"))
 

@@ -20,31 +20,10 @@ from hotplate.spec.model import Command, CommandSpec, Flag
 _ARITY_ENDLESS: Final = 2**31 - 1
 
 # in the order in which COMMAND INFO and ACL CAT tell them; `kvc` is ours
-CATEGORIES: Final = tuple(
-    [
-        "keyspace",
-        "read",
-        "write",
-        "set",
-        "sortedset",
-        "list",
-        "hash",
-        "string",
-        "bitmap",
-        "hyperloglog",
-        "geo",
-        "stream",
-        "pubsub",
-        "admin",
-        "fast",
-        "slow",
-        "blocking",
-        "dangerous",
-        "connection",
-        "transaction",
-        "scripting",
-        "kvc",
-    ]
+CATEGORIES: Final = (
+    *("keyspace", "read", "write", "set", "sortedset", "list", "hash", "string", "bitmap"),
+    *("hyperloglog", "geo", "stream", "pubsub", "admin", "fast", "slow", "blocking"),
+    *("dangerous", "connection", "transaction", "scripting", "kvc"),
 )
 _IMPLIED_CATEGORIES: Final = (
     (Flag.WRITE, ("write",)),

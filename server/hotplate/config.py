@@ -1,0 +1,383 @@
+"""Settings: one typed attribute each, the truth for the file, the command line and CONFIG.
+
+An attribute `tcp_keepalive` is the setting `tcp-keepalive`. Besides the attributes there are
+settings of Redis that tools read and files contain, and that change nothing here (`INERT`), and
+settings of features that this version does not have: those take their default only, and say why.
+
+Must not know who uses a value: whoever has to act on a change registers with `observe`. A set of
+changes is applied whole or not at all. Files and command lines are read by hotplate.config_file.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Final
+
+from hotplate import limits
+from hotplate.config_kinds import (
+    Boolean,
+    Choice,
+    Integer,
+    Kind,
+    Octal,
+    OutputLimit,
+    OutputLimits,
+    OutputLimitsKind,
+    Size,
+    Text,
+    ValueRefusedError,
+    Words,
+)
+
+_INT32_MAX: Final = 2**31 - 1
+_UINT32_MAX: Final = 2**32 - 1
+_MIB: Final = 1024 * 1024
+_GIB: Final = 1024 * _MIB
+_DAY_MS: Final = 24 * 3600 * 1000
+
+
+class ConfigError(Exception):
+    """A setting that was refused. `name` is the setting, the text says why."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"{name}: {reason}")
+        self.name = name
+        self.reason = reason
+
+
+class UnknownSettingError(ConfigError):
+    """There is no such setting."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name, "there is no such setting")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Option:
+    """What is known about one setting."""
+
+    name: str
+    kind: Kind
+    default: Any
+    doc: str
+    mutable: bool = True
+    needs: str | None = None  # the missing feature without which only the default is taken
+    inert: bool = False
+
+
+def _option(kind: Kind, default: Any, doc: str, **more: Any) -> Any:
+    facts = {"kind": kind, "default": default, "doc": doc, **more}
+    if isinstance(default, dict):
+        return field(default_factory=lambda: dict(default), metadata=facts)
+    return field(default=default, metadata=facts)
+
+
+def _fixed(kind: Kind, default: Any, doc: str) -> Any:
+    return _option(kind, default, doc, mutable=False)
+
+
+def _later(kind: Kind, default: Any, needs: str) -> Any:
+    return _option(kind, default, f"Only the default: {needs} is not in this version.", needs=needs)
+
+
+_OUTPUT_LIMITS: Final[OutputLimits] = {
+    "normal": OutputLimit(0, 0, 0),
+    "replica": OutputLimit(256 * _MIB, 64 * _MIB, 60),
+    "pubsub": OutputLimit(32 * _MIB, 8 * _MIB, 60),
+}
+_LOG_LEVELS: Final = ("debug", "verbose", "notice", "warning")
+_POLICIES: Final = (
+    *("volatile-lru", "volatile-lfu", "volatile-random", "volatile-ttl"),
+    *("allkeys-lru", "allkeys-lfu", "allkeys-random", "noeviction"),
+)
+
+
+@dataclass(slots=True)
+class Settings:
+    """The values that code reads."""
+
+    # network
+    bind: tuple[str, ...] = _fixed(Words(), ("127.0.0.1",), "Addresses to listen on.")
+    port: int = _fixed(Integer(0, 65535), 6379, "TCP port; 0 listens on a free one.")
+    unixsocket: str = _fixed(Text(), "", "Path of a unix socket to listen on.")
+    unixsocketperm: int = _fixed(Octal(), 0, "Permissions of that socket; 0 leaves them.")
+    tcp_backlog: int = _fixed(Integer(0, _INT32_MAX), 511, "Connections waiting to be accepted.")
+    tcp_keepalive: int = _option(
+        Integer(0, _INT32_MAX), 300, "Seconds of silence until TCP probes; 0: never."
+    )
+    timeout: int = _option(
+        Integer(0, _INT32_MAX), 0, "Seconds after which an idle client is closed; 0: never."
+    )
+    maxclients: int = _option(Integer(1, _UINT32_MAX), 10000, "Clients at a time.")
+    protected_mode: bool = _option(
+        Boolean(), True, "Without a password, only local clients may come in."
+    )
+    requirepass: str = _option(Text(), "", "Password that AUTH asks for; empty: none.")
+    proto_max_bulk_len: int = _option(
+        Size(_MIB), limits.BULK_BYTES_MAX, "The largest argument or payload."
+    )
+    client_query_buffer_limit: int = _option(
+        Size(_MIB), limits.QUERY_BUFFER_BYTES_MAX, "Unparsed bytes that a client may have."
+    )
+    client_output_buffer_limit: OutputLimits = _option(  # noqa: RUF009  # it makes a factory
+        OutputLimitsKind(), _OUTPUT_LIMITS, "Unsent bytes that a client may have, by class."
+    )
+    # the process
+    dir: str = _fixed(Text(), ".", "Working directory for what the server writes.")
+    databases: int = _fixed(Integer(1, 65536), 16, "Number of databases.")
+    hz: int = _option(Integer(1, 500, clamp=True), 10, "Rounds of background work a second.")
+    loglevel: str = _option(Choice(_LOG_LEVELS), "notice", "The least level that is logged.")
+    logfile: str = _fixed(Text(), "", "File to log to; empty: standard output.")
+    pidfile: str = _fixed(Text(), "", "File to write the process id to.")
+    shutdown_timeout: int = _option(
+        Integer(0, _INT32_MAX), 10, "Seconds that running work has when the server stops."
+    )
+    active_expire_effort: int = _option(
+        Integer(1, 10), 1, "How eagerly expired keys are looked for."
+    )
+    enable_debug_command: str = _fixed(
+        Choice(("no", "yes", "local")), "local", "Who may use DEBUG; local: loopback and unix."
+    )
+    slowlog_log_slower_than: int = _option(
+        Integer(-1), 10000, "Microseconds from which a command is slow; -1: none is."
+    )
+    slowlog_max_len: int = _option(Integer(0), 128, "Slow commands that are remembered.")
+    latency_tracking: bool = _option(Boolean(), True, "Whether INFO latencystats is filled.")
+    # the KV cache
+    kvc_memory_capacity: int = _fixed(
+        Size(),
+        0,
+        "Bytes of shared memory for blocks; 0: a quarter of RAM, at most half of what is free.",
+    )
+    kvc_ssd_capacity: int = _fixed(
+        Size(), 0, "Bytes of disk for blocks; 0: a tenth of what is free under `dir`."
+    )
+    kvc_run_dir: str = _fixed(
+        Text(), "", "Directory of the shared-memory segments; empty: one of our own in /dev/shm."
+    )
+    kvc_ssd_dir: str = _fixed(
+        Text(), "", "Directory of the disk segments; empty: `kvc-ssd` under `dir`."
+    )
+    kvc_segment_bytes: int = _fixed(
+        Size(1024 * 1024), 256 * _MIB, "Bytes of one segment file of the two built-in storages."
+    )
+    kvc_lease_max_ms: int = _option(
+        Integer(1, _DAY_MS), 60_000, "The longest lease, in milliseconds."
+    )
+    kvc_write_grace_ms: int = _option(
+        Integer(0, _DAY_MS),
+        60_000,
+        "How long the space of an abandoned write session is kept from others.",
+    )
+    kvc_closed_sessions_max: int = _option(
+        Integer(0, 10_000_000), 100_000, "Finished sessions whose outcome is remembered."
+    )
+    kvc_read_max_bytes: int = _option(
+        Size(1), 256 * _MIB, "Payload bytes of one reply of KVC.READ or KVC.MREAD."
+    )
+    kvc_index_max_bytes: int = _option(
+        Size(), 0, "Memory of the block index, sessions and leases; 0: a quarter of RAM."
+    )
+    # features to come: known, so that a file that asks for them is refused with the reason
+    appendonly: bool = _later(Boolean(), False, "the append-only file")
+    save: str = _later(Text(multiple=True), "", "snapshots")
+    maxmemory: int = _later(Size(), 0, "eviction of keys")
+    maxmemory_policy: str = _later(Choice(_POLICIES), "noeviction", "eviction of keys")
+    notify_keyspace_events: str = _later(Text(), "", "keyspace notifications")
+    replicaof: str = _later(Text(multiple=True), "", "replication")
+    masterauth: str = _later(Text(), "", "replication")
+    masteruser: str = _later(Text(), "", "replication")
+    min_replicas_to_write: int = _later(Integer(), 0, "replication")
+    cluster_enabled: bool = _later(Boolean(), False, "the cluster")
+    aclfile: str = _later(Text(), "", "users other than default")
+    tls_port: int = _later(Integer(0, 65535), 0, "TLS")
+    tls_cert_file: str = _later(Text(), "", "TLS")
+    tls_key_file: str = _later(Text(), "", "TLS")
+    tls_ca_cert_file: str = _later(Text(), "", "TLS")
+    tls_replication: bool = _later(Boolean(), False, "TLS")
+    tls_cluster: bool = _later(Boolean(), False, "TLS")
+    io_threads: int = _later(Integer(1, 128), 1, "more than one thread for clients")
+    io_threads_do_reads: bool = _later(Boolean(), False, "more than one thread for clients")
+    daemonize: bool = _later(Boolean(), False, "running in the background")
+    supervised: str = _later(
+        Choice(("upstart", "systemd", "auto", "no")), "no", "telling a supervisor"
+    )
+    syslog_enabled: bool = _later(Boolean(), False, "logging to syslog")
+    maxmemory_clients: int = _later(Size(), 0, "eviction of clients")
+    latency_monitor_threshold: int = _later(Integer(), 0, "the latency monitor")
+
+
+_YES: Final = (Boolean(), True)
+_NO: Final = (Boolean(), False)
+
+INERT: Final[Mapping[str, tuple[Kind, Any]]] = {
+    "acllog-max-len": (Integer(), 128),
+    "activedefrag": (Choice(("no",)), "no"),
+    "activerehashing": _YES,
+    "always-show-logo": _NO,
+    "aof-load-truncated": _YES,
+    "aof-use-rdb-preamble": _YES,
+    "appenddirname": (Text(), "appendonlydir"),
+    "appendfilename": (Text(), "appendonly.aof"),
+    "appendfsync": (Choice(("always", "everysec", "no")), "everysec"),
+    "auto-aof-rewrite-min-size": (Size(), 64 * _MIB),
+    "auto-aof-rewrite-percentage": (Integer(0, _INT32_MAX), 100),
+    "busy-reply-threshold": (Integer(), 5000),
+    "crash-log-enabled": _YES,
+    "dbfilename": (Text(), "dump.rdb"),
+    "disable-thp": _YES,
+    "dynamic-hz": _YES,
+    "hash-max-listpack-entries": (Integer(), 512),
+    "hash-max-listpack-value": (Integer(), 64),
+    "hll-sparse-max-bytes": (Size(), 3000),
+    "jemalloc-bg-thread": _YES,
+    "latency-tracking-info-percentiles": (Words(), ("50", "99", "99.9")),
+    "lazyfree-lazy-eviction": _NO,
+    "lazyfree-lazy-expire": _NO,
+    "lazyfree-lazy-server-del": _NO,
+    "lazyfree-lazy-user-del": _NO,
+    "lazyfree-lazy-user-flush": _NO,
+    "lfu-decay-time": (Integer(0, _INT32_MAX), 1),
+    "lfu-log-factor": (Integer(0, _INT32_MAX), 10),
+    "list-compress-depth": (Integer(0, _INT32_MAX), 0),
+    "list-max-listpack-size": (Integer(-5, _INT32_MAX), -2),
+    "maxmemory-eviction-tenacity": (Integer(0, 100), 10),
+    "maxmemory-samples": (Integer(1, 64), 5),
+    "no-appendfsync-on-rewrite": _NO,
+    "oom-score-adj": (Choice(("no",)), "no"),
+    "proc-title-template": (Text(), "{title} {listen-addr} {server-mode}"),
+    "rdbchecksum": _YES,
+    "rdbcompression": _YES,
+    "repl-backlog-size": (Size(), _MIB),
+    "repl-backlog-ttl": (Integer(), 3600),
+    "repl-disable-tcp-nodelay": _NO,
+    "repl-diskless-sync": _YES,
+    "repl-diskless-sync-delay": (Integer(0, _INT32_MAX), 5),
+    "repl-timeout": (Integer(1, _INT32_MAX), 60),
+    "replica-priority": (Integer(0, _INT32_MAX), 100),
+    "replica-read-only": _YES,
+    "replica-serve-stale-data": _YES,
+    "set-max-intset-entries": (Integer(), 512),
+    "set-max-listpack-entries": (Integer(), 128),
+    "set-max-listpack-value": (Integer(), 64),
+    "set-proc-title": _NO,
+    "stop-writes-on-bgsave-error": _YES,
+    "stream-node-max-bytes": (Size(), 4096),
+    "stream-node-max-entries": (Integer(), 100),
+    "tracking-table-max-keys": (Integer(), 1_000_000),
+    "zset-max-listpack-entries": (Integer(), 128),
+    "zset-max-listpack-value": (Integer(), 64),
+}
+
+ALIASES: Final[Mapping[str, str]] = {
+    "hash-max-ziplist-entries": "hash-max-listpack-entries",
+    "hash-max-ziplist-value": "hash-max-listpack-value",
+    "list-max-ziplist-size": "list-max-listpack-size",
+    "lua-time-limit": "busy-reply-threshold",
+    "min-slaves-to-write": "min-replicas-to-write",
+    "slave-priority": "replica-priority",
+    "slave-read-only": "replica-read-only",
+    "slave-serve-stale-data": "replica-serve-stale-data",
+    "slaveof": "replicaof",
+    "zset-max-ziplist-entries": "zset-max-listpack-entries",
+    "zset-max-ziplist-value": "zset-max-listpack-value",
+}
+
+
+def _build_options() -> dict[str, Option]:
+    options = {
+        name: Option(name=name, **facts.metadata)
+        for facts in fields(Settings)
+        for name in (facts.name.replace("_", "-"),)
+    }
+    for name, (kind, default) in INERT.items():
+        doc = "Taken from Redis; changes nothing here."
+        options[name] = Option(name=name, kind=kind, default=default, doc=doc, inert=True)
+    return options
+
+
+OPTIONS: Final[Mapping[str, Option]] = _build_options()
+
+Pairs = Iterable[tuple[str, Sequence[str]]]
+
+
+class Config(Settings):
+    """All settings at their present values, and the file they came from."""
+
+    __slots__ = ("_inert", "_observers", "file_path", "set_names")
+
+    def __init__(self, file_path: Path | None = None) -> None:
+        super().__init__()
+        self.file_path = file_path
+        self.set_names: set[str] = set()  # what somebody set, to any value
+        self._inert: dict[str, Any] = {name: default for name, (_, default) in INERT.items()}
+        self._observers: list[Callable[[frozenset[str]], None]] = []
+
+    def observe(self, callback: Callable[[frozenset[str]], None]) -> None:
+        """Call `callback(names)` after each change at run time, with the settings it named."""
+        self._observers.append(callback)
+
+    def names(self) -> Iterator[str]:
+        """All settings and their aliases."""
+        yield from OPTIONS
+        yield from ALIASES
+
+    def value(self, name: str) -> Any:
+        """The value of a setting that exists, by its own name or an alias."""
+        name = ALIASES.get(name, name)
+        if name in self._inert:
+            return self._inert[name]
+        return getattr(self, name.replace("-", "_"))
+
+    def show(self, name: str) -> str:
+        """The value as CONFIG GET tells it."""
+        return OPTIONS[ALIASES.get(name, name)].kind.show(self.value(name))
+
+    def apply(self, pairs: Pairs) -> None:
+        """Set several at start. Later pairs win; nothing is set if one is refused."""
+        self._store(self._parse(pairs, starting=True))
+
+    def change(self, pairs: Pairs) -> None:
+        """Set several at run time, all or none; each once, and only what may change."""
+        changes = self._parse(pairs, starting=False)
+        self._store(changes)
+        for callback in self._observers:
+            callback(frozenset(changes))
+
+    def _store(self, changes: Mapping[str, Any]) -> None:
+        for name, value in changes.items():
+            self.set_names.add(name)
+            if name in self._inert:
+                self._inert[name] = value
+            else:
+                setattr(self, name.replace("-", "_"), value)
+
+    def _parse(self, pairs: Pairs, *, starting: bool) -> dict[str, Any]:
+        changes: dict[str, Any] = {}
+        known = [(*_lookup(name), words) for name, words in pairs]
+        for given, option, words in known:
+            if not starting and not option.mutable:
+                raise ConfigError(given, "can't set immutable config")
+            if not starting and option.name in changes:
+                raise ConfigError(given, "duplicate parameter")
+            if not words or (len(words) > 1 and not option.kind.multiple):
+                raise ConfigError(given, "wrong number of arguments")
+            current = changes.get(option.name, self.value(option.name))
+            if option.kind.multiple and isinstance(option.kind, Text):
+                words = [" ".join(words)]
+            try:
+                value = option.kind.parse(words, current)
+            except ValueRefusedError as error:
+                raise ConfigError(given, str(error)) from error
+            if option.needs is not None and value != option.default:
+                raise ConfigError(given, f"{option.needs} is not in this version of Hotplate")
+            changes[option.name] = value
+        return changes
+
+
+def _lookup(name: str) -> tuple[str, Option]:
+    lower = name.lower()
+    option = OPTIONS.get(ALIASES.get(lower, lower))
+    if option is None:
+        raise UnknownSettingError(name)
+    return lower, option
