@@ -1,0 +1,204 @@
+"""Reply values to frames, in RESP2 and RESP3.
+
+    encode(reply, version, append) ─► table of the version [type(reply)] ─► append(frame) ...
+
+Two tables, one per version, hold a function for each type of `hotplate.resp.types`; where RESP2
+lacks a type its table names what is written instead. Exact types only: `bool`, `str` and every
+other type raise TypeError, for a reply that has to be guessed is a bug of its handler. Nothing is
+appended for a reply whose own type is refused; of an aggregate the frames before the refused item
+may be. Views of a Payload are appended as they are, never copied.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final, TypeAlias
+
+from hotplate.errors import CODES, CommandError
+from hotplate.resp import shared
+from hotplate.resp.shared import ARRAY_HEADERS, BULK_HEADERS, CRLF, INTEGERS
+from hotplate.resp.types import (
+    Bool,
+    Double,
+    Map,
+    NullArray,
+    Payload,
+    Push,
+    Raw,
+    Reply,
+    Set,
+    Simple,
+    Verbatim,
+)
+
+__all__ = ["BULK_HEADERS", "INTEGERS", "encode"]
+
+Append: TypeAlias = Callable[[Any], object]
+_Encoder: TypeAlias = Callable[[Any, int, Append], None]
+
+_HEADERS_END: Final = len(BULK_HEADERS)
+_COUNTS_END: Final = len(ARRAY_HEADERS)
+_INTEGERS_END: Final = len(INTEGERS)
+
+
+def encode(reply: Reply, version: int, append: Append) -> None:
+    """Append the frames of `reply` in RESP `version` (2 or 3): bytes, and views of payloads."""
+    encoder = _TABLES[version].get(type(reply))
+    if encoder is None:
+        encoder = _subclass_encoder(reply, version)
+    encoder(reply, version, append)
+
+
+def _subclass_encoder(reply: Reply, version: int) -> _Encoder:
+    # errors are the one open family: those of CODES are in the tables, a test's own need not be
+    if isinstance(reply, CommandError):
+        return _error
+    raise TypeError(f"not a reply: {reply!r:.100} of type {type(reply).__name__}")
+
+
+def double_text(value: float) -> bytes:
+    """A double as Redis prints it: 17 significant digits at most, no `.0`."""
+    if value != value:
+        return b"nan"
+    if value in (float("inf"), float("-inf")):
+        return b"inf" if value > 0 else b"-inf"
+    return b"%.17g" % value
+
+
+# -- one function per way of writing; aggregates look into the table for what they hold ----------
+
+
+def _raw(reply: bytes, version: int, append: Append) -> None:
+    append(reply)
+
+
+def _bulk(reply: bytes, version: int, append: Append) -> None:
+    size = len(reply)
+    append(BULK_HEADERS[size] if size < _HEADERS_END else b"$%d\r\n" % size)
+    append(reply)
+    append(CRLF)
+
+
+def _integer(reply: int, version: int, append: Append) -> None:
+    append(INTEGERS[reply] if 0 <= reply < _INTEGERS_END else b":%d\r\n" % reply)
+
+
+def _null(reply: None, version: int, append: Append) -> None:
+    append(shared.NULL_BULK if version == 2 else shared.NULL)
+
+
+def _null_array(reply: NullArray, version: int, append: Append) -> None:
+    append(shared.NULL_ARRAY if version == 2 else shared.NULL)
+
+
+def _simple(reply: Simple, version: int, append: Append) -> None:
+    append(b"+%b\r\n" % reply)
+
+
+def _error(reply: CommandError, version: int, append: Append) -> None:
+    append(reply.frame)
+
+
+def _array(reply: list[Any] | tuple[Any, ...], version: int, append: Append) -> None:
+    count = len(reply)
+    append(ARRAY_HEADERS[count] if count < _COUNTS_END else b"*%d\r\n" % count)
+    _items(reply, version, append)
+
+
+def _set(reply: Set, version: int, append: Append) -> None:
+    append(b"~%d\r\n" % len(reply))
+    _items(reply, version, append)
+
+
+def _push(reply: Push, version: int, append: Append) -> None:
+    append(b">%d\r\n" % len(reply))
+    _items(reply, version, append)
+
+
+def _map(reply: Map, version: int, append: Append) -> None:
+    append(b"%%%d\r\n" % len(reply))
+    _pairs(reply, version, append)
+
+
+def _flat_map(reply: Map, version: int, append: Append) -> None:
+    append(b"*%d\r\n" % (2 * len(reply)))
+    _pairs(reply, version, append)
+
+
+def _items(items: Iterable[Any], version: int, append: Append) -> None:
+    table = _TABLES[version]
+    for item in items:
+        kind = type(item)
+        if kind is bytes:
+            size = len(item)
+            append(BULK_HEADERS[size] if size < _HEADERS_END else b"$%d\r\n" % size)
+            append(item)
+            append(CRLF)
+        else:
+            encoder = table.get(kind) or _subclass_encoder(item, version)
+            encoder(item, version, append)
+
+
+def _pairs(pairs: Mapping[Any, Any], version: int, append: Append) -> None:
+    for key, value in pairs.items():
+        encode(key, version, append)
+        encode(value, version, append)
+
+
+def _double(reply: Double, version: int, append: Append) -> None:
+    append(b",%b\r\n" % double_text(reply))
+
+
+def _double_bulk(reply: Double, version: int, append: Append) -> None:
+    _bulk(double_text(reply), version, append)
+
+
+def _bool(reply: Bool, version: int, append: Append) -> None:
+    append(b"#t\r\n" if reply.value else b"#f\r\n")
+
+
+def _bool_integer(reply: Bool, version: int, append: Append) -> None:
+    append(b":1\r\n" if reply.value else b":0\r\n")
+
+
+def _verbatim(reply: Verbatim, version: int, append: Append) -> None:
+    size = len(reply.text) + len(reply.format) + 1
+    append(b"=%d\r\n%b:%b\r\n" % (size, reply.format, reply.text))
+
+
+def _verbatim_bulk(reply: Verbatim, version: int, append: Append) -> None:
+    _bulk(reply.text, version, append)
+
+
+def _payload(reply: Payload, version: int, append: Append) -> None:
+    append(b"$%d\r\n" % reply.size)
+    for view in reply.views:
+        append(view)
+    append(CRLF)
+
+
+_RESP3: Final[dict[type, _Encoder]] = {
+    Raw: _raw,
+    bytes: _bulk,
+    int: _integer,
+    type(None): _null,
+    list: _array,
+    tuple: _array,
+    Simple: _simple,
+    Map: _map,
+    Set: _set,
+    Double: _double,
+    Bool: _bool,
+    Verbatim: _verbatim,
+    Push: _push,
+    NullArray: _null_array,
+    Payload: _payload,
+    **dict.fromkeys(CODES.values(), _error),
+}
+_RESP2_DOWNGRADES: Final[dict[type, _Encoder]] = {
+    Map: _flat_map,
+    Set: _array,
+    Double: _double_bulk,
+    Bool: _bool_integer,
+    Verbatim: _verbatim_bulk,
+    Push: _array,
+}
+_TABLES: Final[dict[int, dict[type, _Encoder]]] = {2: _RESP3 | _RESP2_DOWNGRADES, 3: _RESP3}
