@@ -25,6 +25,7 @@ PAGE_BYTES: Final = 4096
 COLUMN_ALIGNMENT: Final = 64  # a cache line, so that two columns never share one
 SUM_BYTES: Final = 8
 GENERATION_BYTES: Final = 8
+SLOTS_MAX: Final = (1 << 32) - 1  # of a segment: half of a place is the slot
 
 STATE_FREE: Final = 0
 STATE_WRITING: Final = 1
@@ -140,7 +141,7 @@ def plan_layout(
     """
     stride = round_up(payload_bytes, alignment)
     columns = GENERATION_BYTES + 1 + SUM_BYTES * sum_count + key_bytes
-    slot_count = max(0, file_bytes - HEADER_BYTES) // (columns + stride)
+    slot_count = min(max(0, file_bytes - HEADER_BYTES) // (columns + stride), SLOTS_MAX)
     while True:
         state_offset = round_up(HEADER_BYTES + GENERATION_BYTES * slot_count, COLUMN_ALIGNMENT)
         sum_offset = round_up(state_offset + slot_count, COLUMN_ALIGNMENT)
@@ -149,7 +150,7 @@ def plan_layout(
         overshoot = payload_offset + stride * slot_count - file_bytes
         if overshoot <= 0 or slot_count == 0:
             break
-        # Padding is at most a page and a few lines: a few steps, each by as much as is certain.
+        # What overshoots is padding, at most a page and a few lines: this ends after few steps.
         slot_count -= max(1, overshoot // (columns + stride))
     return Layout(
         file_bytes=file_bytes,

@@ -1,0 +1,234 @@
+"""A storage's directory: locked to one server, swept at the start, with the generation's bound.
+
+Owns the file names, the modes, the `lock` file and the making and removing of segment files. Knows
+nothing of slots. FORMAT.md says what the files hold.
+
+Invariants: a name is used once (it is the generation counter at the file's birth); no generation
+is handed out that is not below the bound in the lock file; foreign files are never touched.
+"""
+
+import errno
+import fcntl
+import os
+import re
+import struct
+import sys
+from contextlib import ExitStack
+from typing import Final
+
+from xxhash import xxh3_64_intdigest
+
+from hotplate.wire.segment import MAGIC
+
+FILE_MODE: Final = 0o660
+DIRECTORY_MODE: Final = 0o770
+LOCK_NAME: Final = "lock"
+GENERATION_LEAP: Final = 1 << 20  # of the bound: one small write per million reservations
+GENERATIONS_PER_SECOND: Final = 1 << 20  # what no storage reaches: a reservation takes over 1 us
+
+_SEGMENT_NAME: Final = re.compile(r"[0-9a-f]{16}\.segment")
+_BOUND: Final = struct.Struct("<QQ")
+
+
+class StoreOpenError(ValueError):
+    """A storage cannot be opened as asked; the text names the value and what is there."""
+
+
+class SegmentFile:
+    """An open segment file. The descriptor closes with its last user.
+
+    A thread may be reading while the event loop drops the segment: were the descriptor closed by
+    hand, its number could be another file's by the time of the read.
+    """
+
+    __slots__ = ("birth", "descriptor", "file_bytes", "name", "path")
+
+    def __init__(self, path: str, name: str, descriptor: int, birth: int, file_bytes: int) -> None:
+        self.path = path
+        self.name = name
+        self.descriptor = descriptor
+        self.birth = birth
+        self.file_bytes = file_bytes
+
+    def __del__(self) -> None:
+        os.close(self.descriptor)
+
+
+class Directory:
+    """One storage's directory, locked. `close` gives it back.
+
+    Opening sweeps segment files that an earlier server left: `removed_files`, `removed_bytes`.
+    `is_new` says that the directory was not there before.
+    """
+
+    __slots__ = (
+        "_bound",
+        "_descriptor",
+        "_generation",
+        "_lock_descriptor",
+        "_unsynced",
+        "is_new",
+        "path",
+        "removed_bytes",
+        "removed_files",
+    )
+
+    def __init__(self, path: str, now_ms: int) -> None:
+        self.path = os.path.abspath(path)
+        self.removed_files = 0
+        self.removed_bytes = 0
+        self._unsynced = False
+        with ExitStack() as undo:
+            try:
+                self.is_new = _make_directory(self.path)
+                self._descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+                undo.callback(os.close, self._descriptor)
+                self._lock_descriptor = _lock(self.path)
+                undo.callback(os.close, self._lock_descriptor)
+                self._sweep()
+                by_clock = now_ms // 1000 * GENERATIONS_PER_SECOND
+                self._bound = max(_read_bound(self._lock_descriptor), by_clock)
+                self._generation = self._bound
+                self._raise_bound()
+            except OSError as error:
+                raise StoreOpenError(f"cannot use directory '{path}': {error.strerror}") from error
+            undo.pop_all()
+
+    @property
+    def free_bytes(self) -> int:
+        """What the file system has left for us."""
+        figures = os.fstatvfs(self._descriptor)
+        if not figures.f_blocks:
+            return sys.maxsize  # a tmpfs without a limit says 0 of 0
+        return figures.f_bavail * figures.f_frsize
+
+    def next_generation(self) -> int:
+        """A value that was never given before, here or before a restart."""
+        generation = self._generation + 1
+        if generation >= self._bound:
+            self._raise_bound()
+        self._generation = generation
+        return generation
+
+    def create(self, birth: int, file_bytes: int) -> SegmentFile:
+        """(any thread) Make a segment file of zeros, all of its space allocated.
+
+        `birth` is a generation of its own. Space that is missing later would be a SIGBUS in a
+        mapping; so it is OSError here, and then no file is left behind.
+        """
+        name = f"{birth:016x}.segment"
+        path = os.path.join(self.path, name)
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
+        file = SegmentFile(path, name, os.open(path, flags, FILE_MODE), birth, file_bytes)
+        try:
+            os.fchmod(file.descriptor, FILE_MODE)  # whatever the umask is
+            os.posix_fallocate(file.descriptor, 0, file_bytes)
+        except BaseException:
+            os.unlink(path)
+            raise
+        self._unsynced = True
+        return file
+
+    def remove(self, file: SegmentFile) -> None:
+        """Unlink the file; who has it open or mapped keeps it."""
+        try:
+            os.unlink(file.path)
+        except FileNotFoundError:
+            return  # someone else removed it: what was asked for is so
+
+    def sync(self) -> None:
+        """Make the names of new files durable."""
+        if self._unsynced:
+            # Cleared first: a file that is made meanwhile sets it again and is synced next time.
+            self._unsynced = False
+            os.fsync(self._descriptor)
+
+    def close(self, *, remove: bool) -> None:
+        """Give up the lock; with `remove` lock file and directory go, unless it holds other files.
+
+        The caller has removed the segment files.
+        """
+        if remove:
+            os.unlink(os.path.join(self.path, LOCK_NAME))
+            try:
+                os.rmdir(self.path)
+            except OSError as error:
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                    raise
+        os.close(self._lock_descriptor)
+        os.close(self._descriptor)
+
+    def _raise_bound(self) -> None:
+        bound = self._bound + GENERATION_LEAP
+        encoded = bound.to_bytes(8, "little")
+        record = _BOUND.pack(bound, xxh3_64_intdigest(encoded))
+        written = os.pwrite(self._lock_descriptor, record, 0)
+        if written != len(record):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self._bound = bound
+
+    def _sweep(self) -> None:
+        with os.scandir(self.path) as entries:
+            for entry in entries:
+                if not _SEGMENT_NAME.fullmatch(entry.name) or not _is_ours(entry):
+                    continue
+                size_bytes = entry.stat(follow_symlinks=False).st_size
+                os.unlink(entry.path)
+                self.removed_files += 1
+                self.removed_bytes += size_bytes
+
+
+def _make_directory(path: str) -> bool:
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    try:
+        os.mkdir(path, DIRECTORY_MODE)
+    except FileExistsError:
+        return False  # its mode stays; whether it is a directory shows when it is opened
+    os.chmod(path, DIRECTORY_MODE)  # whatever the umask is
+    return True
+
+
+def _lock(path: str) -> int:
+    lock_path = os.path.join(path, LOCK_NAME)
+    while True:
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        descriptor = os.open(lock_path, flags, FILE_MODE)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is_same_file(descriptor, lock_path):
+                return descriptor
+        except BlockingIOError as error:
+            os.close(descriptor)
+            raise StoreOpenError(f"directory '{path}' is in use by another server") from error
+        except BaseException:
+            os.close(descriptor)
+            raise
+        # The server before us removed the file after we had opened it: lock the one that is there.
+        os.close(descriptor)
+
+
+def _is_same_file(descriptor: int, path: str) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+    except FileNotFoundError:
+        return False
+
+
+def _read_bound(descriptor: int) -> int:
+    record = os.pread(descriptor, _BOUND.size, 0)
+    if len(record) != _BOUND.size:
+        return 0
+    bound: int
+    bound, found = _BOUND.unpack(record)
+    return bound if found == xxh3_64_intdigest(record[:8]) else 0
+
+
+def _is_ours(entry: os.DirEntry[str]) -> bool:
+    if not entry.is_file(follow_symlinks=False):
+        return False
+    descriptor = os.open(entry.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        start = os.pread(descriptor, len(MAGIC), 0)
+    finally:
+        os.close(descriptor)
+    return start == MAGIC or not start.strip(b"\0")

@@ -1,0 +1,126 @@
+"""Blocks on a disk: the same segment files, read and written with system calls.
+
+Payload goes through the page cache, never through a mapping, so that a failing disk is an OSError
+and no signal. The columns are small and kept in memory too; changes are written at once.
+"""
+
+import errno
+import os
+from typing import Final
+
+from hotplate.clock import Clock, SystemClock
+from hotplate.tiers.directory import SegmentFile
+from hotplate.tiers.segment import Backing
+from hotplate.tiers.store import SegmentStore, open_store
+from hotplate.wire.segment import Layout
+
+SLOT_ALIGNMENT: Final = 4096  # what direct IO asks for
+READ_BYTES_MAX: Final = 0x7FFFF000  # what Linux moves at most in one call
+
+_SYSTEM_CLOCK: Final = SystemClock()
+
+
+def open_ssd_store(
+    name: str,
+    path: str,
+    capacity_bytes: int,
+    segment_bytes: int | None = None,
+    *,
+    clock: Clock = _SYSTEM_CLOCK,
+) -> SegmentStore:
+    """Open a storage in the directory at `path`.
+
+    Segments of earlier servers are removed. `segment_bytes` None: an eighth of the capacity, at
+    most 256 MiB. Raises StoreOpenError.
+    """
+    return open_store(
+        name,
+        path,
+        FileMedium(),
+        capacity_bytes=capacity_bytes,
+        segment_bytes=segment_bytes,
+        now_ms=clock.now_ms(),
+    )
+
+
+class FileMedium:
+    """Files."""
+
+    __slots__ = ("alignment", "blocking", "kind")
+
+    def __init__(self) -> None:
+        self.kind = "ssd"
+        self.blocking = True
+        self.alignment = SLOT_ALIGNMENT
+
+    def open(self, file: SegmentFile) -> Backing:
+        """Use a new file."""
+        return FileBacking(file)
+
+    def open_warm(self, file: SegmentFile) -> Backing:
+        """Use a new file: its space was all that could be had ahead."""
+        return FileBacking(file)
+
+
+class FileBacking:
+    """One file. `_columns` mirrors everything before the payload."""
+
+    __slots__ = ("_columns", "_file")
+
+    def __init__(self, file: SegmentFile) -> None:
+        self._file = file
+        self._columns = bytearray()
+
+    def lay_out(self, layout: Layout) -> None:
+        """Write the header; the rest of a new file is zero."""
+        self._columns = bytearray(layout.payload_offset)
+        self.put(0, layout.pack())
+
+    def put(self, offset: int, data: bytes) -> None:
+        """Write to the columns: the mirror has it even if the file then fails."""
+        self._columns[offset : offset + len(data)] = data
+        _write_all(self._file.descriptor, data, offset)
+
+    def get(self, offset: int, size: int) -> bytes:
+        """Read from the columns."""
+        return bytes(self._columns[offset : offset + size])
+
+    def view(self, offset: int, size: int) -> memoryview:
+        """There is none: a caller that asks has not looked at `blocking`."""
+        raise TypeError("a blocking storage has no views")
+
+    def write(self, offset: int, data: memoryview | bytes) -> None:
+        """Write payload."""
+        _write_all(self._file.descriptor, data, offset)
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Read payload."""
+        descriptor = self._file.descriptor
+        data = os.pread(descriptor, min(size, READ_BYTES_MAX), offset)
+        if len(data) == size:
+            return data
+        parts = [data]
+        rest = size - len(data)
+        while rest:
+            data = os.pread(descriptor, min(rest, READ_BYTES_MAX), offset + size - rest)
+            if not data:
+                raise OSError(errno.EIO, f"file ends {rest} bytes early", self._file.path)
+            parts.append(data)
+            rest -= len(data)
+        return b"".join(parts)
+
+    def sync(self) -> None:
+        """Put what was written on the device."""
+        os.fdatasync(self._file.descriptor)
+
+
+def _write_all(descriptor: int, data: memoryview | bytes, offset: int) -> None:
+    """pwrite until all is written."""
+    written = os.pwrite(descriptor, data, offset)
+    rest = memoryview(data).cast("B")
+    while written < rest.nbytes:
+        rest = rest[written:]
+        offset += written
+        written = os.pwrite(descriptor, rest, offset)
+        if not written:
+            raise OSError(errno.EIO, f"cannot write {rest.nbytes} bytes at {offset}")
