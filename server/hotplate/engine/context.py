@@ -40,6 +40,14 @@ class Link(Protocol):
         """Drop the connection at once."""
         ...
 
+    def close(self) -> None:
+        """Send what is answered, then close."""
+        ...
+
+    def hold(self, release: Callable[[], None]) -> None:
+        """Call `release` once what is being answered now has been sent."""
+        ...
+
     def push(self, frames: bytes) -> None:
         """Write frames outside of a reply (push messages)."""
         ...

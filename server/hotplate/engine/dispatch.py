@@ -14,7 +14,7 @@ from hotplate.engine.context import Context, Deferred, Gate
 from hotplate.engine.gates import admit, find
 from hotplate.errors import CommandError
 from hotplate.resp.encoder import BULK_HEADERS, INTEGERS, encode
-from hotplate.resp.types import Raw
+from hotplate.resp.types import Payload, Payloads, Raw
 from hotplate.spec.model import Command
 
 log = logging.getLogger("hotplate.engine")
@@ -78,6 +78,8 @@ def run(ctx: Context, requests: list[Any], out: list[Any], start: int = 0) -> in
                 engine.stats.commands_processed += index + 1 - start
                 return reply
             else:
+                if kind is Payload or kind is Payloads:
+                    hold(ctx, reply)
                 encode(reply, ctx.resp, append)
         except CommandError as error:
             append(error.frame)
@@ -93,6 +95,13 @@ def run(ctx: Context, requests: list[Any], out: list[Any], start: int = 0) -> in
     _count(ctx, current, run_length, clock() - started_ns)
     engine.stats.commands_processed += index + 1 - start
     return index + 1
+
+
+def hold(ctx: Context, reply: Payload | Payloads) -> None:
+    """Let the link release what `reply` shows once it is sent."""
+    for item in reply if isinstance(reply, list) else (reply,):
+        if item is not None:
+            ctx.link.hold(item.release)
 
 
 def _count(ctx: Context, command: Command | None, calls: int, time_ns: int) -> None:

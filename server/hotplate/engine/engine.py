@@ -14,6 +14,7 @@ from hotplate.engine.context import Context, Gate, Link
 from hotplate.engine.stats import Stats
 from hotplate.engine.watch import WatchTable
 from hotplate.keyspace.database import Database
+from hotplate.keyspace.expire import ExpiryCycle
 from hotplate.spec.registry import Registry
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ class Engine:
         self.databases: list[Database] = [Database(index) for index in range(config.databases)]
         self.clients: dict[int, Context] = {}
         self.watches = WatchTable(self.databases)
+        self.active_expire = True  # DEBUG SET-ACTIVE-EXPIRE
+        self._expiry = ExpiryCycle(self.databases, clock.monotonic_ns)
         self.gates: int = Gate.OPEN
         self.run_id = f"{rng.getrandbits(160):040x}"
         self.started_ms = clock.now_ms()
@@ -66,6 +69,11 @@ class Engine:
     def observe(self, callback: Callable[[int, bytes, str], None] | None) -> None:
         """Let `callback(db, key, event)` see each change of every database; None ends it."""
         self.watches.set_observer(callback)
+
+    def expire_keys(self, now_ms: int) -> None:
+        """One bounded pass of active expiry."""
+        if self.active_expire:
+            self._expiry.run(now_ms)
 
     def client_list(self) -> Sequence[Context]:
         """All clients, oldest first."""

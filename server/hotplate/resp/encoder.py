@@ -21,6 +21,7 @@ from hotplate.resp.types import (
     Map,
     NullArray,
     Payload,
+    Payloads,
     Push,
     Raw,
     Reply,
@@ -191,6 +192,7 @@ _RESP3: Final[dict[type, _Encoder]] = {
     Push: _push,
     NullArray: _null_array,
     Payload: _payload,
+    Payloads: _array,
     **dict.fromkeys(CODES.values(), _error),
 }
 _RESP2_DOWNGRADES: Final[dict[type, _Encoder]] = {

@@ -14,6 +14,7 @@ guessing between simple and bulk strings from the text is a trap.
     Push        >n in RESP3, an array in RESP2
     NULL_ARRAY  *-1 in RESP2, _ in RESP3
     Payload     one bulk string made of views into storage, never copied by the encoder
+    Payloads    an array of Payload and None
     CommandError (hotplate.errors) as a value: an error inside an array (EXEC)
 """
 
@@ -91,6 +92,12 @@ class Payload:
     size: int
     views: Sequence[memoryview]
     release: Callable[[], None]
+
+
+class Payloads(list[Any]):
+    """An array of Payload and None."""
+
+    __slots__ = ()
 
 
 NULL_ARRAY: Final = NullArray()

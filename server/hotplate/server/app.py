@@ -106,7 +106,8 @@ class Server:
         return Connection(self._clients, self._receive, kind)
 
     def _expire_keys(self, now_ms: int) -> bool:
-        return self.engine.expire_cycle(now_ms)
+        self.engine.expire_keys(now_ms)
+        return False
 
     def _close_idle(self, now_ms: int) -> bool:
         self._clients.close_idle(now_ms)

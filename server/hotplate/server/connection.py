@@ -17,12 +17,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from hotplate.engine.context import Context, Deferred, Gate
-from hotplate.engine.dispatch import run
+from hotplate.engine.dispatch import hold, run
 from hotplate.engine.engine import Engine
 from hotplate.engine.gates import find
 from hotplate.errors import CommandError
 from hotplate.resp.encoder import encode
 from hotplate.resp.reader import LargeBulk, ProtocolError, RequestReader
+from hotplate.resp.types import Payload, Payloads
 from hotplate.spec.model import PayloadTarget
 
 if TYPE_CHECKING:
@@ -189,7 +190,7 @@ class Connection(asyncio.BufferedProtocol):
             return
         stopped = self._reader.stopped
         if stopped is None:
-            if len(requests) >= BATCH_REQUESTS:
+            if self._reader.ready:
                 self._transport.pause_reading()
                 self._schedule()
         elif self._paused:
@@ -229,6 +230,8 @@ class Connection(asyncio.BufferedProtocol):
         if ctx.gates & (Gate.REPLY_OFF | Gate.REPLY_SKIP):
             ctx.gates &= ~Gate.REPLY_SKIP
         else:
+            if isinstance(reply, (Payload, Payloads)):
+                hold(ctx, reply)
             encode(reply, ctx.resp, frames.append)
         if ctx.resume_at < len(requests):
             self._run(requests, ctx.resume_at, frames)

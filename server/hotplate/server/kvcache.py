@@ -1,0 +1,104 @@
+"""Builds the KV cache of a server: its two built-in storages, the default group, file IO, the tick."""
+
+import asyncio
+from pathlib import Path
+from typing import Final
+
+from hotplate.engine.engine import Engine
+from hotplate.kvc.cache import Cache
+from hotplate.kvc.catalog import Catalog
+from hotplate.kvc.model import Storage
+from hotplate.server.directory import (
+    WorkingDirectory,
+    default_index_bytes,
+    default_memory_bytes,
+    default_ssd_bytes,
+)
+from hotplate.tiers.io import FileIo
+from hotplate.tiers.memory import default_path, open_memory_store
+from hotplate.tiers.ssd import open_ssd_store
+from hotplate.tiers.store import SegmentStore
+
+DEFAULT_GROUP: Final = "default"
+_UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB")
+
+
+class KvCacheService:
+    """The cache and what it needs of the process."""
+
+    def __init__(
+        self, engine: Engine, directory: WorkingDirectory, loop: asyncio.AbstractEventLoop
+    ) -> None:
+        self._engine = engine
+        self._directory = directory
+        config = engine.config
+        self._catalog = Catalog()
+        self._cache = Cache(
+            self._catalog,
+            index_bytes_max=config.kvc_index_max_bytes or default_index_bytes(),
+            lease_ms_max=config.kvc_lease_max_ms,
+            write_grace_ms=config.kvc_write_grace_ms,
+            closed_sessions_max=config.kvc_closed_sessions_max,
+        )
+        self._io = FileIo(loop)
+        engine.kvc = self._cache
+        engine.file_io = self._io
+        engine.open_store = self.open_store
+        self._add_builtin("memory", config.kvc_run_dir or None)
+        self._add_builtin("ssd", config.kvc_ssd_dir or str(directory.path / "kvc-ssd"))
+        self._cache.group_changed(self._catalog.create_group(DEFAULT_GROUP, {}))
+
+    def open_store(self, storage: Storage) -> SegmentStore:
+        """The store of a new storage; StoreOpenError where it can't be."""
+        capacity_bytes = storage.capacity_bytes or self._default_capacity(storage.type)
+        storage.capacity_bytes = capacity_bytes
+        if storage.type == "memory":
+            path = storage.path or default_path(self._directory.run_name, storage.name)
+            opened = open_memory_store(storage.name, path, capacity_bytes, storage.segment_bytes)
+        else:
+            path = storage.path or str(self._directory.path / f"kvc-{storage.name}")
+            opened = open_ssd_store(storage.name, path, capacity_bytes, storage.segment_bytes)
+        storage.path = path
+        return opened
+
+    def tick(self, now_ms: int) -> bool:
+        """One slice of background work, with the settings in force."""
+        config, cache = self._engine.config, self._cache
+        cache.lease_ms_max = config.kvc_lease_max_ms
+        cache.write_grace_ms = config.kvc_write_grace_ms
+        cache.closed_sessions_max = config.kvc_closed_sessions_max
+        return cache.tick(now_ms)
+
+    def summary(self) -> str:
+        """The storages and their sizes, for the ready line."""
+        return ", ".join(
+            f"{storage.name} {_readable(storage.capacity_bytes or 0)}"
+            for storage in self._catalog.storages.values()
+        )
+
+    def close(self) -> None:
+        """Finish file IO, then remove the segments: nothing can account for them after a restart."""
+        self._io.close()
+        for storage in self._catalog.storages.values():
+            storage.opened().close(remove=True)
+
+    def _add_builtin(self, kind: str, path: str | None) -> None:
+        segment_bytes = self._engine.config.kvc_segment_bytes
+        storage = self._catalog.build_storage(kind, kind, path=path, segment_bytes=segment_bytes)
+        storage.store = self.open_store(storage)
+        self._catalog.add_storage(storage)
+        self._cache.storage_changed(storage)
+
+    def _default_capacity(self, kind: str) -> int:
+        config = self._engine.config
+        if kind == "memory":
+            return config.kvc_memory_capacity or default_memory_bytes()
+        return config.kvc_ssd_capacity or default_ssd_bytes(Path(self._directory.path))
+
+
+def _readable(size_bytes: float) -> str:
+    for unit in _UNITS[:-1]:
+        if size_bytes < 1024:
+            return f"{size_bytes:.3g} {unit}"
+        size_bytes /= 1024
+    return f"{size_bytes:.3g} {_UNITS[-1]}"
