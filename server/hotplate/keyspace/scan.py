@@ -7,8 +7,8 @@ the place to go on from:
     [ lowest rest not returned yet      | shard  ]      0: the beginning, and the end
 
 A key that is there from the first call to the last is returned: its place is passed once, whatever
-is added, removed or resized meanwhile. No key is returned twice by one iteration, unless it was removed
-and added again. Cost of a call: O(COUNT + keys of one shard).
+is added, removed or resized meanwhile. No key is returned twice by one iteration, unless it was
+removed and added again. Cost of a call: O(COUNT + keys of one shard).
 """
 
 from typing import Final
