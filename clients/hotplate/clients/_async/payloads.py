@@ -1,0 +1,126 @@
+"""Payloads over the socket: a few idle connections, and the commands that carry block bytes.
+
+Owns the payload connections of one client. Knows keys and specs as arguments only; what to read or
+write is decided in `kvc.py`. Requests are pipelined, replies taken in order; a connection on which
+anything but an error reply went wrong is closed, never used again.
+"""
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from hotplate.clients._async.connection import AsyncPayloadConnection, Reply
+from hotplate.clients.address import Address
+from hotplate.clients.errors import KVCacheError, StaleBlockError
+from hotplate.clients.keys import Keys
+
+Argument = bytes | memoryview
+_IDLE_MAX = 4  # connections kept; more are opened when more are in use, and closed after it
+_WINDOW = 32  # requests on their way without their replies taken
+
+
+@dataclass(slots=True)
+class AsyncPayloads:
+    """The payload commands of one instance. Tasks and threads may share one object."""
+
+    address: Address
+    instance: bytes
+    _idle: list[AsyncPayloadConnection] = field(default_factory=list)
+
+    async def request(self, command: Sequence[Argument]) -> Reply:
+        """One command, one reply that is not an array."""
+        async with self._connection() as connection:
+            await connection.send(command)
+            return await connection.receive()
+
+    async def request_each(self, commands: Iterable[Sequence[Argument]]) -> None:
+        """Commands that answer OK, pipelined. The first error is raised when all were answered.
+
+        The views of a command may be reused only after the call.
+        """
+        failure: KVCacheError | None = None
+        async with self._connection() as connection:
+            waiting = 0
+            for command in commands:
+                await connection.send(command)
+                waiting += 1
+                if waiting >= _WINDOW:
+                    failure = await _answer(connection) or failure
+                    waiting -= 1
+            for _ in range(waiting):
+                failure = await _answer(connection) or failure
+        if failure is not None:
+            raise failure
+
+    async def read_into(
+        self, keys: Keys, target: memoryview, block_bytes: int, options: Sequence[bytes]
+    ) -> None:
+        """Fill `target` with the payloads of all `keys`; StaleBlockError if one is gone."""
+        command = [b"KVC.MREAD", self.instance, b"EXACT", *options, *keys.arguments]
+        async with self._connection() as connection:
+            await connection.send(command)
+            missing: list[bytes] = []
+            for index in range(await connection.receive_array_size()):
+                place = target[index * block_bytes : (index + 1) * block_bytes]
+                size = await connection.receive_bulk_into(place)
+                if size < 0:
+                    missing.append(keys[index])
+                elif size != block_bytes:
+                    raise ConnectionError(f"a payload of {size} bytes, not {block_bytes}")
+        if missing:
+            raise StaleBlockError(f"{len(missing)} blocks are gone, the first is {missing[0]!r}")
+
+    async def read_many(self, keys: Keys, options: Sequence[bytes]) -> list[bytearray | None]:
+        """The payloads as MREAD answers them."""
+        command = [b"KVC.MREAD", self.instance, *options, *keys.arguments]
+        async with self._connection() as connection:
+            await connection.send(command)
+            found: list[bytearray | None] = []
+            for _ in range(await connection.receive_array_size()):
+                payload = await connection.receive()
+                if not isinstance(payload, bytearray | None):
+                    raise ConnectionError(f"the server answered {payload!r} for a payload")
+                found.append(payload)
+            return found
+
+    async def close(self) -> None:
+        """Close the idle connections."""
+        while self._idle:
+            await self._idle.pop().close()
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[AsyncPayloadConnection]:
+        connection = await self._take()
+        try:
+            yield connection
+        except KVCacheError:
+            await self._give_back(connection)
+            raise
+        except OSError:
+            await connection.close()
+            await self.close()  # what broke this one has likely broken the idle ones
+            raise
+        except BaseException:
+            await connection.close()
+            raise
+        await self._give_back(connection)
+
+    async def _take(self) -> AsyncPayloadConnection:
+        try:
+            return self._idle.pop()  # not asked first: another thread may take the last one
+        except IndexError:
+            return await AsyncPayloadConnection.open(self.address)
+
+    async def _give_back(self, connection: AsyncPayloadConnection) -> None:
+        if connection.awaited == 0 and len(self._idle) < _IDLE_MAX:
+            self._idle.append(connection)
+        else:
+            await connection.close()
+
+
+async def _answer(connection: AsyncPayloadConnection) -> KVCacheError | None:
+    try:
+        await connection.receive()
+    except KVCacheError as error:
+        return error
+    return None
