@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 SINCE: Final = "0.1.0"
 KEY_WORDS: Final = frozenset((b"KEYS", b"PACKED", b"TOKENS"))
 SIZE_MAX: Final = 1 << 62
+TTL_S_MAX: Final = 1 << 40  # in milliseconds and added to the time still far below 2**63
+PRIORITY_MAX: Final = 100
 
 HELP_REPLY: Final = ArrayReply(SimpleReply(None))
 READS_INSTANCE: Final = (KeySpec(begin=1, flags=("RO", "ACCESS", "NOT_KEY")),)
@@ -194,6 +196,31 @@ def argument(argv: Sequence[Any], at: int) -> bytes:
         raise syntax_error()
     value: bytes = argv[at]
     return value
+
+
+def parse_names(argv: Sequence[Any], at: int, what: str) -> tuple[list[str], int]:
+    """`n name ...` at argv[at], at least one name, and the position behind it."""
+    args = Args(argv, at)
+    names = take_names(args, what)
+    return names, args.position
+
+
+def parse_format(value: bytes) -> bool:
+    """Whether FORMAT asks for msgpack."""
+    word = value.upper()
+    if word not in (b"RESP", b"MSGPACK"):
+        raise CommandError(b"unknown FORMAT '%b', resp or msgpack" % value[:128])
+    return word == b"MSGPACK"
+
+
+def parse_ttl_ms(value: bytes) -> int:
+    """TTL in seconds, as milliseconds."""
+    return parse_int_within(value, "TTL", 1, TTL_S_MAX) * 1000
+
+
+def parse_priority(value: bytes) -> int:
+    """PRIORITY; higher stays longer."""
+    return parse_int_within(value, "PRIORITY", 0, PRIORITY_MAX)
 
 
 def take_names(args: Args, what: str) -> list[str]:

@@ -85,6 +85,8 @@ class Catalog:
     def build_storage(self, name: str, storage_type: str, **options: Any) -> Storage:
         """A record for a new storage, not entered yet: its store is opened in between."""
         checked_name("storage", name)
+        if "/" in name:  # it becomes a part of a path
+            raise CommandError(f"storage name {name!r} holds a slash")
         if name in self.storages:
             raise DuplicateError(f"storage {name!r} exists")
         if storage_type == "file":

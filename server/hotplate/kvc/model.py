@@ -15,6 +15,7 @@ from typing import Final
 
 from hotplate.blocks import Shape
 from hotplate.kvc.ports import BlockStore
+from hotplate.wire.schema import pack_specs
 
 STORAGE_NUMBER_MAX: Final = 200  # a block's state byte is 16 + the number
 SUM_BYTES: Final = 8  # an xxh3-64
@@ -154,6 +155,7 @@ class Instance:
     spec_numbers: dict[str, int] = field(init=False)  # name -> its bit
     spec_offsets: tuple[int, ...] = field(init=False)  # of each spec in a copy of all specs
     spec_group_masks: dict[str, int] = field(init=False)
+    packed_specs: bytes = field(init=False)  # how answers packed with msgpack name the specs
 
     def __post_init__(self) -> None:
         registration = self.registration
@@ -171,6 +173,7 @@ class Instance:
         self.spec_group_masks = {
             group.name: self.mask_of(group.specs) for group in registration.spec_groups
         }
+        self.packed_specs = pack_specs([(spec.name, spec.size_bytes) for spec in self.specs])
 
     def mask_of(self, names: tuple[str, ...] | list[str]) -> int:
         """The bit mask of the named specs; KeyError for a name that is not registered."""
