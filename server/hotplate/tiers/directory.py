@@ -77,7 +77,7 @@ class Directory:
         self.path = os.path.abspath(path)
         self.removed_files = 0
         self.removed_bytes = 0
-        self._unsynced = False
+        self._unsynced: set[int] = set()  # births of files whose names may not be durable
         with ExitStack() as undo:
             try:
                 self.is_new = _make_directory(self.path)
@@ -126,22 +126,24 @@ class Directory:
         except BaseException:
             os.unlink(path)
             raise
-        self._unsynced = True
+        self._unsynced.add(birth)
         return file
 
     def remove(self, file: SegmentFile) -> None:
         """Unlink the file; who has it open or mapped keeps it."""
+        self._unsynced.discard(file.birth)
         try:
             os.unlink(file.path)
         except FileNotFoundError:
             return  # someone else removed it: what was asked for is so
 
     def sync(self) -> None:
-        """Make the names of new files durable."""
-        if self._unsynced:
-            # Cleared first: a file that is made meanwhile sets it again and is synced next time.
-            self._unsynced = False
+        """(any thread) Make the names of new files durable."""
+        births = tuple(self._unsynced)
+        if births:
             os.fsync(self._descriptor)
+            # Only now: until it is done, another thread's sync must not find nothing to do.
+            self._unsynced.difference_update(births)
 
     def close(self, *, remove: bool) -> None:
         """Give up the lock; with `remove` lock file and directory go, unless it holds other files.

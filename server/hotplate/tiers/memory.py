@@ -53,7 +53,7 @@ def default_path(run_name: str, storage_name: str) -> str:
     both = (run_name, storage_name)
     names = ":".join(quote(name, safe="", errors="surrogateescape") for name in both)
     if len(names) > _NAMES_BYTES_MAX:
-        names = xxh3_128_hexdigest(names)
+        names = xxh3_128_hexdigest(names.encode())
     return os.path.join(SHARED_MEMORY_PATH, f"hotplate-{names}")
 
 
