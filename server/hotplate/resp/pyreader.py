@@ -21,7 +21,8 @@ from hotplate.resp.inline import split_line
 _STAR: Final = 0x2A
 _DOLLAR: Final = 0x24
 _LENGTH: Final = re.compile(rb"0|-?[1-9][0-9]{0,18}").fullmatch
-_LENGTHS: Final = {b"%d" % length: length for length in range(1024)}
+_COUNTS: Final = {b"*%d" % count: count for count in range(1024)}
+_SIZES: Final = {b"$%d" % size: size for size in range(1024)}
 _INT_MAX: Final = 2**31 - 1
 
 
@@ -206,9 +207,14 @@ class PyRequestReader:
                 if self._argv:
                     return True
                 continue
-            length = self._header(bulk=False)
-            if length is None:
-                return False
+            line_end = buffer.find(b"\r\n", position)
+            length = _COUNTS.get(buffer[position:line_end])
+            if length is None or length > self._limits.array_items_max or line_end < 0:
+                length = self._header(bulk=False)
+                if length is None:
+                    return False
+            else:
+                self._position = line_end + 2
             self._missing = max(length, 0)  # *0 and *-1 ask for nothing
         return self._arguments()
 
@@ -216,7 +222,7 @@ class PyRequestReader:
         if self._terminator and not self._end_large():
             return False
         buffer, append = self._buffer, self._argv.append
-        large = self._limits.large_bulk_bytes
+        large, size_max = self._limits.large_bulk_bytes, self._limits.bulk_bytes_max
         missing, size, end = self._missing, self._size, len(buffer)
         header, header_size = b"", 0
         try:
@@ -228,9 +234,14 @@ class PyRequestReader:
                         size = header_size
                         self._position = position + len(header)
                     else:
-                        length = self._header(bulk=True)
-                        if length is None:
-                            break
+                        line_end = buffer.find(b"\r\n", position)
+                        length = _SIZES.get(buffer[position:line_end])
+                        if length is None or length > size_max or line_end < 0:
+                            length = self._header(bulk=True)
+                            if length is None:
+                                break
+                        else:
+                            self._position = line_end + 2
                         size = header_size = length
                         header = buffer[position : self._position]
                     if size >= large:
@@ -266,21 +277,17 @@ class PyRequestReader:
         line_end = buffer.find(b"\r\n", position)
         line_bytes = (len(buffer) if line_end < 0 else line_end) - position
         if line_bytes > limits.inline_bytes_max:
-            kind = "bulk" if bulk else "mbulk"
-            raise ProtocolError(f"Protocol error: too big {kind} count string")
+            raise ProtocolError(f"Protocol error: too big {'' if bulk else 'm'}bulk count string")
         if line_end < 0:
             return None
         if bulk and buffer[position] != _DOLLAR:
             raise ProtocolError(f"Protocol error: expected '$', got '{chr(buffer[position])}'")
         digits = buffer[position + 1 : line_end]
-        length = _LENGTHS.get(digits)
-        if length is None:
-            length = int(digits) if _LENGTH(digits) else None
-            kind = "bulk" if bulk else "multibulk"
-            if length is None or (bulk and length < 0):
-                raise ProtocolError(f"Protocol error: invalid {kind} length")
+        kind = "bulk" if bulk else "multibulk"
+        length = int(digits) if _LENGTH(digits) else None
+        if length is None or (bulk and length < 0):
+            raise ProtocolError(f"Protocol error: invalid {kind} length")
         if length > (limits.bulk_bytes_max if bulk else limits.array_items_max):
-            kind = "bulk" if bulk else "multibulk"
             if limits.authenticated or length > (bounds.BULK_BYTES_MAX if bulk else _INT_MAX):
                 raise ProtocolError(f"Protocol error: invalid {kind} length")
             raise UnauthenticatedError(f"Protocol error: unauthenticated {kind} length")

@@ -33,9 +33,9 @@ _ARGUMENT_BYTES_MIN: Final = 6  # $0, CRLF, CRLF
 _RETURN_BYTES: Final = 256  # the exact reader has a shorter rest parsed before hiredis has it
 
 # hiredis allocates a list of so many items before it has seen them, nine levels deep at most
-_LONG_ARRAY: Final = re.compile(rb"\*[0-9]{5}").search
-_LONG_OTHER: Final = re.compile(rb"[~>|][0-9]{5}").search
-_FIRST_HEADER: Final = re.compile(rb"\*([1-9][0-9]{4})\r\n\$").match
+_LONG_DIGITS: Final = 5
+_OTHER_AGGREGATE: Final = re.compile(rb"[~>|%][0-9]").search
+_FIRST_HEADER: Final = re.compile(rb"\*([1-9][0-9]{0,4})\r\n\$").match
 # bytes of a header, prefix and CRLF included, by the length it tells
 _HEADER_BYTES: Final = b"".join(
     bytes([3 + digits]) * (10**digits - (10 ** (digits - 1) if digits > 1 else 0))
@@ -57,6 +57,7 @@ class RequestReader:
         "_fast",
         "_large",
         "_large_from",
+        "_long",
         "_may_return",
         "_parsed",
         "_parser",
@@ -85,8 +86,11 @@ class RequestReader:
         self._exact.limits = limits
         # before AUTH each request counts with the limits of its moment: nothing is parsed ahead
         self._fast = limits.authenticated
-        self._large_from = min(limits.large_bulk_bytes, _LENGTH_MAX)
+        # patterns find more than they must: every length with as many digits
+        self._large_from = min(limits.large_bulk_bytes, limits.bulk_bytes_max + 1, _LENGTH_MAX)
         self._large = re.compile(rb"\$[0-9]{%d}" % len(str(self._large_from))).search
+        long_digits = min(_LONG_DIGITS, len(str(limits.array_items_max)))
+        self._long = re.compile(rb"\*[0-9]{%d}" % long_digits).search
         if self._busy and not self._parsed:
             self._follow()
 
@@ -175,7 +179,16 @@ class RequestReader:
 
         An unfinished request at the end goes to the exact reader.
         """
-        if chunk[0] != _STAR or not self._fast or self._looks_harmful(chunk):
+        if (
+            chunk[0] != _STAR
+            or not self._fast
+            or len(chunk) > self._large_from
+            or self._long(chunk) is not None
+            or b">" in chunk
+            or b"~" in chunk
+            or b"|" in chunk
+            or b"%" in chunk
+        ) and not self._is_harmless(chunk):
             return None
         parser = self._parser
         next_request = parser.gets
@@ -183,40 +196,38 @@ class RequestReader:
         try:
             parser.feed(chunk)
             requests: list[list[bytes]] = list(iter(next_request, _NEED_DATA))
-            join(map(join, requests))  # TypeError unless all are bytes in lists
-            if not parser.has_data():
-                # every byte was used, but are there arguments missing? Then it is one of them
+            join(map(join, requests))  # TypeError unless all are bytes in lists, or empty
+            if not parser.has_data() and all(requests):
+                # every byte was used; are arguments missing? Then the probe becomes one of them
                 parser.feed(_PROBE)
                 probe = next_request()
                 if probe is not _NEED_DATA and not probe:
                     return requests
         except (hiredis.ProtocolError, TypeError):
-            self._parser = _parser()
-            return None
+            requests = []
         self._parser = _parser()
         end = _frames_bytes(requests)
-        if end and not chunk.startswith(b"\r\n*", end - 2):
-            return None  # something passed for bulk strings; the exact reader says what
+        if not all(requests) or not chunk.startswith(b"\r\n*", end - 2):
+            return None  # the exact reader says from the start what is wrong, if anything is
         self._exact.feed(chunk[end:])
         self._busy = True
         self._may_return = False
         return requests
 
-    def _looks_harmful(self, chunk: bytes) -> bool:
-        long_array = _LONG_ARRAY(chunk)
-        if long_array is not None:
+    def _is_harmless(self, chunk: bytes) -> bool:
+        """The second look, at a chunk that has something unusual."""
+        if chunk[0] != _STAR or not self._fast or _OTHER_AGGREGATE(chunk) is not None:
+            return False
+        if self._long(chunk) is not None:
             # a long array may come first, if the chunk can hold as many arguments
             first = _FIRST_HEADER(chunk)
-            if (
-                first is None
-                or int(first[1]) * _ARGUMENT_BYTES_MIN > len(chunk)
-                or _LONG_ARRAY(chunk, 1) is not None
-            ):
-                return True
-        if (b">" in chunk or b"~" in chunk or b"|" in chunk) and _LONG_OTHER(chunk):
-            return True
+            if first is None or self._long(chunk, 1) is not None:
+                return False
+            count = int(first[1])
+            if count > self.limits.array_items_max or count * _ARGUMENT_BYTES_MIN > len(chunk):
+                return False
         # in a shorter chunk a large bulk string is incomplete, and so found anyway
-        return len(chunk) > self._large_from and self._large(chunk) is not None
+        return len(chunk) <= self._large_from or self._large(chunk) is None
 
 
 def _parser() -> hiredis.Reader:
