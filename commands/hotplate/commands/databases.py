@@ -46,13 +46,13 @@ def keys(ctx: Context, argv: list[bytes]) -> Reply:
     if argv[1] == b"*" and not db.expiring_count:
         return list(db.keys())
     matches = compile_glob(argv[1])
-    stored = db.keys()
-    return [key for key in stored if matches(key) and _is_alive(db, key, ctx.now_ms)]
-
-
-def _is_alive(db: Database, key: bytes, now_ms: int) -> bool:
-    """Whether the key is there; it expires if its time has come."""
-    return db.lookup_write(key, now_ms) is not None
+    now_ms = ctx.now_ms
+    return [
+        key
+        for shard in db.shards
+        for key, entry in shard.items()
+        if matches(key) and not (entry.expire_at_ms and entry.expire_at_ms < now_ms)
+    ]
 
 
 @command(
@@ -133,7 +133,7 @@ def randomkey(ctx: Context, argv: list[bytes]) -> Reply:
     """RANDOMKEY"""
     db = ctx.db
     while (key := db.random_key(ctx.engine.rng)) is not None:
-        if _is_alive(db, key, ctx.now_ms):
+        if db.lookup_write(key, ctx.now_ms) is not None:
             return key
     return None
 

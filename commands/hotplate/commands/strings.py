@@ -180,11 +180,15 @@ def set_(ctx: Context, argv: list[bytes]) -> Reply:
     _, key, value = argv
     db = ctx.db
     entry = db.shards[hash(key) & SHARD_MASK].get(key)
-    if entry is None or entry.expire_at_ms:
+    if entry is None:
+        db.shards[hash(key) & SHARD_MASK][key] = Entry(value, 0, ctx.now_ms)
+        db.added += 1
+    elif entry.expire_at_ms:
         store(ctx, key, value)
         return OK
-    entry.value = value
-    entry.accessed_ms = ctx.now_ms
+    else:
+        entry.value = value
+        entry.accessed_ms = ctx.now_ms
     db.dirty += 1
     if db.observer is not None:
         db.observer(db.index, key, "set")

@@ -125,7 +125,8 @@ def _make(spec: CommandSpec, is_container: bool) -> Command:
         name=spec.name.lower().encode(),
         handler=spec.handler,
         arity_min=abs(spec.arity),
-        arity_max=spec.arity if spec.arity > 0 else _ARITY_ENDLESS,
+        # a container never runs itself: no number of arguments fits, so that the gates refuse it
+        arity_max=0 if spec.handler is None else spec.arity if spec.arity > 0 else _ARITY_ENDLESS,
         flags=int(spec.flags),
         subcommands={} if is_container else None,
     )

@@ -1,0 +1,97 @@
+"""A client of an engine in the same process: commands in, raw frames out, no socket."""
+
+import random
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import hiredis
+
+from hotplate.clock import Clock, ManualClock
+from hotplate.commands import (
+    databases,
+    expiration,
+    generic,
+    string_edits,
+    strings,
+    transactions,
+)
+from hotplate.config import Config
+from hotplate.engine.dispatch import run
+from hotplate.engine.engine import Engine
+from hotplate.errors import CommandError
+from hotplate.spec.registry import Registry
+
+
+class NoLink:
+    """A connection that nobody is at the other end of."""
+
+    peer = "127.0.0.1:1"
+    local = "127.0.0.1:2"
+    kind = "tcp"
+    descriptor = -1
+
+    def close_now(self) -> None:
+        """Nothing to close."""
+
+    def close(self) -> None:
+        """Nothing to send first."""
+
+    def hold(self, release: Callable[[], None]) -> None:
+        """Replies are taken at once."""
+        release()
+
+    def push(self, frames: bytes) -> None:
+        """Nobody subscribes."""
+        raise AssertionError(frames)
+
+    def output_bytes(self) -> int:
+        """Replies are taken at once."""
+        return 0
+
+    def query_bytes(self) -> int:
+        """Commands are run at once."""
+        return 0
+
+
+def build_engine(clock: Clock, *, seed: int = 1) -> Engine:
+    """An engine with the commands on keys and strings."""
+    modules = (strings, string_edits, generic, expiration, databases, transactions)
+    registry = Registry.build([spec for module in modules for spec in module.SPECS])
+    return Engine(commands=registry, config=Config(), clock=clock, rng=random.Random(seed))
+
+
+def encode_argument(argument: bytes | str | float) -> bytes:
+    """An argument as clients send it."""
+    return argument if isinstance(argument, bytes) else str(argument).encode()
+
+
+class Console:
+    """One client. Calling it runs a command given as words, or as one line of words."""
+
+    def __init__(self, engine: Engine | None = None, *, resp: int = 2) -> None:
+        self.clock = ManualClock()
+        self.engine = engine if engine is not None else build_engine(self.clock)
+        self.ctx = self.engine.connect(NoLink())
+        self.ctx.resp = resp
+
+    def execute(self, argv: Sequence[bytes]) -> bytes:
+        """The frames that answer one command."""
+        self.ctx.now_ms = self.engine.clock.now_ms()
+        out: list[Any] = []
+        run(self.ctx, [list(argv)], out)
+        return b"".join(out)
+
+    def __call__(self, *words: bytes | str | float) -> Any:
+        """The reply as Python values; an error reply is raised as CommandError with its text."""
+        if len(words) == 1 and isinstance(words[0], str):
+            words = tuple(words[0].split())
+        reader = hiredis.Reader(replyError=_refusal)
+        reader.feed(self.execute([encode_argument(word) for word in words]))
+        reply = reader.gets()
+        if isinstance(reply, CommandError):
+            raise reply
+        return reply
+
+
+def _refusal(text: str) -> CommandError:
+    return CommandError(text)

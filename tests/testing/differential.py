@@ -1,0 +1,233 @@
+"""Replays the same commands on a real Redis and on Hotplate and compares the raw reply frames.
+
+    python -m tests.testing.differential --commands 200000 [--port N]
+
+Frames must be equal byte by byte, in RESP2 and RESP3, except for what is time or chance:
+
+    KEYS, SCAN          the order of keys (a SCAN here asks for all keys at once)
+    RANDOMKEY           which key
+    TTL, PTTL, EXPIRETIME, PEXPIRETIME    two seconds, as the clocks are read one after the other
+    OBJECT IDLETIME     five seconds
+    OBJECT REFCOUNT     the number: it tells how Redis shares its objects
+    FLUSH*, SET PXAT in the past ...      Redis runs with active expiry off, Hotplate here too
+"""
+
+import argparse
+import random
+import socket
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, Protocol
+
+import hiredis
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import seed as with_seed
+from tests.testing.commands import command_lists
+from tests.testing.console import Console, build_engine
+
+from hotplate.bench.process import start_redis
+from hotplate.clock import SystemClock
+
+REDIS_OPTIONS: Final = ("--enable-debug-command", "yes")
+_TOLERANCE: Final = {b"ttl": 2, b"pttl": 2000, b"expiretime": 2, b"pexpiretime": 2000}
+_IDLE_TOLERANCE: Final = 5
+_RECEIVE_BYTES: Final = 1 << 16
+_AGGREGATES: Final = {ord("*"): 1, ord("%"): 2, ord("~"): 1, ord(">"): 1}
+_BULKS: Final = frozenset(b"$=!")
+
+
+class Peer(Protocol):
+    """Something that answers commands with raw frames."""
+
+    def execute(self, argv: Sequence[bytes]) -> bytes:
+        """One command's reply."""
+        ...
+
+
+class SocketPeer:
+    """A server on 127.0.0.1."""
+
+    def __init__(self, port: int, resp: int) -> None:
+        self._socket = socket.create_connection(("127.0.0.1", port), timeout=30)
+        self._buffer = b""
+        self.execute([b"HELLO", b"%d" % resp])
+
+    def execute(self, argv: Sequence[bytes]) -> bytes:
+        """The frame that answers."""
+        self._socket.sendall(hiredis.pack_command(tuple(argv)))  # type: ignore[arg-type]
+        while (end := frame_end(self._buffer, 0)) is None:
+            received = self._socket.recv(_RECEIVE_BYTES)
+            if not received:
+                raise ConnectionError(f"the server closed the connection on {argv!r}")
+            self._buffer += received
+        frame, self._buffer = self._buffer[:end], self._buffer[end:]
+        return frame
+
+    def close(self) -> None:
+        """Hang up."""
+        self._socket.close()
+
+
+def frame_end(data: bytes, start: int) -> int | None:
+    """Where the frame that begins at `start` ends; None where it is not complete."""
+    line_end = data.find(b"\r\n", start)
+    if line_end < 0:
+        return None
+    end = line_end + 2
+    kind = data[start]
+    if kind in _BULKS:
+        size = int(data[start + 1 : line_end])
+        if size >= 0:
+            end += size + 2
+        return end if end <= len(data) else None
+    for _ in range(_AGGREGATES.get(kind, 0) * max(_count(data, start, line_end, kind), 0)):
+        item_end = frame_end(data, end)
+        if item_end is None:
+            return None
+        end = item_end
+    return end
+
+
+def _count(data: bytes, start: int, line_end: int, kind: int) -> int:
+    return int(data[start + 1 : line_end]) if kind in _AGGREGATES else 0
+
+
+def items_of(frame: bytes) -> list[bytes]:
+    """The frames inside an array."""
+    position = frame.index(b"\r\n") + 2
+    items = []
+    while position < len(frame):
+        end = frame_end(frame, position)
+        assert end is not None
+        items.append(frame[position:end])
+        position = end
+    return items
+
+
+class Comparison:
+    """Two peers that should answer alike. Follows MULTI, to know what EXEC answers to."""
+
+    def __init__(self, theirs: Peer, ours: Peer) -> None:
+        self._theirs = theirs
+        self._ours = ours
+        self._queued: list[Sequence[bytes]] = []
+        self.commands = 0
+
+    def reset(self) -> None:
+        """Both empty, no transaction, no watched key, database 0."""
+        for argv in ([b"DISCARD"], [b"UNWATCH"], [b"FLUSHALL"]):
+            self._theirs.execute(argv)
+            self._ours.execute(argv)
+        self._queued = []
+
+    def check(self, argv: Sequence[bytes]) -> None:
+        """Run one command on both. AssertionError where the replies differ."""
+        self.commands += 1
+        theirs = self._theirs.execute(argv)
+        ours = self._ours.execute(argv)
+        assert self._alike(argv, theirs, ours), f"{argv!r}\n Redis {theirs!r}\n ours  {ours!r}"
+        name = argv[0].lower()
+        if theirs == b"+QUEUED\r\n":
+            self._queued.append(argv)
+        elif name in (b"exec", b"discard"):
+            self._queued = []
+
+    def _alike(self, argv: Sequence[bytes], theirs: bytes, ours: bytes) -> bool:
+        if theirs == ours:
+            return True
+        if argv[0].lower() != b"exec" or theirs[:1] != b"*" or theirs[:1] != ours[:1]:
+            return alike(argv, theirs, ours)
+        replies = zip(self._queued, items_of(theirs), items_of(ours), strict=True)
+        return all(alike(queued, their_item, our_item) for queued, their_item, our_item in replies)
+
+
+def alike(argv: Sequence[bytes], theirs: bytes, ours: bytes) -> bool:
+    """Whether two different replies differ in time or chance only."""
+    if theirs == ours:
+        return True
+    if theirs[:1] != ours[:1]:
+        return False
+    name = argv[0].lower()
+    if name == b"randomkey":
+        return theirs[:1] == b"$" and b"$-1\r\n" not in (theirs, ours)
+    if name == b"keys" and theirs[:1] == b"*":
+        return sorted(items_of(theirs)) == sorted(items_of(ours))
+    if name == b"scan" and theirs[:1] == b"*":
+        (their_cursor, their_keys), (our_cursor, our_keys) = items_of(theirs), items_of(ours)
+        return their_cursor == our_cursor and sorted(items_of(their_keys)) == sorted(
+            items_of(our_keys)
+        )
+    if theirs[:1] != b":" or min(_integer(theirs), _integer(ours)) < 0:
+        return False
+    distance = abs(_integer(theirs) - _integer(ours))
+    if name == b"object":
+        what = argv[1].lower()
+        return what == b"refcount" or (what == b"idletime" and distance <= _IDLE_TOLERANCE)
+    return distance <= _TOLERANCE.get(name, -1)
+
+
+def _integer(frame: bytes) -> int:
+    return int(frame[1:-2])
+
+
+def build_comparison(redis_port: int, resp: int, hotplate_port: int | None = None) -> Comparison:
+    """Redis on that port beside Hotplate: a server on a port, or an engine in this process."""
+    theirs = SocketPeer(redis_port, resp)
+    theirs.execute([b"DEBUG", b"SET-ACTIVE-EXPIRE", b"0"])
+    ours: Peer
+    if hotplate_port is None:
+        ours = Console(build_engine(SystemClock()), resp=resp)
+    else:
+        ours = SocketPeer(hotplate_port, resp)
+        ours.execute([b"DEBUG", b"SET-ACTIVE-EXPIRE", b"0"])
+    return Comparison(theirs, ours)
+
+
+def compare(comparison: Comparison, commands: int, *, seed: int | None = None) -> None:
+    """Run about `commands` commands. Hypothesis shrinks a difference to its shortest cause."""
+    length = 60
+
+    @settings(
+        max_examples=max(commands // (length // 2), 1),
+        derandomize=seed is None,
+        database=None,
+        deadline=None,
+        phases=(Phase.generate, Phase.shrink),
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(command_lists(length))
+    def replay(sequence: list[list[bytes]]) -> None:
+        comparison.reset()
+        for argv in sequence:
+            comparison.check(argv)
+
+    if seed is not None:
+        with_seed(seed)(replay)
+    replay()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The long run."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, prog="python -m tests.testing.differential"
+    )
+    parser.add_argument("--commands", type=int, default=200_000)
+    parser.add_argument("--port", type=int, help="of a running Hotplate; none: in this process")
+    parser.add_argument("--seed", type=int, default=random.randrange(2**32))
+    options = parser.parse_args(arguments)
+    print(f"seed {options.seed}", flush=True)
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        start_redis(Path(directory), *REDIS_OPTIONS) as redis,
+    ):
+        for resp in (2, 3):
+            comparison = build_comparison(redis.port, resp, options.port)
+            compare(comparison, options.commands // 2, seed=options.seed)
+            print(f"RESP{resp}: {comparison.commands} commands, no difference", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
