@@ -193,9 +193,10 @@ class RequestReader:
         parser = self._parser
         next_request = parser.gets
         join = b"".join
+        requests: list[list[bytes]] = []
         try:
             parser.feed(chunk)
-            requests: list[list[bytes]] = list(iter(next_request, _NEED_DATA))
+            requests = list(iter(next_request, _NEED_DATA))
             join(map(join, requests))  # TypeError unless all are bytes in lists, or empty
             if not parser.has_data() and all(requests):
                 # every byte was used; are arguments missing? Then the probe becomes one of them
@@ -203,7 +204,9 @@ class RequestReader:
                 probe = next_request()
                 if probe is not _NEED_DATA and not probe:
                     return requests
-        except (hiredis.ProtocolError, TypeError):
+        except hiredis.ProtocolError:
+            pass  # in the chunk, or in the probe: then `requests` came before it
+        except TypeError:
             requests = []
         self._parser = _parser()
         end = _frames_bytes(requests)

@@ -1,0 +1,93 @@
+"""Which of its two readers the fast one asks."""
+
+import pytest
+
+from hotplate.resp.pyreader import PyRequestReader, ReaderLimits
+from hotplate.resp.reader import RequestReader
+
+SET = b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1\r\nv\r\n"
+
+
+@pytest.fixture
+def exact_bytes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The sizes of what the exact reader was given."""
+    sizes: list[int] = []
+    feed = PyRequestReader.feed
+
+    def counted(self: PyRequestReader, data: bytes) -> None:
+        sizes.append(len(data))
+        feed(self, data)
+
+    monkeypatch.setattr(PyRequestReader, "feed", counted)
+    return sizes
+
+
+def drain(reader: RequestReader) -> int:
+    count = len(reader.batch(10_000))
+    assert not reader.ready
+    return count
+
+
+@pytest.mark.parametrize(
+    "chunk",
+    [
+        SET,
+        SET * 16,
+        SET * 5000,
+        b"*2\r\n$3\r\nGET\r\n$10\r\n>~|%*123 x\r\n",
+        b"*20001\r\n$3\r\nDEL\r\n" + b"$1\r\nx\r\n" * 20_000,
+    ],
+    ids=["one", "sixteen", "thousands", "marks in payload", "a long array that is complete"],
+)
+def test_harmless_chunks_never_reach_the_exact_reader(chunk: bytes, exact_bytes: list[int]) -> None:
+    reader = RequestReader(ReaderLimits())
+    reader.feed(chunk)
+    assert drain(reader) > 0
+    assert exact_bytes == []
+
+
+@pytest.mark.parametrize(
+    "chunk",
+    [
+        b"PING\r\n" + SET,
+        SET + b"PING\r\n",
+        SET + b"*0\r\n" + SET,
+        b"*2\r\n$3\r\nGET\r\n$6\r\n*99999\r\n",
+        b"*2\r\n$3\r\nGET\r\n$4\r\n%1\r\n\r\n",
+        SET + b"*1000000000\r\n",
+        SET + b"%1\r\n",
+        SET + b"+\r\n",
+        SET + b"*1\r\n:5\r\n",
+        b"*2\r\n$3\r\nGET\r\n$40000\r\n" + b"x" * 40_000 + b"\r\n",
+    ],
+)
+def test_everything_unusual_is_left_to_the_exact_reader(
+    chunk: bytes, exact_bytes: list[int]
+) -> None:
+    reader = RequestReader(ReaderLimits())
+    reader.feed(chunk)
+    reader.batch(10_000)
+    assert sum(exact_bytes) > 0
+
+
+def test_of_a_cut_pipeline_only_the_cut_request_takes_the_long_way(exact_bytes: list[int]) -> None:
+    stream = SET * 1000
+    for cut in range(500 * len(SET) + 1, 501 * len(SET)):
+        reader = RequestReader(ReaderLimits())
+        reader.feed(stream[:cut])
+        assert drain(reader) == 500
+        assert exact_bytes == [cut - 500 * len(SET)]
+        reader.feed(stream[cut:])
+        assert drain(reader) == 500
+        assert reader._exact.idle
+        assert reader.pending_bytes == 0
+        exact_bytes.clear()
+
+
+def test_a_refused_client_costs_no_list_of_the_length_it_announced() -> None:
+    reader = RequestReader(ReaderLimits())
+    # each of these would have hiredis allocate 8 GB
+    for mark in b"*~>|":
+        reader.feed(SET + b"%c1000000000\r\n" % mark)
+        assert len(reader.batch(10)) >= 1
+        reader = RequestReader(ReaderLimits())
