@@ -64,7 +64,7 @@ _INSTANCE_HELP: Final = (
 _SETS_INSTANCE: Final = {
     "group": "kvc",
     "since": SINCE,
-    "flags": Flag.WRITE | Flag.DENYOOM,
+    "flags": Flag.WRITE,
     "complexity": "O(1)",
     "keys": (Keys(begin=2, flags=("RW", "UPDATE", "NOT_KEY")),),
 }

@@ -133,7 +133,7 @@ def _spec_masks(instance: Instance, groups: list[str] | None, keys: Keys) -> lis
     group="kvc",
     since=SINCE,
     arity=-4,
-    flags=Flag.WRITE | Flag.DENYOOM,
+    flags=Flag.WRITE,
     summary="Reserves places for the blocks of a chain that are not cached yet.",
     complexity="O(N), N being the number of keys.",
     keys=WRITES_INSTANCE,
