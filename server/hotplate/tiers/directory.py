@@ -75,8 +75,6 @@ class Directory:
 
     def __init__(self, path: str, now_ms: int) -> None:
         self.path = os.path.abspath(path)
-        self.removed_files = 0
-        self.removed_bytes = 0
         self._unsynced: set[int] = set()  # births of files whose names may not be durable
         with ExitStack() as undo:
             try:
@@ -85,7 +83,7 @@ class Directory:
                 undo.callback(os.close, self._descriptor)
                 self._lock_descriptor = _lock(self.path)
                 undo.callback(os.close, self._lock_descriptor)
-                self._sweep()
+                self.removed_files, self.removed_bytes = self._sweep()
                 by_clock = now_ms // 1000 * GENERATIONS_PER_SECOND
                 self._bound = max(_read_bound(self._lock_descriptor), by_clock)
                 self._generation = self._bound
@@ -146,11 +144,9 @@ class Directory:
             self._unsynced.difference_update(births)
 
     def close(self, *, remove: bool) -> None:
-        """Give up the lock; with `remove` lock file and directory go, unless it holds other files.
-
-        The caller has removed the segment files.
-        """
+        """Give up the lock. With `remove` all files go, and the directory if it holds no others."""
         if remove:
+            self._sweep()
             os.unlink(os.path.join(self.path, LOCK_NAME))
             try:
                 os.rmdir(self.path)
@@ -169,15 +165,18 @@ class Directory:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         self._bound = bound
 
-    def _sweep(self) -> None:
+    def _sweep(self) -> tuple[int, int]:
+        """Remove all segment files: how many, of how many bytes."""
+        file_count = total_bytes = 0
         with os.scandir(self.path) as entries:
             for entry in entries:
                 if not _SEGMENT_NAME.fullmatch(entry.name) or not _is_ours(entry):
                     continue
                 size_bytes = entry.stat(follow_symlinks=False).st_size
                 os.unlink(entry.path)
-                self.removed_files += 1
-                self.removed_bytes += size_bytes
+                file_count += 1
+                total_bytes += size_bytes
+        return file_count, total_bytes
 
 
 def _make_directory(path: str) -> bool:

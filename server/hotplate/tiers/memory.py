@@ -6,6 +6,7 @@ allocated when it is made, so that a full file system is an error there and no s
 
 import mmap
 import os
+from contextlib import suppress
 from typing import Final
 from urllib.parse import quote
 
@@ -93,10 +94,11 @@ class MappedBacking:
     Never unmapped by hand: a reply that is being sent may still hold a view.
     """
 
-    __slots__ = ("_bytes",)
+    __slots__ = ("_bytes", "_mapping")
 
     def __init__(self, file: SegmentFile) -> None:
-        self._bytes = memoryview(mmap.mmap(file.descriptor, file.file_bytes))
+        self._mapping = mmap.mmap(file.descriptor, file.file_bytes)
+        self._bytes = memoryview(self._mapping)
 
     def lay_out(self, layout: Layout) -> None:
         """Write the header."""
@@ -125,3 +127,12 @@ class MappedBacking:
 
     def sync(self) -> None:
         """Memory is as durable as it gets."""
+
+    def abandon(self, offset: int) -> None:
+        """Punch a hole: clients keep mappings, and with them the memory of a removed file.
+
+        They find zeros then, and before that the columns, which say that the slots are free.
+        """
+        # Not every file system can. Then the space comes back with the last mapping of the file.
+        with suppress(OSError):
+            self._mapping.madvise(mmap.MADV_REMOVE, offset, len(self._bytes) - offset)

@@ -56,6 +56,10 @@ class Backing(Protocol):
         """Make everything written durable."""
         ...
 
+    def abandon(self, offset: int) -> None:
+        """The file was removed, from `offset` nothing in it matters: give that space back now."""
+        ...
+
 
 class Segment:
     """`used` counts the slots that are reserved. Ranges of slots must lie inside the segment."""

@@ -113,6 +113,9 @@ class FileBacking:
         """Put what was written on the device."""
         os.fdatasync(self._file.descriptor)
 
+    def abandon(self, offset: int) -> None:
+        """Nobody keeps these open for long."""
+
 
 def _write_all(descriptor: int, data: memoryview | bytes, offset: int) -> None:
     """pwrite until all is written."""

@@ -89,6 +89,7 @@ class SegmentStore:
         "_ahead_failed",
         "_blank",
         "_classes",
+        "_closed",
         "_directory",
         "_medium",
         "_next_index",
@@ -124,6 +125,7 @@ class SegmentStore:
         self._blank: Blank | None = None
         self._ahead_bytes = 0  # of a file that is being made
         self._ahead_failed = False
+        self._closed = False
 
     @property
     def removed_bytes(self) -> int:
@@ -230,12 +232,7 @@ class SegmentStore:
 
     def close(self, *, remove: bool) -> None:
         """Let go of files and directory; with `remove` the files go too. Views stay readable."""
-        files = [segment.file for segment in self._segments.values()]
-        if self._blank is not None:
-            files.append(self._blank.file)
-        if remove:
-            for file in files:
-                self._directory.remove(file)
+        self._closed = True
         self._segments.clear()
         self._classes.clear()
         self._blank = None
@@ -266,6 +263,9 @@ class SegmentStore:
             except BaseException:
                 self._directory.remove(file)
                 raise
+            finally:
+                if self._closed:  # meanwhile, and perhaps swept before this file was there
+                    self._directory.remove(file)
 
         return make
 
@@ -276,6 +276,8 @@ class SegmentStore:
         that is where it shows. Any other exception is raised again.
         """
         size, self._ahead_bytes = self._ahead_bytes, 0
+        if self._closed:
+            return
         if isinstance(result, Blank):
             self._blank = result
             return
@@ -288,6 +290,8 @@ class SegmentStore:
 
     def _reserve_growing(self, shape: Shape, count: int) -> list[Extent]:
         """Reserve where no free range holds all: from new segments, then from what is left."""
+        if self._closed:
+            raise ValueError(f"storage {self.name} is closed")
         slot_class = self._classes.get(shape) or SlotClass(_checked(shape))
         obtainable = slot_class.free.total + self._growable_slots(slot_class)
         if obtainable < count:
@@ -387,6 +391,7 @@ class SegmentStore:
             slot_class.spare = None
         self._forget_if_empty(slot_class)
         self._discard(segment.file)
+        segment.backing.abandon(segment.payload_offset)
 
     def _forget_if_empty(self, slot_class: SlotClass) -> None:
         if not slot_class.segment_count:

@@ -1,5 +1,6 @@
 """Shared memory: another process reads blocks from its own mapping, by FORMAT.md alone."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -102,17 +103,26 @@ def test_another_process_reads_a_block_and_sees_when_it_is_gone(store: SegmentSt
 
 def test_a_mapping_of_a_removed_segment_shows_its_slots_as_gone(store: SegmentStore) -> None:
     first = store.reserve(SHAPE, 1)[0]
-    store.publish(SHAPE, first.place, b"k" * 16, xxh3_64_intdigest(bytes(5000)).to_bytes(8, "big"))
-    spare = store.reserve(SHAPE, 24)  # more than fits beside it
-    reader = Reader(store, first.place)
-    try:
-        assert reader.ask().startswith("True True True")
-        for extent in spare:
-            store.release(SHAPE, extent.place, extent.count)
-        store.release(SHAPE, first.place, 1)
-        assert reader.ask().startswith("False False False")
-    finally:
-        reader.stop()
+    store.view(SHAPE, first.place)[:] = b"x" * 5000
+    sums = xxh3_64_intdigest(b"x" * 5000).to_bytes(8, "big")
+    store.publish(SHAPE, first.place, b"k" * 16, sums)
+    rest = store.reserve(SHAPE, 24)  # more than fits beside it: a second segment
+    name, _, _ = store.locate(SHAPE, first.place)
+    path = Path(store.describe()["path"], name)
+    with path.open("rb") as file:
+        reader = Reader(store, first.place)
+        try:
+            assert reader.ask().startswith("True True True")
+            for extent in rest:
+                store.release(SHAPE, extent.place, extent.count)
+            store.release(SHAPE, first.place, 1)
+            assert not path.exists()
+            assert reader.ask().startswith("False False False")
+            figures = os.fstat(file.fileno())
+            assert figures.st_size == store.segment_bytes, "no mapping is cut"
+            assert figures.st_blocks * 512 <= 3 * 4096, "but its memory is given back"
+        finally:
+            reader.stop()
 
 
 def test_a_view_is_the_slot_itself_and_nothing_around_it(store: SegmentStore) -> None:

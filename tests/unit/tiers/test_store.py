@@ -323,6 +323,35 @@ def test_closing_leaves_the_files_or_removes_them(opener: Opener, tmp_path: Path
     assert not path.exists()
 
 
+@pytest.mark.parametrize("closed_first", [False, True])
+def test_a_file_that_was_being_made_when_the_store_closed_is_removed_too(
+    opener: Opener, tmp_path: Path, closed_first: bool
+) -> None:
+    (tmp_path / "foreign").write_bytes(b"keeps the directory")
+    store = opener("blocks", str(tmp_path), 4 * SEGMENT, SEGMENT)
+    make = store.begin_ahead()
+    assert make is not None
+    if closed_first:
+        store.close(remove=True)
+        store.finish_ahead(make())
+    else:
+        made = make()
+        store.close(remove=True)
+        store.finish_ahead(made)
+    assert [path.name for path in tmp_path.iterdir()] == ["foreign"]
+
+
+def test_a_closed_store_gives_nothing(opener: Opener, tmp_path: Path) -> None:
+    store = opener("blocks", str(tmp_path / "store"), 4 * SEGMENT, SEGMENT)
+    place = store.reserve(SHAPE, 1)[0].place
+    store.close(remove=True)
+    with pytest.raises(ValueError, match="storage blocks is closed"):
+        store.reserve(SHAPE, 1)
+    with pytest.raises(ValueError, match="no 1 slots"):
+        store.read(SHAPE, place, 0, 1)
+    assert not (tmp_path / "store").exists()
+
+
 def test_a_place_from_before_a_restart_never_matches(opener: Opener, tmp_path: Path) -> None:
     clock = ManualClock()
     seen: set[tuple[str, int]] = set()
