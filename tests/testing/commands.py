@@ -24,7 +24,18 @@ _FLOATS: Final = [
     b"3.0e3", b".5", b"5.", b"-.5", b"1e-17", b"1e-18", b"0.1", b"1e300", b"1e4932", b"1e5000",
     b"1e-5000", b"inf", b"-inf", b"nan", b"infinity", b"0x1p3", b"1e", b"1.5 ", b"-0.0",
 ]  # fmt: skip
-_TEXTS: Final = [b"", b"hello", b"hello world", b"x" * 44, b"x" * 45, b"\x00\xff\r\n", b"10.50"]
+_TEXTS: Final = [
+    b"",
+    b"hello",
+    b"hello world",
+    b"ohmytext",
+    b"mynewtext",
+    b"abcbdab",
+    b"x" * 44,
+    b"x" * 45,
+    b"\x00\xff\r\n",
+    b"10.50",
+]
 _PATTERNS: Final = [
     b"*",
     b"a*",

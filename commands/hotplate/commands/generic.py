@@ -295,7 +295,8 @@ def move(ctx: Context, argv: list[bytes]) -> Reply:
 def _parse_database(ctx: Context, text: bytes) -> Database:
     index = parse_int(text)
     if not _INT32_MIN <= index <= _INT32_MAX:
-        raise CommandError("value is out of range")
+        bounds = f"between {_INT32_MIN} and {_INT32_MAX}"
+        raise CommandError(f"value is out of range, value must {bounds}")
     if not 0 <= index < len(ctx.engine.databases):
         raise CommandError("DB index is out of range")
     return ctx.engine.databases[index]
