@@ -25,12 +25,13 @@ class Address:
     connect_timeout_s: float | None = None
 
     @classmethod
-    def of_settings(cls, settings: Mapping[str, Any]) -> "Address":
-        """The address in `connection_pool.connection_kwargs` of a redis-py client.
+    def of_pool(cls, pool: Any) -> "Address":
+        """The address that a redis-py connection pool connects to.
 
         Raises ValueError for what a payload connection cannot do: TLS, credential providers.
         """
-        if any(name.startswith("ssl") for name in settings):
+        settings: Mapping[str, Any] = pool.connection_kwargs
+        if "SSL" in pool.connection_class.__name__:
             raise ValueError("TLS is not supported for KV-cache payloads; use a plain connection")
         if settings.get("credential_provider") is not None:
             raise ValueError("credential providers are not supported; give username and password")

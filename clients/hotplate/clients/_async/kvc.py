@@ -53,14 +53,14 @@ class AsyncKVCache:
         """`client` stays the caller's. `transport`: `auto` takes segment files where it can,
         `mapped` raises TransportError where it cannot, `socket` never does. `verify_sums`: check
         sums of bytes read from files; None where nothing else proves them right."""
-        settings = client.connection_pool.connection_kwargs
-        if settings.get("decode_responses"):
+        pool = client.connection_pool
+        if pool.connection_kwargs.get("decode_responses"):
             raise ValueError("block keys are bytes: the client must not have decode_responses")
         if transport not in ("auto", "mapped", "socket"):
             raise ValueError(f"transport is auto, mapped or socket, not {transport!r}")
         self.id = instance.encode() if isinstance(instance, str) else instance
         self.transport = transport
-        self.payloads = AsyncPayloads(Address.of_settings(settings), self.id)
+        self.payloads = AsyncPayloads(Address.of_pool(pool), self.id)
         self._client = client
         self._owns_client = False
         self._verify_sums = verify_sums

@@ -45,10 +45,12 @@ class AsyncPayloads:
                 await connection.send(command)
                 waiting += 1
                 if waiting >= _WINDOW:
-                    failure = await _answer(connection) or failure
+                    answer = await _answer(connection)
+                    failure = failure or answer
                     waiting -= 1
             for _ in range(waiting):
-                failure = await _answer(connection) or failure
+                answer = await _answer(connection)
+                failure = failure or answer
         if failure is not None:
             raise failure
 

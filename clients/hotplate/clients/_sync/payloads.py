@@ -46,10 +46,12 @@ class Payloads:
                 connection.send(command)
                 waiting += 1
                 if waiting >= _WINDOW:
-                    failure = _answer(connection) or failure
+                    answer = _answer(connection)
+                    failure = failure or answer
                     waiting -= 1
             for _ in range(waiting):
-                failure = _answer(connection) or failure
+                answer = _answer(connection)
+                failure = failure or answer
         if failure is not None:
             raise failure
 
