@@ -216,9 +216,8 @@ class SegmentStore:
         in_slots = 0
         largest = min(self.segment_bytes, self._room_bytes(None))
         for slot_class in self._classes.values():
-            stride = round_up(slot_class.shape.payload_bytes, self._medium.alignment)
-            in_slots += slot_class.free.total * stride
-            largest = max(largest, slot_class.free.longest * stride)
+            in_slots += self._free_bytes(slot_class)
+            largest = max(largest, slot_class.free.longest * self._stride(slot_class.shape))
         return {
             "path": self._directory.path,
             "format_version": VERSION,
@@ -242,15 +241,19 @@ class SegmentStore:
     # Making files ahead
 
     def begin_ahead(self) -> Callable[[], Blank] | None:
-        """The job of making the next segment's file, None if there is one or little room is left.
+        """The job of making the next segment's file, None if none will be needed soon.
 
         Run it on a thread and pass its result or exception to `finish_ahead` on this one. Making a
-        file of 256 MiB takes tens of milliseconds that `reserve` would spend otherwise.
+        file of 256 MiB takes tens of milliseconds that `reserve` would spend otherwise. None also
+        where one is there or being made, or little room is left. Cheap enough for every tick.
         """
         size = self.segment_bytes
-        room = self.capacity_bytes - self.allocated_bytes
+        if self._blank or self._ahead_bytes or self._ahead_failed:
+            return None
         # Twice: a file that is being made is nobody's, and must not be what a reserve is short of.
-        if self._blank or self._ahead_bytes or self._ahead_failed or room < 2 * size:
+        if self.capacity_bytes - self.allocated_bytes < 2 * size or self._closed:
+            return None
+        if all(self._free_bytes(each) * 2 > size for each in self._classes.values()):
             return None
         birth = self._directory.next_generation()
         self._ahead_bytes = size
@@ -421,6 +424,12 @@ class SegmentStore:
             if other is not slot_class and other.spare is not None:
                 room += other.spare.file.file_bytes
         return room
+
+    def _stride(self, shape: Shape) -> int:
+        return round_up(shape.payload_bytes, self._medium.alignment)
+
+    def _free_bytes(self, slot_class: SlotClass) -> int:
+        return slot_class.free.total * self._stride(slot_class.shape)
 
     def _file_bytes_of(self, shape: Shape) -> tuple[int, int]:
         """(smallest, usual) size of a segment of this shape."""

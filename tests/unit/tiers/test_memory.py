@@ -149,10 +149,13 @@ def test_a_view_outlives_its_segment_and_its_store(tmp_path: Path) -> None:
 
 
 def test_a_file_made_ahead_is_all_zeros_and_writable(store: SegmentStore) -> None:
+    store.reserve(SHAPE, 20)
     make = store.begin_ahead()
     assert make is not None
     store.finish_ahead(make())
-    place = store.reserve(SHAPE, 1)[0].place
+    figures = store.describe()
+    place = store.reserve(SHAPE, 20)[0].place
+    assert store.describe()["allocated_bytes"] == figures["allocated_bytes"], "it was used"
     assert bytes(store.view(SHAPE, place)) == bytes(5000)
     store.view(SHAPE, place)[:] = b"x" * 5000
     assert store.read(SHAPE, place, 0, 5000) == b"x" * 5000

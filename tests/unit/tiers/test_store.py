@@ -54,6 +54,11 @@ def most_slots(store: SegmentStore, shape: Shape) -> int:
     return refused.value.largest_free // shape.payload_bytes
 
 
+def nearly_fill_a_segment(store: SegmentStore) -> Extent:
+    """All but one slot of a first segment, so that a second will be needed soon."""
+    return store.reserve(SHAPE, slots_per_segment(store, SHAPE) - 1)[0]
+
+
 def segment_bytes(store: SegmentStore, shape: Shape, place: int) -> bytes:
     """The whole file that a place is in, as another process sees it."""
     name, _, _ = store.locate(shape, place)
@@ -262,54 +267,63 @@ def test_wrong_places_shapes_and_sizes_are_refused_and_change_nothing(
 
 
 def test_a_file_made_ahead_is_used_by_whichever_class_is_next(store: SegmentStore) -> None:
+    nearly_fill_a_segment(store)
     make = store.begin_ahead()
     assert make is not None
     assert store.begin_ahead() is None, "one at a time"
-    assert store.describe()["allocated_bytes"] == SEGMENT
+    assert store.describe()["allocated_bytes"] == 2 * SEGMENT
     store.finish_ahead(make())
     assert store.begin_ahead() is None, "one in store"
-    extent = store.reserve(SHAPE, 2)[0]
-    assert store.describe()["allocated_bytes"] == SEGMENT
-    content = segment_bytes(store, SHAPE, extent.place)
-    assert f"{parse_layout(content).birth:016x}" in store.locate(SHAPE, extent.place)[0]
+    extent = store.reserve(OTHER, 2)[0]
+    assert store.describe()["allocated_bytes"] == 2 * SEGMENT
+    content = segment_bytes(store, OTHER, extent.place)
+    assert f"{parse_layout(content).birth:016x}" in store.locate(OTHER, extent.place)[0]
     assert store.begin_ahead() is not None
+
+
+def test_no_file_is_made_ahead_before_one_is_needed_soon(store: SegmentStore) -> None:
+    assert store.begin_ahead() is None, "nobody stores anything"
+    store.reserve(SHAPE, 1)
+    assert store.begin_ahead() is None, "nearly a whole segment is free"
 
 
 def test_a_file_made_ahead_makes_room_for_a_segment_that_it_does_not_fit(
     store: SegmentStore,
 ) -> None:
+    nearly_fill_a_segment(store)
     make = store.begin_ahead()
     assert make is not None
     store.finish_ahead(make())
-    large = Shape(payload_bytes=3 * SEGMENT + SEGMENT // 2, key_bytes=8, sum_count=1)
+    large = Shape(payload_bytes=2 * SEGMENT + SEGMENT // 2, key_bytes=8, sum_count=1)
     store.reserve(large, 1)
-    assert store.describe()["segments"] == 1
+    assert store.describe()["segments"] == 2
     assert store.describe()["allocated_bytes"] <= store.capacity_bytes
-    assert len(list(Path(store.describe()["path"]).glob("*.segment"))) == 1
+    assert len(list(Path(store.describe()["path"]).glob("*.segment"))) == 2
 
 
 def test_no_file_is_made_ahead_when_little_room_is_left(store: SegmentStore) -> None:
     per_segment = slots_per_segment(store, SHAPE)
-    store.reserve(SHAPE, 2 * per_segment + 1)
+    store.reserve(SHAPE, 3 * per_segment - 1)
     assert store.begin_ahead() is None
 
 
 def test_a_file_that_could_not_be_made_ahead_gives_its_room_back(store: SegmentStore) -> None:
+    nearly_fill_a_segment(store)
     assert store.begin_ahead() is not None
     store.finish_ahead(OSError(28, "No space left on device"))
-    assert store.describe()["allocated_bytes"] == 0
+    assert store.describe()["allocated_bytes"] == SEGMENT
     assert store.begin_ahead() is None, "not before reserve has made one"
-    store.reserve(SHAPE, 1)
+    nearly_fill_a_segment(store)
     assert store.begin_ahead() is not None
     with pytest.raises(KeyError):
         store.finish_ahead(KeyError("a bug"))
-    assert store.describe()["allocated_bytes"] == SEGMENT
+    assert store.describe()["allocated_bytes"] == 2 * SEGMENT
 
 
 def test_closing_leaves_the_files_or_removes_them(opener: Opener, tmp_path: Path) -> None:
     path = tmp_path / "store"
     store = opener("blocks", str(path), 4 * SEGMENT, SEGMENT)
-    store.reserve(SHAPE, 1)
+    nearly_fill_a_segment(store)
     make = store.begin_ahead()
     assert make is not None
     store.finish_ahead(make())
@@ -329,6 +343,7 @@ def test_a_file_that_was_being_made_when_the_store_closed_is_removed_too(
 ) -> None:
     (tmp_path / "foreign").write_bytes(b"keeps the directory")
     store = opener("blocks", str(tmp_path), 4 * SEGMENT, SEGMENT)
+    nearly_fill_a_segment(store)
     make = store.begin_ahead()
     assert make is not None
     if closed_first:
