@@ -26,7 +26,8 @@ from hotplate.resp.pyreader import LargeBulk, ProtocolError, PyRequestReader, Re
 
 __all__ = ["LargeBulk", "ProtocolError", "ReaderLimits", "RequestReader"]
 
-_STAR: Final = 0x2A
+# marks as integers: `in` finds those in bytes several times as fast as a string of one byte
+_STAR, _PUSH, _SET, _MAP, _ATTRIBUTE = b"*>~%|"
 _PROBE: Final = b"*0\r\n"  # an empty array, if it stands where a request may begin
 _NEED_DATA: Final[list[bytes]] = []  # one object for both ends of `iter(gets, ...)`
 _ARGUMENT_BYTES_MIN: Final = 6  # $0, CRLF, CRLF
@@ -184,10 +185,10 @@ class RequestReader:
             or not self._fast
             or len(chunk) > self._large_from
             or self._long(chunk) is not None
-            or b">" in chunk
-            or b"~" in chunk
-            or b"|" in chunk
-            or b"%" in chunk
+            or _PUSH in chunk
+            or _SET in chunk
+            or _MAP in chunk
+            or _ATTRIBUTE in chunk
         ) and not self._is_harmless(chunk):
             return None
         parser = self._parser
