@@ -8,7 +8,7 @@ No socket, no event loop, no per-request object. Statistics are kept per run of 
 """
 
 import logging
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from hotplate.engine.context import Context, Deferred, Gate
 from hotplate.engine.gates import admit, find
@@ -52,6 +52,7 @@ def run(ctx: Context, requests: list[Any], out: list[Any], start: int = 0) -> in
                 run_length = 0
             current = command
         run_length += 1
+        reply: Any
         try:
             if (
                 ctx.gates
@@ -76,7 +77,7 @@ def run(ctx: Context, requests: list[Any], out: list[Any], start: int = 0) -> in
                 ctx.resume_at = index + 1
                 _count(ctx, current, run_length, clock() - started_ns)
                 engine.stats.commands_processed += index + 1 - start
-                return reply
+                return cast("Deferred", reply)
             else:
                 if kind is Payload or kind is Payloads:
                     hold(ctx, reply)

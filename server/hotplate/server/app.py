@@ -16,21 +16,27 @@ import signal
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
-from pathlib import Path
 from typing import Final
 
 from hotplate.clock import Clock, SystemClock
 from hotplate.commands import build_registry
 from hotplate.config import Config, ConfigError
+from hotplate.config_file import load, parse_command_line
 from hotplate.engine.engine import Engine
 from hotplate.server.clients import ClientTable
-from hotplate.server.connection import RECEIVE_BYTES, Connection
+from hotplate.server.connection import Connection
 from hotplate.server.cron import Cron
 from hotplate.server.directory import DirectoryError, WorkingDirectory
 from hotplate.server.kvcache import KvCacheService
-from hotplate.server.listener import ListenError, serve, tcp_sockets, unix_socket
+from hotplate.server.listener import (
+    ListenError,
+    remove_socket_file,
+    serve,
+    tcp_sockets,
+    unix_socket,
+)
 from hotplate.server.loop import loop_factory
-from hotplate.tiers.store import StoreOpenError
+from hotplate.tiers.directory import StoreOpenError
 
 log = logging.getLogger("hotplate.server")
 DESCRIPTORS_RESERVED: Final = 64  # segments, lock, log, listeners
@@ -54,7 +60,6 @@ class Server:
         loop = asyncio.get_running_loop()
         self._kvcache = KvCacheService(self.engine, self.directory, loop)
         self._clients = ClientTable(self.engine, loop)
-        self._receive = memoryview(bytearray(RECEIVE_BYTES))
         config = self.config
         sockets = []
         if config.port or not config.unixsocket:
@@ -92,7 +97,7 @@ class Server:
         self._cron.stop()
         self._kvcache.close()
         if self.config.unixsocket:
-            Path(self.config.unixsocket).unlink(missing_ok=True)
+            remove_socket_file(self.config.unixsocket)
         self.directory.close()
 
     def ready_line(self) -> str:
@@ -103,7 +108,7 @@ class Server:
         )
 
     def _connection(self, kind: str) -> Connection:
-        return Connection(self._clients, self._receive, kind)
+        return Connection(self._clients, kind)
 
     def _expire_keys(self, now_ms: int) -> bool:
         self.engine.expire_keys(now_ms)
@@ -150,7 +155,7 @@ def main(argv: Sequence[str]) -> int:
         print(USAGE)
         return 0
     try:
-        config = Config.from_arguments(list(argv))
+        config = load(*parse_command_line(argv))
     except ConfigError as error:
         print(f"hotplate: {error}", file=sys.stderr)
         return 1

@@ -82,7 +82,7 @@ class ClientTable:
 
     def remove(self, connection: "Connection") -> None:
         """A client went."""
-        ctx = connection._ctx
+        ctx = connection.ctx
         self._connections.pop(ctx.client_id, None)
         self.engine.disconnect(ctx)
         if not self._connections:
@@ -101,7 +101,7 @@ class ClientTable:
         timeout_ms = self.engine.config.timeout * 1000
         if timeout_ms:
             for connection in list(self._connections.values()):
-                if now_ms - connection._ctx.last_seen_ms > timeout_ms:
+                if now_ms - connection.ctx.last_seen_ms > timeout_ms:
                     connection.close()
 
     def close_all(self) -> None:

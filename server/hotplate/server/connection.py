@@ -1,18 +1,17 @@
 """One client's socket: bytes in, bytes out, flow control. It knows no command.
 
     socket ─► reader ─► batch of requests ─► engine.dispatch.run ─► frames ─► one write a pass
+                │
+                └ a large bulk string ─► LargeBulkReceiver: straight into its target
 
 Flow control, both ways:
 - A pass runs at most BATCH_REQUESTS requests, then lets other clients go first.
 - While the transport holds unsent bytes above its limit nothing more is read or run.
 - While a Deferred reply is awaited nothing more is read or run: replies keep their order.
-- A large bulk string is received straight into its target (a reserved slot, or a buffer), no part
-  of it through the reader.
 Views into storage that were handed to the transport stay pinned until the transport is empty.
 """
 
 import asyncio
-import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -24,81 +23,60 @@ from hotplate.errors import CommandError
 from hotplate.resp.encoder import encode
 from hotplate.resp.reader import LargeBulk, ProtocolError, RequestReader
 from hotplate.resp.types import Payload, Payloads
-from hotplate.spec.model import PayloadTarget
+from hotplate.server.large_bulk import HeapTarget, LargeBulkReceiver
 
 if TYPE_CHECKING:
     from hotplate.server.clients import ClientTable
 
-log = logging.getLogger("hotplate.server")
 BATCH_REQUESTS: Final = 256  # a few hundred microseconds of work between two looks at the sockets
-RECEIVE_BYTES: Final = 256 * 1024
 WRITE_HIGH_BYTES: Final = 256 * 1024  # unsent bytes at which a client's commands wait
+_MS_NS: Final = 1_000_000
 
 
-class HeapTarget:
-    """A large bulk string that has no other place to go."""
-
-    __slots__ = ("buffer", "view")
-
-    def __init__(self, size: int) -> None:
-        self.buffer = bytearray(size)
-        self.view = memoryview(self.buffer)
-
-    def __len__(self) -> int:
-        return len(self.buffer)
-
-    def abandon(self) -> None:
-        """Nothing to give back."""
-
-
-class Connection(asyncio.BufferedProtocol):
+class Connection(asyncio.Protocol):
     """The protocol object of one client."""
 
     __slots__ = (
         "_clients",
-        "_ctx",
         "_deferred",
         "_engine",
-        "_filled",
         "_held",
-        "_loop",
+        "_large",
         "_paused",
         "_reader",
-        "_receive",
         "_requests",
         "_scheduled",
-        "_target",
         "_transport",
+        "_wall_ns",
+        "ctx",
         "descriptor",
         "kind",
         "local",
         "peer",
     )
 
-    def __init__(self, clients: "ClientTable", receive: memoryview, kind: str) -> None:
-        # for the server's life; the receive buffer is shared, it is read before the next is filled
+    def __init__(self, clients: "ClientTable", kind: str) -> None:
+        # for the server's life
         self._clients = clients
         self._engine: Engine = clients.engine
-        self._loop = clients.loop
-        self._receive = receive
+        self._wall_ns = clients.engine.clock.wall_ns
         # for the connection's life
         self.kind = kind
         self.peer = ""
         self.local = ""
         self.descriptor = -1
         self._transport: asyncio.Transport = cast("asyncio.Transport", None)
-        self._ctx: Context = cast("Context", None)
+        self.ctx: Context = cast("Context", None)
         self._reader: RequestReader = cast("RequestReader", None)
         # flow control
         self._paused = False  # the transport is full
         self._scheduled = False  # a pass is due
         self._held: list[Callable[[], None]] = []  # releases, due when the transport is empty
-        # a Deferred under way, and the requests behind it
+        # a Deferred under way, and the requests of its batch
         self._deferred: Deferred | None = None
         self._requests: list[Any] = []
         # a large bulk string under way
-        self._target: PayloadTarget | None = None
-        self._filled = 0
+        self._large: LargeBulkReceiver | None = None
 
     # -- asyncio's side ------------------------------------------------------------------------
 
@@ -112,45 +90,33 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.write(refusal)
             self._transport.close()
             return
-        self._ctx = self._clients.add(self)
-        self._reader = self._clients.reader(self._ctx)
+        self.ctx = self._clients.add(self)
+        self._reader = self._clients.reader(self.ctx)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client went; whatever it held is given back."""
-        if self._ctx is None:
+        if self.ctx is None:
             return
-        self._ctx.gates |= Gate.CLOSING
+        self.ctx.gates |= Gate.CLOSING
         self._clients.remove(self)
-        if self._target is not None:
-            self._target.abandon()
-            self._target = None
-        for request in self._requests:
+        if self._large is not None:
+            self._large.target.abandon()
+            self._large = None
+        for request in (*self._requests, self._reader.partial):
             abandon_targets(request)
         self._requests = []
-        if self._reader is not None:
-            abandon_targets(self._reader.partial)
         if self._deferred is not None and self._deferred.cancel is not None:
             self._deferred.cancel()
         self._release()
 
-    def get_buffer(self, sizehint: int) -> memoryview:
-        """Where the next bytes go: the rest of a large bulk string, or the reader's buffer."""
-        target = self._target
-        return self._receive if target is None else target.view[self._filled :]
-
-    def buffer_updated(self, nbytes: int) -> None:
-        """`nbytes` arrived."""
-        self._engine.stats.net_input_bytes += nbytes
-        if self._ctx is None or self._ctx.gates & Gate.CLOSING:
+    def data_received(self, data: bytes) -> None:
+        """Bytes came in."""
+        self._engine.stats.net_input_bytes += len(data)
+        if self.ctx is None or self.ctx.gates & Gate.CLOSING:
             return
-        if self._target is None:
-            self._reader.feed(bytes(self._receive[:nbytes]))
+        self._reader.feed(data)
+        if self._deferred is None and not self._paused and not self._scheduled:
             self._run_pass()
-        else:
-            self._filled += nbytes
-            if self._filled == len(self._target):
-                self._end_large()
-                self._run_pass()
 
     def eof_received(self) -> bool:
         """The client sends no more: answer what is there, then close."""
@@ -169,70 +135,70 @@ class Connection(asyncio.BufferedProtocol):
 
     # -- one pass ------------------------------------------------------------------------------
 
-    def _schedule(self) -> None:
-        if not self._scheduled:
-            self._scheduled = True
-            self._loop.call_soon(self._scheduled_pass)
-
-    def _scheduled_pass(self) -> None:
-        self._scheduled = False
-        if not self._ctx.gates & Gate.CLOSING and self._deferred is None and not self._paused:
-            self._transport.resume_reading()
-            if self._target is None:
-                self._run_pass()
-
     def _run_pass(self) -> None:
         """Run what the reader holds, at most one batch of it."""
-        requests = self._reader.batch(BATCH_REQUESTS)
+        reader = self._reader
+        requests = reader.batch(BATCH_REQUESTS)
         if requests:
-            self._run(requests, 0)
-        if self._deferred is not None or self._ctx.gates & Gate.CLOSING:
-            return
-        stopped = self._reader.stopped
-        if stopped is None:
-            if self._reader.ready:
-                self._transport.pause_reading()
-                self._schedule()
-        elif self._paused:
-            pass  # resume_writing goes on here
-        elif type(stopped) is LargeBulk:
-            self._begin_large(stopped)
-        else:
-            self._refuse_frame(cast("ProtocolError", stopped))
+            self._run(requests, 0, [])
+            if self._deferred is not None or self.ctx.gates & Gate.CLOSING:
+                return
+        if reader.stopped is not None:
+            self._on_stopped(reader.stopped)
+        elif reader.ready:
+            self._schedule()
 
-    def _run(self, requests: list[Any], start: int, out: list[Any] | None = None) -> None:
-        ctx = self._ctx
-        ctx.now_ms = ctx.last_seen_ms = self._engine.clock.now_ms()
-        frames: list[Any] = [] if out is None else out
+    def _run(self, requests: list[Any], start: int, frames: list[Any]) -> None:
+        """Run a batch from `start` on and write `frames` with what is answered."""
+        ctx = self.ctx
+        ctx.now_ms = ctx.last_seen_ms = self._wall_ns() // _MS_NS
         gates = ctx.gates
         outcome = run(ctx, requests, frames, start)
-        if gates != ctx.gates:
-            self._clients.gates_changed(ctx, self._reader)
         self._write(frames)
         if type(outcome) is Deferred:
             self._transport.pause_reading()
             self._deferred = outcome
             self._requests = requests
             outcome.start(self._on_reply)
-        elif ctx.gates & Gate.CLOSING:
-            self._transport.close()
+        elif ctx.gates != gates:
+            self._clients.gates_changed(ctx, self._reader)
+            if ctx.gates & Gate.CLOSING:
+                for request in requests[cast("int", outcome) :]:
+                    abandon_targets(request)
+                self._transport.close()
+
+    def _schedule(self) -> None:
+        """Go on in the loop's next pass, after the other clients; read nothing until then."""
+        if not self._scheduled:
+            self._scheduled = True
+            self._transport.pause_reading()
+            self._clients.loop.call_soon(self._scheduled_pass)
+
+    def _scheduled_pass(self) -> None:
+        self._scheduled = False
+        if self.ctx.gates & Gate.CLOSING or self._deferred is not None or self._paused:
+            return
+        self._transport.resume_reading()
+        if self._large is None:
+            self._run_pass()
 
     def _on_reply(self, reply: Any) -> None:
         """A Deferred is done: answer, then go on behind it."""
         self._deferred = None
         requests, self._requests = self._requests, []
-        ctx = self._ctx
-        if ctx.gates & Gate.CLOSING:
-            return
+        ctx = self.ctx
         frames: list[Any] = []
-        if isinstance(reply, CommandError):
-            self._engine.stats.count_error(reply.code)
         if ctx.gates & (Gate.REPLY_OFF | Gate.REPLY_SKIP):
             ctx.gates &= ~Gate.REPLY_SKIP
         else:
             if isinstance(reply, (Payload, Payloads)):
                 hold(ctx, reply)
+            if isinstance(reply, CommandError):
+                self._engine.stats.count_error(reply.code)
             encode(reply, ctx.resp, frames.append)
+        if ctx.gates & Gate.CLOSING:
+            self._release()
+            return
         if ctx.resume_at < len(requests):
             self._run(requests, ctx.resume_at, frames)
         else:
@@ -240,46 +206,65 @@ class Connection(asyncio.BufferedProtocol):
         if self._deferred is None:
             self._schedule()
 
-    # -- large bulk strings --------------------------------------------------------------------
+    # -- what the reader stops at ----------------------------------------------------------------
+
+    def _on_stopped(self, stopped: LargeBulk | ProtocolError) -> None:
+        if self._paused:
+            return  # resume_writing comes back here
+        if isinstance(stopped, LargeBulk):
+            self._begin_large(stopped)
+            return
+        self._engine.stats.protocol_errors += 1
+        self.ctx.gates |= Gate.CLOSING
+        self._write([b"-ERR %b\r\n" % str(stopped).encode()])
+        self._transport.close()
 
     def _begin_large(self, bulk: LargeBulk) -> None:
-        ctx = self._ctx
+        ctx = self.ctx
         command = find(self._engine, bulk.argv) if bulk.argv else None
         sink = None if command is None or ctx.gates else command.spec.sink
         target = None if sink is None else sink(ctx, bulk.argv, bulk.size)
-        self._target = HeapTarget(bulk.size) if target is None else target
-        self._filled = self._reader.take_buffered(self._target.view)
-        if self._filled == bulk.size:
+        if target is None:
+            target = HeapTarget(bulk.size)
+        self._large = LargeBulkReceiver(self, target, self._reader.take_buffered(target.view))
+        if self._large.filled == bulk.size:
             self._end_large()
-            self._schedule()
+        else:
+            self._receive_with(self._large)
+
+    def on_large_bytes(self, size_bytes: int, *, complete: bool) -> None:
+        """Part of the large bulk string came in, or all of it is there."""
+        self._engine.stats.net_input_bytes += size_bytes
+        if complete and self._large is not None:
+            self._receive_with(self)
+            self._end_large()
 
     def _end_large(self) -> None:
-        target = self._target
-        assert target is not None
-        self._target = None
+        assert self._large is not None
+        target = self._large.target
+        self._large = None
         self._reader.resume(bytes(target.buffer) if type(target) is HeapTarget else target)
+        self._schedule()
 
-    def _refuse_frame(self, error: ProtocolError) -> None:
-        self._engine.stats.protocol_errors += 1
-        self._ctx.gates |= Gate.CLOSING
-        self._write([b"-ERR %b\r\n" % str(error).encode()])
-        self._transport.close()
+    def _receive_with(self, protocol: asyncio.BaseProtocol) -> None:
+        transport = self._transport
+        transport.pause_reading()
+        transport.set_protocol(protocol)
+        transport.resume_reading()
 
     # -- writing -------------------------------------------------------------------------------
 
     def _write(self, frames: list[Any]) -> None:
-        if not frames:
-            return
         if self._held:
             self._transport.set_write_buffer_limits(high=0, low=0)  # tell when all of it is gone
             self._transport.writelines(frames)
             self._engine.stats.net_output_bytes += sum(map(len, frames))
             if not self._paused:
                 self._release()
-            return
-        data = frames[0] if len(frames) == 1 else b"".join(frames)
-        self._engine.stats.net_output_bytes += len(data)
-        self._transport.write(data)
+        elif frames:
+            data = frames[0] if len(frames) == 1 else b"".join(frames)
+            self._engine.stats.net_output_bytes += len(data)
+            self._transport.write(data)
 
     def _release(self) -> None:
         if self._held:
@@ -296,12 +281,12 @@ class Connection(asyncio.BufferedProtocol):
 
     def close_now(self) -> None:
         """Drop the connection, unsent replies included."""
-        self._ctx.gates |= Gate.CLOSING
+        self.ctx.gates |= Gate.CLOSING
         self._transport.abort()
 
     def close(self) -> None:
         """Send what is answered, then close."""
-        self._ctx.gates |= Gate.CLOSING
+        self.ctx.gates |= Gate.CLOSING
         self._transport.close()
 
     def push(self, frames: bytes) -> None:
@@ -314,7 +299,8 @@ class Connection(asyncio.BufferedProtocol):
 
     def query_bytes(self) -> int:
         """Bytes received and not run yet."""
-        return self._reader.pending_bytes + self._filled * (self._target is not None)
+        large = self._large
+        return self._reader.pending_bytes + (0 if large is None else large.filled)
 
 
 def abandon_targets(argv: list[Any]) -> None:

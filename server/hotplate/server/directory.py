@@ -21,9 +21,13 @@ class WorkingDirectory:
         self.path = Path(path).resolve()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            self._lock = os.open(self.path / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+            self._lock = os.open(
+                self.path / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640
+            )
         except OSError as error:
-            raise DirectoryError(f"can't use directory {path}: {error.strerror or error}") from error
+            raise DirectoryError(
+                f"can't use directory {path}: {error.strerror or error}"
+            ) from error
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -34,7 +38,7 @@ class WorkingDirectory:
 
     @property
     def run_name(self) -> str:
-        """A name for this directory's shared memory: the same after a restart, its own otherwise."""
+        """A name for this directory's shared memory: its own, and the same after a restart."""
         return "hotplate-" + hashlib.sha256(str(self.path).encode()).hexdigest()[:12]
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Builds the KV cache of a server: its two built-in storages, the default group, file IO, the tick."""
+"""Builds the KV cache of a server: the built-in storages, the default group, file IO, the tick."""
 
 import asyncio
 from pathlib import Path
@@ -77,7 +77,7 @@ class KvCacheService:
         )
 
     def close(self) -> None:
-        """Finish file IO, then remove the segments: nothing can account for them after a restart."""
+        """Finish file IO, then remove the segments: after a restart nobody knows what they hold."""
         self._io.close()
         for storage in self._catalog.storages.values():
             storage.opened().close(remove=True)

@@ -94,7 +94,7 @@ def _remove_stale(path: str) -> None:
 
 async def serve(
     sockets: Sequence[socket.socket],
-    build: Callable[[str], asyncio.BufferedProtocol],
+    build: Callable[[str], asyncio.BaseProtocol],
 ) -> list[asyncio.Server]:
     """Accept on every socket; `build(kind)` makes the protocol, kind being `tcp` or `unix`."""
     loop = asyncio.get_running_loop()
@@ -105,3 +105,8 @@ async def serve(
         else:
             servers.append(await loop.create_server(lambda: build("tcp"), sock=sock))
     return servers
+
+
+def remove_socket_file(path: str) -> None:
+    """The listener is closed: nobody should find its file."""
+    Path(path).unlink(missing_ok=True)
