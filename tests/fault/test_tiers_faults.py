@@ -110,6 +110,8 @@ def test_a_disk_that_fails_while_slots_are_handed_over_gives_none_of_them(
     assert disk.describe() == before
     assert files(disk) == files_before
     assert disk.generation(SHAPE, held.place) == held.generation
+    with pytest.raises(ValueError, match="free already"):
+        disk.release(SHAPE, held.place + 10, 1)
     again = disk.reserve(SHAPE, 2)[0]
     assert again.place == held.place + 10
     assert disk.generation(SHAPE, again.place) == again.generation > held.generation

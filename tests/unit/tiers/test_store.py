@@ -183,6 +183,24 @@ def test_a_full_storage_splits_over_its_holes(store: SegmentStore) -> None:
     assert extents[0].place == everything[3]
 
 
+def test_holes_are_used_once_the_last_segment_is_made(store: SegmentStore) -> None:
+    per_segment = slots_per_segment(store, SHAPE)
+    held = places(store.reserve(SHAPE, 3 * per_segment))
+    store.release(SHAPE, held[0], 2)
+    store.release(SHAPE, held[3], 1)
+    extents = store.reserve(SHAPE, per_segment + 3)
+    assert [extent.count for extent in extents] == [per_segment, 2, 1]
+
+
+def test_a_spare_that_is_used_again_is_not_given_to_another_class(store: SegmentStore) -> None:
+    store.release(SHAPE, store.reserve(SHAPE, 1)[0].place, 1)
+    extent = store.reserve(SHAPE, 1)[0]
+    with pytest.raises(StoreFullError):
+        store.reserve(OTHER, 4 * slots_per_segment(store, OTHER))
+    store.reserve(OTHER, 3 * slots_per_segment(store, OTHER))
+    assert store.generation(SHAPE, extent.place) == extent.generation
+
+
 def test_a_freed_segment_is_kept_once_and_then_removed(
     store: SegmentStore,
 ) -> None:
@@ -295,7 +313,9 @@ def test_a_file_made_ahead_makes_room_for_a_segment_that_it_does_not_fit(
     assert make is not None
     store.finish_ahead(make())
     large = Shape(payload_bytes=2 * SEGMENT + SEGMENT // 2, key_bytes=8, sum_count=1)
-    store.reserve(large, 1)
+    place = store.reserve(large, 1)[0].place
+    store.write(large, place, large.payload_bytes - 1, b"!")
+    assert len(segment_bytes(store, large, place)) > large.payload_bytes
     assert store.describe()["segments"] == 2
     assert store.describe()["allocated_bytes"] <= store.capacity_bytes
     assert len(list(Path(store.describe()["path"]).glob("*.segment"))) == 2
