@@ -110,11 +110,23 @@ def test_a_disk_that_fails_while_slots_are_handed_over_gives_none_of_them(
     assert disk.describe() == before
     assert files(disk) == files_before
     assert disk.generation(SHAPE, held.place) == held.generation
-    with pytest.raises(ValueError, match="free already"):
-        disk.release(SHAPE, held.place + 10, 1)
     again = disk.reserve(SHAPE, 2)[0]
     assert again.place == held.place + 10
     assert disk.generation(SHAPE, again.place) == again.generation > held.generation
+
+
+@pytest.mark.parametrize("successes", [0, 1])
+def test_slots_whose_header_could_not_be_written_stay_free(
+    disk: SegmentStore, monkeypatch: pytest.MonkeyPatch, successes: int
+) -> None:
+    held = disk.reserve(SHAPE, 3)[0]
+    monkeypatch.setattr(os, "pwrite", failing_after(os.pwrite, successes, errno.EIO))
+    with pytest.raises(OSError, match="Input/output error"):
+        disk.reserve(SHAPE, 2)
+    monkeypatch.undo()
+    with pytest.raises(ValueError, match="free already"):
+        disk.release(SHAPE, held.place + 3, 1)
+    assert disk.reserve(SHAPE, 2)[0].place == held.place + 3
 
 
 def test_slots_are_free_though_the_disk_failed_to_write_that_down(
