@@ -67,6 +67,7 @@ class KvCacheService:
         cache.lease_ms_max = config.kvc_lease_max_ms
         cache.write_grace_ms = config.kvc_write_grace_ms
         cache.closed_sessions_max = config.kvc_closed_sessions_max
+        self._make_segments_ahead()
         return cache.tick(now_ms)
 
     def summary(self) -> str:
@@ -81,6 +82,17 @@ class KvCacheService:
         self._io.close()
         for storage in self._catalog.storages.values():
             storage.opened().close(remove=True)
+
+    def _make_segments_ahead(self) -> None:
+        """Make the files on a thread that writes will need soon: it takes too long in a request."""
+        for storage in self._catalog.storages.values():
+            store = storage.store
+            if not isinstance(store, SegmentStore) or (make := store.begin_ahead()) is None:
+                continue
+            try:
+                self._io.submit(make, done=store.finish_ahead)
+            except OSError as error:
+                store.finish_ahead(error)
 
     def _add_builtin(self, kind: str, path: str | None) -> None:
         segment_bytes = self._engine.config.kvc_segment_bytes
