@@ -1,6 +1,7 @@
 """Short differential run against a real Redis; the long one is `tests.testing.differential`."""
 
 import os
+from contextlib import closing
 
 import pytest
 from tests.testing.differential import REDIS_OPTIONS, build_comparison, compare
@@ -15,7 +16,9 @@ COMMANDS = int(os.environ.get("HOTPLATE_DIFFERENTIAL_COMMANDS", "3000"))
 def test_replies_are_those_of_redis_byte_by_byte(
     resp: int, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    with start_redis(tmp_path_factory.mktemp("redis"), *REDIS_OPTIONS) as redis:
-        comparison = build_comparison(redis.port, resp)
+    with (
+        start_redis(tmp_path_factory.mktemp("redis"), *REDIS_OPTIONS) as redis,
+        closing(build_comparison(redis.port, resp)) as comparison,
+    ):
         compare(comparison, COMMANDS // 2)
         assert comparison.commands >= COMMANDS // 3

@@ -18,6 +18,7 @@ import socket
 import sys
 import tempfile
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -109,11 +110,17 @@ def items_of(frame: bytes) -> list[bytes]:
 class Comparison:
     """Two peers that should answer alike. Follows MULTI, to know what EXEC answers to."""
 
-    def __init__(self, theirs: Peer, ours: Peer) -> None:
+    def __init__(self, theirs: SocketPeer, ours: Peer) -> None:
         self._theirs = theirs
         self._ours = ours
         self._queued: list[Sequence[bytes]] = []
         self.commands = 0
+
+    def close(self) -> None:
+        """Hang up."""
+        self._theirs.close()
+        if isinstance(self._ours, SocketPeer):
+            self._ours.close()
 
     def reset(self) -> None:
         """Both empty, no transaction, no watched key, database 0."""
@@ -223,8 +230,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         start_redis(Path(directory), *REDIS_OPTIONS) as redis,
     ):
         for resp in (2, 3):
-            comparison = build_comparison(redis.port, resp, options.port)
-            compare(comparison, options.commands // 2, seed=options.seed)
+            with closing(build_comparison(redis.port, resp, options.port)) as comparison:
+                compare(comparison, options.commands // 2, seed=options.seed)
             print(f"RESP{resp}: {comparison.commands} commands, no difference", flush=True)
     return 0
 

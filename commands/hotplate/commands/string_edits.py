@@ -18,7 +18,6 @@ from hotplate.keyspace.entry import (
 from hotplate.keyspace.long_double import (
     format_long_double,
     read_long_double,
-    round_long_double,
 )
 from hotplate.keyspace.string import CommonSubsequence, growable, length_of, range_of, write_at
 from hotplate.resp.types import Map, Reply
@@ -281,9 +280,7 @@ def incrbyfloat(ctx: Context, argv: list[bytes]) -> Reply:
     increment = read_long_double(argv[2])
     if before is None or increment is None:
         raise CommandError(NOT_A_FLOAT)
-    total = before + increment  # a float where one of them is infinite
-    if not isinstance(total, float):
-        total = round_long_double(total)
+    total = add_long_doubles(before, increment)
     if isinstance(total, float):
         raise CommandError("increment would produce NaN or Infinity")
     text = format_long_double(total)

@@ -63,6 +63,13 @@ def round_long_double(value: Fraction) -> LongDouble:
     return rounded
 
 
+def add_long_doubles(first: LongDouble, second: LongDouble) -> LongDouble:
+    """The rounded sum; an infinite float where it is not finite, whatever its sign."""
+    if isinstance(first, float) or isinstance(second, float):
+        return float("inf")
+    return round_long_double(first + second)
+
+
 def format_long_double(value: Fraction) -> bytes:
     """At most 17 digits after the point, no exponent, no trailing zeros, no negative zero."""
     scaled = round(abs(value) * 10**_FRACTION_DIGITS)

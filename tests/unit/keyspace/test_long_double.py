@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hotplate.keyspace.long_double import (
+    add_long_doubles,
     format_long_double,
     read_long_double,
     round_long_double,
@@ -14,11 +15,10 @@ from hotplate.keyspace.long_double import (
 
 
 def add(first: bytes, second: bytes) -> bytes:
-    terms = [read_long_double(first), read_long_double(second)]
-    assert all(isinstance(term, Fraction) for term in terms)
-    total = round_long_double(
-        sum(term for term in terms if isinstance(term, Fraction)) + Fraction()
-    )
+    left, right = read_long_double(first), read_long_double(second)
+    assert left is not None
+    assert right is not None
+    total = add_long_doubles(left, right)
     assert isinstance(total, Fraction)
     return format_long_double(total)
 
@@ -58,6 +58,14 @@ def test_every_form_of_a_number_is_read(text: bytes) -> None:
 @pytest.mark.parametrize("text", [b"inf", b"-INF", b"+Infinity"])
 def test_infinite_numbers_are_read_as_such(text: bytes) -> None:
     assert isinstance(read_long_double(text), float)
+
+
+def test_nothing_finite_comes_of_an_infinite_term_however_large_the_other_is() -> None:
+    largest = read_long_double(b"1e4932")
+    assert largest is not None
+    assert isinstance(add_long_doubles(largest, float("inf")), float)
+    assert isinstance(add_long_doubles(float("-inf"), float("inf")), float)
+    assert isinstance(add_long_doubles(largest, largest), float)
 
 
 def test_thousands_of_digits_are_read_and_printed() -> None:
