@@ -19,6 +19,7 @@ from hotplate.resp.types import (
     Double,
     Map,
     Payload,
+    Payloads,
     Push,
     Raw,
     Set,
@@ -117,6 +118,12 @@ def test_a_payload_goes_out_as_its_own_views(version: int) -> None:
     assert [item for item in out if isinstance(item, memoryview)] == views
     assert any(item is views[0] for item in out)
     assert released == []
+
+
+@pytest.mark.parametrize(("version", "null"), [(2, b"$-1\r\n"), (3, b"_\r\n")])
+def test_payloads_and_their_gaps_go_out_as_an_array(version: int, null: bytes) -> None:
+    payload = Payload(3, [memoryview(b"abc")], lambda: None)
+    assert frames(Payloads([payload, None]), version) == b"*2\r\n$3\r\nabc\r\n" + null
 
 
 @pytest.mark.parametrize("code", sorted(CODES))
