@@ -16,6 +16,7 @@ from hotplate.keyspace.entry import (
     string_of,
 )
 from hotplate.keyspace.long_double import (
+    add_long_doubles,
     format_long_double,
     read_long_double,
 )

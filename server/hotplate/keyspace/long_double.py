@@ -17,6 +17,7 @@ _QUANTUM_EXPONENT_MIN: Final = -16445  # of the smallest number above zero
 _DECIMAL_EXPONENT_MAX: Final = 5200  # beyond it any text of at most 5 KiB over- or underflows
 _FRACTION_DIGITS: Final = 17
 _LOW_DIGITS: Final = 4000
+_LOW_END: Final[int] = 10**_LOW_DIGITS
 
 _DECIMAL: Final = re.compile(rb"([+-]?)(?=\.?[0-9])([0-9]*)\.?([0-9]*)(?:[eE]([+-]?[0-9]+))?")
 _HEXADECIMAL: Final = re.compile(
@@ -83,9 +84,9 @@ def format_long_double(value: Fraction) -> bytes:
 
 def _decimal_int(digits: bytes) -> int:
     high, low = digits[:-_LOW_DIGITS], digits[-_LOW_DIGITS:]
-    return int(high or b"0") * 10**_LOW_DIGITS + int(low)
+    return int(high or b"0") * _LOW_END + int(low)
 
 
 def _decimal_text(number: int) -> str:
-    high, low = divmod(number, 10**_LOW_DIGITS)
+    high, low = divmod(number, _LOW_END)
     return f"{high}{low:0{_LOW_DIGITS}d}" if high else str(low)
