@@ -36,8 +36,8 @@ WAYS = [
 ]
 
 
-def payload(index: int) -> bytes:
-    return bytes([index + 1]) * BLOCK_BYTES
+def payload(index: int) -> bytearray:
+    return bytearray([index + 1]) * BLOCK_BYTES
 
 
 def fill(first: int, count: int, payloads: memoryview) -> None:
@@ -106,8 +106,8 @@ def test_specs_are_written_and_read_one_by_one(cache: KVCache) -> None:
     with cache.reserve(keys) as reservation:
         reservation.write(0, b"a" * SPECS["rank0"], spec="rank0")
         reservation.write(0, b"b" * SPECS["rank1"], spec="rank1")
-    assert cache.read(keys[0], spec="rank1") == b"b" * SPECS["rank1"]
-    assert cache.read(keys[0]) == b"a" * SPECS["rank0"] + b"b" * SPECS["rank1"]
+    assert cache.read(keys[0], spec="rank1") == bytearray(b"b" * SPECS["rank1"])
+    assert cache.read(keys[0]) == bytearray(b"a" * SPECS["rank0"] + b"b" * SPECS["rank1"])
     with cache.match(keys) as match:
         assert match.read()[0].startswith(b"a")
 
@@ -118,7 +118,7 @@ def test_a_part_may_be_written_in_place_and_another_over_the_socket(cache: KVCac
         reservation.write_runs(fill)
         reservation.write(4, b"z" * BLOCK_BYTES)
     found = cache.read_many(keys)
-    assert found[4] == b"z" * BLOCK_BYTES
+    assert found[4] == bytearray(b"z" * BLOCK_BYTES)
     assert found[5] == payload(5)
 
 
@@ -210,7 +210,7 @@ def test_errors_of_the_server_are_typed(hotplate_server: ServerProcess, cache: K
 
 def test_a_quota_that_is_too_small_says_what_is_needed(hotplate_server: ServerProcess) -> None:
     with redis.Redis.from_url(hotplate_server.url) as client:
-        client.execute_command("KVC.GROUP", "CREATE", "small", "QUOTA", BLOCK_BYTES * 2)  # type: ignore[no-untyped-call]
+        client.execute_command("KVC.GROUP", "CREATE", "small", "QUOTA", BLOCK_BYTES * 2)
         cache = KVCache(client, "s")
         cache.register(block_tokens=4, specs=SPECS, group="small")
         with pytest.raises(QuotaError) as caught:
@@ -225,7 +225,7 @@ def test_a_storage_that_must_not_be_mapped_is_reached_over_the_socket(
     hotplate_server: ServerProcess,
 ) -> None:
     with redis.Redis.from_url(hotplate_server.url) as client:
-        client.execute_command("KVC.STORAGE", "UPDATE", "memory", "MAP", 0)  # type: ignore[no-untyped-call]
+        client.execute_command("KVC.STORAGE", "UPDATE", "memory", "MAP", 0)
     with opened(hotplate_server) as cache:
         with cache.reserve(cache.keys(TOKENS)) as reservation:
             assert reservation.write_runs(fill) == "socket"
