@@ -76,7 +76,7 @@ def test_a_large_shard_is_swept_over_several_passes() -> None:
     late = keys[0]
     database.delete(late)  # changes while the sweep waits
     database.assign(late, b"v", NOW_MS, NOW_MS + 2)
-    for _ in range(len(keys) // 64 + 2):
+    for _ in range(2 * len(keys) // 64 + 4):  # the rest of this sweep, and one more
         cycle.run(NOW_MS + 5, keys_max=64)
     assert database.size() == len(keys) - len(keys) // 2 - 1
     assert not database.holds(late)
