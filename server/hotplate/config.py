@@ -129,20 +129,9 @@ class Settings:
     loglevel: str = _option(Choice(_LOG_LEVELS), "notice", "The least level that is logged.")
     logfile: str = _fixed(Text(), "", "File to log to; empty: standard output.")
     pidfile: str = _fixed(Text(), "", "File to write the process id to.")
-    shutdown_timeout: int = _option(
-        Integer(0, _INT32_MAX), 10, "Seconds that running work has when the server stops."
-    )
-    active_expire_effort: int = _option(
-        Integer(1, 10), 1, "How eagerly expired keys are looked for."
-    )
     enable_debug_command: str = _fixed(
-        Choice(("no", "yes", "local")), "local", "Who may use DEBUG; local: loopback and unix."
+        Choice(("no", "yes", "local")), "no", "Who may use DEBUG; local: loopback and unix."
     )
-    slowlog_log_slower_than: int = _option(
-        Integer(-1), 10000, "Microseconds from which a command is slow; -1: none is."
-    )
-    slowlog_max_len: int = _option(Integer(0), 128, "Slow commands that are remembered.")
-    latency_tracking: bool = _option(Boolean(), True, "Whether INFO latencystats is filled.")
     # the KV cache
     kvc_memory_capacity: int = _fixed(
         Size(),
@@ -204,6 +193,7 @@ class Settings:
     )
     syslog_enabled: bool = _later(Boolean(), False, "logging to syslog")
     maxmemory_clients: int = _later(Size(), 0, "eviction of clients")
+    latency_tracking: bool = _later(Boolean(), False, "latency percentiles of commands")
     latency_monitor_threshold: int = _later(Integer(), 0, "the latency monitor")
 
 
@@ -212,6 +202,7 @@ _NO: Final = (Boolean(), False)
 
 INERT: Final[Mapping[str, tuple[Kind, Any]]] = {
     "acllog-max-len": (Integer(), 128),
+    "active-expire-effort": (Integer(1, 10), 1),
     "activedefrag": (Choice(("no",)), "no"),
     "activerehashing": _YES,
     "always-show-logo": _NO,
@@ -261,6 +252,9 @@ INERT: Final[Mapping[str, tuple[Kind, Any]]] = {
     "set-max-listpack-entries": (Integer(), 128),
     "set-max-listpack-value": (Integer(), 64),
     "set-proc-title": _NO,
+    "shutdown-timeout": (Integer(0, _INT32_MAX), 10),
+    "slowlog-log-slower-than": (Integer(-1), 10000),
+    "slowlog-max-len": (Integer(), 128),
     "stop-writes-on-bgsave-error": _YES,
     "stream-node-max-bytes": (Size(), 4096),
     "stream-node-max-entries": (Integer(), 100),

@@ -77,7 +77,7 @@ def _check_arity(spec: CommandSpec) -> Iterator[str]:
 
 def _needs_an_option(spec: CommandSpec) -> bool:
     # Redis' own arity counts one of several optional arguments as needed for some commands
-    return any(arg.optional for arg in spec.args)
+    return any(arg.optional for arg in walk(spec.args))
 
 
 def _least(arg: Arg) -> int:
