@@ -5,7 +5,6 @@ so that whoever fills or empties them works on few large pieces.
 """
 
 from collections.abc import Sequence
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from hotplate.clients._async.stream import run_blocking
@@ -46,12 +45,7 @@ class AsyncMatch:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.release()
 
     @property
@@ -173,10 +167,7 @@ class AsyncReservation:
         return self
 
     async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
+        self, _kind: object, error: BaseException | None, _traceback: object
     ) -> None:
         if self.session is None or self.published is not None:
             return
