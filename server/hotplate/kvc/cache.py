@@ -1,22 +1,43 @@
 """The KV cache: what the KVC commands call.
 
-(The surface; bodies follow within minutes.)
+Owns nothing but the order of things: every call first lets sessions and leases end that are due,
+then does its work through the parts (match, writer, leasing, removal, reclaim). Calls are
+synchronous and atomic; a call that raises has changed nothing but what was due anyway, and blocks
+that made room. It must not know arguments, replies or sockets.
 """
 
 from collections.abc import Sequence
 from typing import Any
 
-from hotplate.kvc.answers import BlockMeta, Match, Mode, ReadSlot, Reservation, Slot
+from hotplate.errors import CommandError
+from hotplate.kvc import metrics
+from hotplate.kvc.answers import BlockMeta, CopyMeta, Match, Mode, ReadSlot, Reservation, Slot
 from hotplate.kvc.catalog import Catalog
+from hotplate.kvc.enter import WriteRequest
+from hotplate.kvc.holdings import Holdings, plain_copy
+from hotplate.kvc.index import (
+    ABSENT,
+    DETAILED,
+    NEVER,
+    STAMP_SHIFT,
+    WRITING,
+    Copy,
+    Index,
+)
 from hotplate.kvc.keys import Keys
-from hotplate.kvc.model import Group, Instance, Storage
+from hotplate.kvc.lease import holders
+from hotplate.kvc.leasing import LeaseBook
+from hotplate.kvc.match import Matcher
+from hotplate.kvc.model import SUM_BYTES, Group, Instance, Storage
+from hotplate.kvc.quota import Counters, GroupUse
+from hotplate.kvc.reclaim import Reclaimer
+from hotplate.kvc.removal import Remover
 from hotplate.kvc.write_session import Outcome, WriteSession
+from hotplate.kvc.writer import Writer
 
 
 class Cache:
     """Blocks of every instance, over the storages of the catalog."""
-
-    catalog: Catalog
 
     def __init__(
         self,
@@ -27,7 +48,29 @@ class Cache:
         write_grace_ms: int = 60_000,
         closed_sessions_max: int = 100_000,
     ) -> None:
-        raise NotImplementedError
+        self.catalog = catalog
+        self.lease_ms_max = lease_ms_max
+        self.index_bytes_max = index_bytes_max
+        self._holdings = Holdings(catalog)
+        self._reclaimer = Reclaimer(self._holdings)
+        self._leases = LeaseBook(self._holdings)
+        self._remover = Remover(self._holdings, self._leases)
+        self._writer = Writer(
+            self._holdings,
+            self._reclaimer,
+            index_bytes_max=index_bytes_max,
+            write_grace_ms=write_grace_ms,
+            closed_sessions_max=closed_sessions_max,
+        )
+        for group in catalog.groups.values():
+            self.group_changed(group)
+        for instance in catalog.instances.values():
+            self.create_index(instance)
+
+    def _settle(self, now_ms: int) -> None:
+        """End what is due: sessions past their deadline, leases past their end."""
+        self._writer.expire(now_ms)
+        self._leases.expire(now_ms)
 
     # reading
 
@@ -46,7 +89,33 @@ class Cache:
         spans: bool = True,
     ) -> Match:
         """GETLOC. PREFIX: pass only the unmasked keys, `start` comes back in the answer."""
-        raise NotImplementedError
+        self._settle(now_ms)
+        index = self._holdings.indexes[instance.number]
+        matcher = Matcher(self._holdings, index, specs, now_ms)
+        if mode is Mode.PREFIX:
+            found = matcher.prefix(keys)
+        elif mode is Mode.EXACT:
+            start, found = 0, matcher.exact(keys)
+        else:
+            if not 1 <= window <= len(keys):
+                raise CommandError(f"WINDOW {window} of {len(keys)} keys")
+            start, found = matcher.window(keys, window)
+        counters = self._holdings.counters[instance.number]
+        matched = found.matched
+        counters.hits += matched
+        counters.misses += len(keys) - matched
+        counters.hit_tokens += matched * instance.block_tokens
+        counters.walks += found.walked
+        if touch:
+            matcher.touch(found.pieces, 1)
+        answer = Match(matched, start)
+        if spans:
+            answer.spans = matcher.spans(found.pieces)
+        if lease_ms is not None:
+            if not 1 <= lease_ms <= self.lease_ms_max:
+                raise CommandError(f"LEASE {lease_ms} is out of range")
+            answer.lease_id = self._leases.grant(index, found.pieces, lease_ms, now_ms)
+        return answer
 
     def read(
         self,
@@ -56,20 +125,109 @@ class Cache:
         now_ms: int,
         lease_id: bytes | None = None,
     ) -> ReadSlot | None:
-        """Where a block's bytes (of one spec, or all) lie; None is a miss."""
-        raise NotImplementedError
+        """Where a block's bytes (of one spec, or all) lie; None is a miss.
+
+        All specs are answered only where one copy holds them all. A read is no access: engines
+        ask with GETLOC first.
+        """
+        self._settle(now_ms)
+        index = self._holdings.indexes[instance.number]
+        mask = instance.all_specs if spec is None else 1 << spec
+        matcher = Matcher(self._holdings, index, mask, now_ms)
+        block = index.lookup(key)
+        copies: list[Copy] = []
+        if block is not None and matcher.is_hit(block):
+            copies = matcher.copies(block)
+        elif lease_id is not None:
+            lease = self._leases.find(index, lease_id)
+            if lease is not None:
+                copies = lease.removed.get(key, [])
+        for copy in copies:
+            if not mask & ~copy.specs and self._holdings.is_available(copy.storage):
+                return self._read_slot(instance, copy, spec)
+        return None
+
+    def _read_slot(self, instance: Instance, copy: Copy, spec: int | None) -> ReadSlot:
+        numbers = instance.numbers_in(copy.specs)
+        parts: list[tuple[int, int, int]] = []
+        for rank, number in enumerate(numbers):
+            if spec is None or number == spec:
+                own = copy.sums[rank * SUM_BYTES : (rank + 1) * SUM_BYTES]
+                size_bytes = instance.specs[number].size_bytes
+                offset = instance.offset_in(copy.specs, number)
+                parts.append((offset, size_bytes, int.from_bytes(own, "big")))
+        storage = self._holdings.storage(copy.storage)
+        size_bytes = sum(part[1] for part in parts)
+        return ReadSlot(
+            copy.storage,
+            storage.opened(),
+            copy.shape,
+            copy.place,
+            parts[0][0],
+            size_bytes,
+            parts,
+        )
 
     def pin(self, slot: Slot) -> None:
         """Keep a slot's bytes while they travel; each pin needs one unpin."""
-        raise NotImplementedError
+        pins = self._holdings.pins
+        pinned = slot.storage, slot.place
+        pins[pinned] = pins.get(pinned, 0) + 1
 
     def unpin(self, slot: Slot) -> None:
         """The bytes have left."""
-        raise NotImplementedError
+        pins = self._holdings.pins
+        pinned = slot.storage, slot.place
+        pins[pinned] -= 1
+        if not pins[pinned]:
+            del pins[pinned]
 
     def meta(self, instance: Instance, keys: Keys, now_ms: int) -> list[BlockMeta | None]:
-        """What is known of each key."""
-        raise NotImplementedError
+        """What is known of each key; no access."""
+        self._settle(now_ms)
+        index = self._holdings.indexes[instance.number]
+        return [
+            None if block is None else self._block_meta(index, block, now_ms)
+            for block in index.lookup_all(keys.listing())
+        ]
+
+    def _block_meta(self, index: Index, block: int, now_ms: int) -> BlockMeta | None:
+        state = index.state[block]
+        if state == ABSENT or (state != WRITING and index.expires[block] <= now_ms):
+            return None
+        if state == DETAILED:
+            copies = list(index.details[block].copies)
+        else:
+            copies = [plain_copy(index, block)]
+        parent = index.parent_of(block)
+        expiry = index.expires[block]
+        described = [
+            CopyMeta(
+                copy.storage,
+                "writing" if state == WRITING or copy.session is not None else "serving",
+                copy.specs,
+                copy.shape.payload_bytes,
+                copy.place,
+                copy.generation,
+                copy.shape,
+                copy.sums,
+            )
+            for copy in copies
+        ]
+        serving = any(copy.state == "serving" for copy in described)
+        return BlockMeta(
+            index.key_of(block),
+            index.key_of(parent) if parent >= 0 else None,
+            "serving" if serving else "writing",
+            sum(copy.size_bytes for copy in described),
+            index.created[block],
+            index.last_access(block) >> STAMP_SHIFT,
+            index.hit_count(block),
+            None if expiry == NEVER else expiry,
+            index.priority[block],
+            len(holders(index, block)) if index.leases else 0,
+            described,
+        )
 
     # writing
 
@@ -86,8 +244,12 @@ class Cache:
         priority: int = 50,
         parent: bytes | None = None,
     ) -> Reservation:
-        """STARTWRITE."""
-        raise NotImplementedError
+        """STARTWRITE. `spec_masks`: one per key. BadChain, Quota, NoSpace, NoStorage errors."""
+        self._settle(now_ms)
+        request = WriteRequest(
+            keys, now_ms, timeout_ms, spec_masks, storage, ttl_ms, priority, parent
+        )
+        return self._writer.start(self._holdings.indexes[instance.number], request)
 
     def finish(
         self,
@@ -97,34 +259,51 @@ class Cache:
         sums: bytes | None,
         now_ms: int,
     ) -> tuple[int, int]:
-        """FINISH: (published, dropped)."""
-        raise NotImplementedError
+        """FINISH: (published, dropped). NoSession, SessionClosed, BadMask, Checksum errors."""
+        self._settle(now_ms)
+        index = self._holdings.indexes[instance.number]
+        return self._writer.finish(index, session_id, outcome, sums, now_ms)
 
     def session(self, instance: Instance, session_id: bytes, now_ms: int) -> WriteSession:
         """The open session, or NoSessionError, or SessionClosedError."""
-        raise NotImplementedError
+        self._settle(now_ms)
+        return self._writer.session(self._holdings.indexes[instance.number], session_id)
 
     def slot(self, session: WriteSession, index: int, spec: int | None) -> Slot:
-        """Where the bytes of the session's new key `index` go. CommandError for a bad index/spec."""
-        raise NotImplementedError
+        """Where the bytes of the session's new key `index` go, of one spec or of all it holds."""
+        if not 0 <= index < session.new_count:
+            raise CommandError(f"index {index} of {session.new_count} new keys")
+        part = session.part_of(index)
+        instance = session.index.instance
+        offset, size_bytes = 0, part.shape.payload_bytes
+        if spec is not None:
+            if not part.specs >> spec & 1:
+                raise CommandError(f"spec {instance.specs[spec].name} is not reserved for this key")
+            offset = instance.offset_in(part.specs, spec)
+            size_bytes = instance.specs[spec].size_bytes
+        store = self._holdings.storage(part.storage).opened()
+        place = part.place + index - part.first
+        return Slot(part.storage, store, part.shape, place, offset, size_bytes)
 
     def written(
         self, session: WriteSession, index: int, spec: int | None, sums: Sequence[int]
     ) -> None:
         """Bytes of a new key have landed; `sums` per spec held (one if `spec` is given)."""
-        raise NotImplementedError
-
-    def drop_copy(self, instance: Instance, key: bytes, slot: Slot, now_ms: int) -> None:
-        """A copy's bytes are not what was published: drop it."""
-        raise NotImplementedError
+        part = session.part_of(index)
+        numbers = session.index.instance.numbers_in(part.specs) if spec is None else [spec]
+        session.sums.setdefault(index, {}).update(zip(numbers, sums, strict=True))
 
     def stage(self, instance: Instance, key_bytes: int, now_ms: int) -> Slot:
-        """PUT: a slot for all specs of one block whose key is not accepted yet. QuotaError etc."""
-        raise NotImplementedError
+        """PUT: a slot for all specs of one block whose key (of `key_bytes`) is not accepted yet.
+
+        It is charged to the group until `put` or `unstage`.
+        """
+        self._settle(now_ms)
+        return self._writer.stage(self._holdings.indexes[instance.number], key_bytes, now_ms)
 
     def unstage(self, instance: Instance, slot: Slot) -> None:
         """Give a staged slot back."""
-        raise NotImplementedError
+        self._writer.unstage(self._holdings.indexes[instance.number], slot)
 
     def put(
         self,
@@ -138,77 +317,139 @@ class Cache:
         priority: int = 50,
         parent: bytes | None = None,
     ) -> int:
-        """Publish staged slots (one per key, bytes in place, `sums` for key x spec).
+        """Publish staged slots (one per key, bytes in place, `sums` 8 bytes for key x spec).
 
         The number newly stored; slots of keys that are stored already are given back. On an
         error nothing has changed and the slots are still staged.
         """
-        raise NotImplementedError
+        self._settle(now_ms)
+        request = WriteRequest(keys, now_ms, 0, None, None, ttl_ms, priority, parent)
+        return self._writer.put(self._holdings.indexes[instance.number], request, staged, sums)
+
+    def drop_copy(self, instance: Instance, key: bytes, slot: Slot, now_ms: int) -> None:
+        """A copy's bytes are not what was published: drop that copy, if it is still there."""
+        self._remover.drop_copy(self._holdings.indexes[instance.number], key, slot, now_ms)
 
     # leases, removal
 
     def extend_lease(self, instance: Instance, lease_id: bytes, ms: int, now_ms: int) -> bool:
         """Whether the lease existed; it now ends no sooner than `ms` from now."""
-        raise NotImplementedError
+        if not 1 <= ms <= self.lease_ms_max:
+            raise CommandError(f"EXTEND {ms} is out of range")
+        self._settle(now_ms)
+        lease = self._leases.find(self._holdings.indexes[instance.number], lease_id)
+        if lease is None:
+            return False
+        self._leases.extend(lease, ms, now_ms)
+        return True
 
     def release_lease(self, instance: Instance, lease_id: bytes, now_ms: int) -> bool:
         """Whether the lease existed."""
-        raise NotImplementedError
+        self._settle(now_ms)
+        lease = self._leases.find(self._holdings.indexes[instance.number], lease_id)
+        if lease is None:
+            return False
+        self._leases.end(lease, now_ms)
+        return True
 
     def remove(self, instance: Instance, keys: Keys, now_ms: int) -> int:
         """REMOVE: how many blocks were removed."""
-        raise NotImplementedError
+        self._settle(now_ms)
+        return self._remover.remove(self._holdings.indexes[instance.number], keys, now_ms)
 
     def trim_all(self, instance: Instance, now_ms: int) -> int:
         """TRIM ALL and META."""
-        raise NotImplementedError
+        self._settle(now_ms)
+        return self._remover.trim_all(self._holdings.indexes[instance.number], now_ms)
 
     def trim_created(self, instance: Instance, from_ms: int, to_ms: int, now_ms: int) -> int:
         """TRIM BEFORE (from 0) and BETWEEN: blocks created in [from_ms, to_ms)."""
-        raise NotImplementedError
+        self._settle(now_ms)
+        index = self._holdings.indexes[instance.number]
+        return self._remover.trim_created(index, from_ms, to_ms, now_ms)
 
     def trim_idle(self, instance: Instance, idle_ms: int, now_ms: int) -> int:
         """TRIM IDLE: blocks whose last access is at least `idle_ms` ago."""
-        raise NotImplementedError
+        self._settle(now_ms)
+        index = self._holdings.indexes[instance.number]
+        return self._remover.trim_idle(index, idle_ms, now_ms)
 
     # administration, background
 
     def create_index(self, instance: Instance) -> None:
         """An instance was registered."""
-        raise NotImplementedError
+        holdings = self._holdings
+        if instance.number in holdings.indexes:
+            return
+        self.group_changed(instance.group)
+        index = Index(instance)
+        holdings.indexes[instance.number] = index
+        holdings.counters[instance.number] = Counters()
+        holdings.uses[instance.group.name].indexes[instance.number] = index
 
     def drop_index(self, instance: Instance, now_ms: int) -> int:
         """An instance goes: its blocks are trimmed, its sessions and leases end. Blocks dropped."""
-        raise NotImplementedError
+        holdings = self._holdings
+        dropped = self.trim_all(instance, now_ms)
+        index = holdings.indexes[instance.number]
+        for lease in [
+            item for item in self._leases.by_id.values() if item.index.instance is instance
+        ]:
+            self._leases.end(lease, now_ms)
+        for session in list(index.sessions.values()):
+            self._writer.drop(session, now_ms)
+        del holdings.indexes[instance.number]
+        del holdings.uses[instance.group.name].indexes[instance.number]
+        del holdings.counters[instance.number]
+        return dropped
 
     def block_count(self, instance: Instance) -> int:
         """Blocks of the instance, those being written included."""
-        raise NotImplementedError
+        return self._holdings.indexes[instance.number].blocks
 
     def storage_changed(self, storage: Storage) -> None:
         """A storage was added, enabled or disabled."""
-        raise NotImplementedError
+        del storage
+        self._holdings.refresh_storages()
 
-    def storage_blocks(self, storage: Storage) -> int:
-        """Copies that lie on the storage, and slots not freed yet."""
-        raise NotImplementedError
+    def storage_bytes(self, storage: Storage) -> int:
+        """Bytes of all copies on a storage, those on their way out included."""
+        number = storage.number
+        return sum(
+            use.by_storage[number].used
+            for use in self._holdings.uses.values()
+            if number in use.by_storage
+        )
 
     def drop_storage(self, storage: Storage, now_ms: int) -> int:
-        """A storage goes (REMOVE FORCE): its copies are dropped at once, without grace."""
-        raise NotImplementedError
+        """A storage goes (REMOVE FORCE): its copies are dropped at once. Blocks that lost one.
+
+        Call it while the storage is still in the catalog and open.
+        """
+        return self._remover.drop_storage(storage, self._writer, now_ms)
 
     def group_changed(self, group: Group) -> None:
         """A group was created or updated."""
-        raise NotImplementedError
+        if group.name not in self._holdings.uses:
+            self._holdings.uses[group.name] = GroupUse(group)
 
     def drop_group(self, group: Group) -> None:
-        """A group without instances goes."""
-        raise NotImplementedError
+        """A group without instances goes; what is on its way out still goes."""
+        use = self._holdings.uses.pop(group.name)
+        if use.used:
+            self._holdings.orphans.append(use)
 
     def stats(self, of: Instance | Group | Storage | None = None) -> dict[str, Any]:
-        """STATS."""
-        raise NotImplementedError
+        """STATS of an instance, a group, a storage, or everything: flat names and numbers."""
+        return metrics.stats(self._holdings, of)
+
+    def index_bytes(self) -> int:
+        """An estimate of what all indexes and sessions take in memory."""
+        self._writer.recount()
+        return self._writer.index_bytes
 
     def tick(self, now_ms: int) -> bool:
         """One bounded slice of background work; True if more is due now."""
-        raise NotImplementedError
+        self._settle(now_ms)
+        self._writer.recount()
+        return self._remover.tick(self._reclaimer, now_ms)

@@ -125,7 +125,7 @@ class Catalog:
         """The groups that name the storage as a candidate."""
         return [group for group in self.groups.values() if storage.name in group.storages]
 
-    def check_storage_removable(self, name: str, *, force: bool, blocks: int) -> Storage:
+    def check_storage_removable(self, name: str, *, force: bool, held_bytes: int) -> Storage:
         """The storage if it may go: nothing refers to it, or `force`. Changes nothing."""
         storage = self.get_storage(name)
         users = self.groups_using(storage)
@@ -134,8 +134,8 @@ class Catalog:
                 raise InUseError(f"storage {name!r} is used by group {group.name!r}")
             if len(group.storages) == 1:
                 raise InUseError(f"storage {name!r} is the only one of group {group.name!r}")
-        if blocks and not force:
-            raise InUseError(f"storage {name!r} holds {blocks} blocks")
+        if held_bytes and not force:
+            raise InUseError(f"storage {name!r} holds {held_bytes} bytes of blocks")
         return storage
 
     def remove_storage(self, storage: Storage) -> None:

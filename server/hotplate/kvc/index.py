@@ -1,0 +1,438 @@
+"""The block index of one instance.
+
+Owns where every block of an instance stands: key to id, and the columns of an id. It knows no
+quotas, sessions, leases' terms or stores; it must not hand out memory of its own.
+
+A chained index keeps *runs*: consecutive ids s..e-1 in which each is the parent of the next, with
+consecutive slots of one storage. What is equal or linear in a run stands at its first id only:
+
+    id          s      s+1    s+2  ...  e-1
+    run         s      s      s         s          first id of the run
+    parent      p      -      -         -          id above the run, -1 for a root
+    tail        e      -      -         -          one past the run's last id
+    place       q      -      -         -          slot of s; the others' follow
+    state key generation sums created accessed hits expires priority children      per id
+
+An access is written where its path leaves a run: `accessed[leave]` and `hits[leave] += 1`. A
+block's last access is the maximum, its hits the sum, over [id, tail).
+Without chains every id is a run of its own and the columns are per id.
+
+Invariants: an id that is ABSENT and has a key is a tombstone: it has children. A leaf of a chained
+index is the last id of its run. A parent's expiry is never before its child's. `expires` does not
+grow along a run. Ids that are not `DETAILED` hold one copy of all specs, keys of `width` bytes.
+"""
+
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from heapq import heappush
+from typing import TYPE_CHECKING, Any, Final
+
+from hotplate.blocks import Shape
+from hotplate.kvc.free_ids import FreeIds
+from hotplate.kvc.model import SUM_BYTES, Instance
+from hotplate.kvc.policy.lru import ID_BITS, QUEUE_PRIORITY_SHIFT, LeafQueues
+
+if TYPE_CHECKING:
+    from hotplate.kvc.lease import LeaseRange
+    from hotplate.kvc.write_session import WriteSession
+
+ABSENT: Final = 0
+WRITING: Final = 1  # one copy of all specs; the first byte of its sums is the storage's number
+DETAILED: Final = 2  # look into `details`
+SERVING: Final = 16  # 16 + n: one copy of all specs, published, on storage n
+NEVER: Final = (1 << 63) - 1  # an expiry
+STAMP_SHIFT: Final = 22  # a stamp: milliseconds << 22 | sequence
+
+SHARD_MASK: Final = 1023  # many small dicts, so that no growing dict stalls the server
+_SHARDS: Final = SHARD_MASK + 1
+_FREE_IDS_KEPT: Final = 65_536  # so many may lie free before short free ranges are used
+# what a block costs beside its columns: key object, id object, dict slot, heap entry
+_BLOCK_OVERHEAD_BYTES: Final = 33 + 15 + 32 + 48 + 56
+_DETAIL_BYTES: Final = 512
+_INDEX_BYTES: Final = _SHARDS * 72 + 8192
+
+
+@dataclass(slots=True, eq=False)
+class Copy:
+    """One copy of a block that is not alone or not whole. `session` is set while it is WRITING."""
+
+    storage: int
+    specs: int
+    shape: Shape
+    place: int
+    generation: int
+    sums: bytes = b""
+    session: "WriteSession | None" = None
+    position: int = 0  # among the session's new keys
+
+
+@dataclass(slots=True, eq=False)
+class Detail:
+    """The copies of a DETAILED block, and the hits that an earlier block of this id had."""
+
+    copies: list[Copy] = field(default_factory=list)
+    hits_before: int = 0
+
+    @property
+    def writing(self) -> bool:
+        """Whether a copy is being written."""
+        return any(copy.session is not None for copy in self.copies)
+
+
+class Index:
+    """The blocks of one instance."""
+
+    __slots__ = (
+        "accessed",
+        "blocks",
+        "capacity",
+        "chained",
+        "children",
+        "created",
+        "details",
+        "expires",
+        "expiry_heap",
+        "free",
+        "generation",
+        "hits",
+        "ids",
+        "instance",
+        "keys",
+        "leases",
+        "leaves",
+        "odd_keys",
+        "parent",
+        "place",
+        "priority",
+        "queued",
+        "run",
+        "serving",
+        "sessions",
+        "shape",
+        "shards",
+        "size",
+        "state",
+        "sum_bytes",
+        "sums",
+        "tail",
+        "width",
+        "writing",
+    )
+
+    def __init__(self, instance: Instance) -> None:
+        self.instance = instance
+        self.chained = instance.chained
+        self.sum_bytes = SUM_BYTES * len(instance.specs)
+        self.width = 16
+        self.shape = instance.shape(instance.all_specs, self.width)
+        self.shards: list[dict[bytes, int]] = [{} for _ in range(_SHARDS)]
+        self.odd_keys: dict[int, bytes] = {}
+        self.details: dict[int, Detail] = {}
+        self.leases: dict[int, list[LeaseRange]] = {}  # by the first id of a run
+        self.leaves = LeafQueues(self)
+        self.expiry_heap: list[int] = []  # expiry << 32 | leaf
+        self.free = FreeIds()
+        self.blocks = 0  # not ABSENT
+        self.ids = 0  # with a key: blocks and tombstones
+        self.size = 0  # ids below it were in use at some time
+        self.capacity = 0  # length of the columns
+        self.sessions: dict[bytes, WriteSession] = {}  # the open ones
+        self.serving: dict[int, int] = {}  # bytes by storage
+        self.writing: dict[int, int] = {}
+        self.state = bytearray()
+        self.keys = bytearray()
+        self.sums = bytearray()
+        self.priority = bytearray()
+        self.run = array("I")
+        self.parent = array("i")
+        self.tail = array("I")
+        self.place = array("Q")
+        self.generation = array("Q")
+        self.created = array("Q")
+        self.accessed = array("Q")
+        self.hits = array("I")
+        self.expires = array("q")
+        self.children = array("I")
+        self.queued = array("H")
+
+    # keys and ids
+
+    def lookup(self, key: bytes) -> int | None:
+        """The id of a key: a block, or a tombstone."""
+        return self.shards[hash(key) & SHARD_MASK].get(key)
+
+    def lookup_all(self, keys: list[bytes]) -> list[int | None]:
+        """The ids of many keys."""
+        shards = self.shards
+        return [shards[hash(key) & SHARD_MASK].get(key) for key in keys]
+
+    def key_of(self, block: int) -> bytes:
+        """The key of an id."""
+        if self.odd_keys:
+            odd = self.odd_keys.get(block)
+            if odd is not None:
+                return odd
+        width = self.width
+        return bytes(self.keys[block * width : (block + 1) * width])
+
+    def parent_of(self, block: int) -> int:
+        """The id above, -1 for a root."""
+        return block - 1 if self.run[block] != block else self.parent[block]
+
+    def place_of(self, block: int) -> int:
+        """The slot of a block that is not DETAILED."""
+        start = self.run[block]
+        return self.place[start] + (block - start)
+
+    def size_bytes(self) -> int:
+        """An estimate of the memory this index takes."""
+        return (
+            _INDEX_BYTES
+            + self.capacity * self.column_bytes()
+            + self.ids * (_BLOCK_OVERHEAD_BYTES + self.width)
+            + len(self.details) * _DETAIL_BYTES
+            + sum(map(len, self.odd_keys.values()))
+        )
+
+    def column_bytes(self) -> int:
+        """Bytes of all columns for one id."""
+        return 1 + 1 + self.width + self.sum_bytes + 5 * 4 + 5 * 8 + 2
+
+    def need_bytes(self, count: int, detailed: int, width: int) -> int:
+        """An estimate of what `count` new ids take, of which `detailed` are not plain."""
+        fresh = max(0, count - self.free.count, self.size + count - self.capacity)
+        each = _BLOCK_OVERHEAD_BYTES + width
+        return fresh * self.column_bytes() + count * each + detailed * _DETAIL_BYTES
+
+    def settle_width(self, width: int) -> None:
+        """Take `width` as the width of plain keys if no id is in use (it can change only then)."""
+        if self.ids == 0 and width != self.width:
+            self.width = width
+            self.keys = bytearray(width * self.capacity)
+            self.shape = self.instance.shape(self.instance.all_specs, width)
+
+    def take_ids(self, count: int) -> Iterator[tuple[int, int]]:
+        """Ranges of `count` ids in all, in as few ranges as is reasonable."""
+        while count:
+            taken = self.free.take(count)
+            if taken is None and self.free.count > max(_FREE_IDS_KEPT, self.size >> 2):
+                taken = self.free.take_some(count)
+            if taken is None:
+                taken = self.size, self.size + count
+                self.size += count
+                if self.size > self.capacity:
+                    self._grow()
+            count -= taken[1] - taken[0]
+            yield taken
+
+    def _grow(self) -> None:
+        capacity = max(self.size, self.capacity + max(1024, self.capacity >> 4))
+        added = capacity - self.capacity
+        self.capacity = capacity
+        for column, width in (
+            (self.state, 1),
+            (self.priority, 1),
+            (self.keys, self.width),
+            (self.sums, self.sum_bytes),
+        ):
+            column.extend(bytes(added * width))
+        columns: tuple[array[Any], ...] = (
+            *(self.run, self.parent, self.tail, self.place, self.generation, self.created),
+            *(self.accessed, self.hits, self.expires, self.children, self.queued),
+        )
+        for values in columns:
+            values.frombytes(bytes(added * values.itemsize))
+
+    # entering and leaving
+
+    def extend_run(self, above: int, storage: int, place: int) -> bool:
+        """Whether the id after `above` can be taken to continue its run with a slot.
+
+        If so it is taken, and the caller enters it with `enter(..., start=above + 1)`.
+        """
+        if above < 0 or self.children[above]:
+            return False
+        state = self.state[above]
+        if state == WRITING:
+            state = SERVING + self.sums[above * self.sum_bytes]
+        if state != SERVING + storage:
+            return False
+        block = above + 1
+        if self.place_of(above) + 1 != place:
+            return False
+        if block == self.size:
+            self.size += 1
+            if self.size > self.capacity:
+                self._grow()
+            return True
+        return self.free.take_at(block)
+
+    def enter(
+        self,
+        ids: tuple[int, int],
+        keys: list[bytes],
+        *,
+        above: int,
+        extend: bool = False,
+        odd: bool = False,
+        place: int = 0,
+        generation: int = 0,
+    ) -> None:
+        """Give a range of ids its keys and its place in the chain below `above`.
+
+        The new ids are ABSENT and count as their parents' children. `extend`: they continue the
+        run of `above`. Expiry, creation, access and priority are the caller's.
+        """
+        start, end = ids
+        count = end - start
+        shards = self.shards
+        for block, key in zip(range(start, end), keys, strict=True):
+            shards[hash(key) & SHARD_MASK][key] = block
+        if odd:
+            self.odd_keys[start] = keys[0]
+            self.keys[start * self.width : end * self.width] = bytes(self.width)
+        else:
+            self.keys[start * self.width : end * self.width] = b"".join(keys)
+        self.ids += count
+        self.generation[start:end] = array("Q", (generation,)) * count
+        self.accessed[start:end] = array("Q", bytes(8 * count))
+        self.hits[start:end] = array("I", bytes(4 * count))
+        if not self.chained:
+            self.run[start:end] = array("I", range(start, end))
+            self.place[start:end] = array("Q", range(place, place + count))
+            self.parent[start:end] = array("i", (-1,)) * count
+            self.tail[start:end] = array("I", range(start + 1, end + 1))
+            self.children[start:end] = array("I", bytes(4 * count))
+            return
+        first = self.run[above] if extend else start
+        self.run[start:end] = array("I", (first,)) * count
+        self.tail[first] = end
+        if not extend:
+            self.parent[start] = above
+            self.place[start] = place
+        children = array("I", (1,)) * count
+        children[-1] = 0
+        self.children[start:end] = children
+        if above >= 0:
+            self.children[above] += 1
+
+    def unlink(self, block: int) -> None:
+        """After `state[block]` became ABSENT: let go of the id unless it has children.
+
+        Tombstones above that lose their last child go too; a block above that does is a leaf now.
+        """
+        children = self.children
+        while not children[block]:
+            key = self.key_of(block)
+            del self.shards[hash(key) & SHARD_MASK][key]
+            if self.odd_keys:
+                self.odd_keys.pop(block, None)
+            self.ids -= 1
+            start = self.run[block]
+            if start != block:
+                above = block - 1
+                self.tail[start] = block
+                if self.accessed[block] > self.accessed[above]:
+                    self.accessed[above] = self.accessed[block]
+                self.hits[above] += self.hits[block]
+            else:
+                above = self.parent[block]
+            self.free.give(block, block + 1)
+            if above < 0:
+                return
+            children[above] -= 1
+            if children[above]:
+                return
+            if self.state[above]:
+                self.became_leaf(above)
+                return
+            block = above
+
+    # leaves
+
+    def became_leaf(self, block: int) -> None:
+        """A block lost its last child, was published, or was let go by its last lease."""
+        if self.children[block]:
+            return
+        self.leaves.push(block)
+        expiry = self.expires[block]
+        if expiry != NEVER:
+            heappush(self.expiry_heap, expiry << ID_BITS | block)
+
+    def queue_of(self, block: int) -> int:
+        """The eviction queue a leaf belongs to now; 0: it is no leaf, or being written."""
+        state = self.state[block]
+        if state < DETAILED or self.children[block]:
+            return 0
+        if state == DETAILED:
+            detail = self.details[block]
+            if detail.writing:
+                return 0
+            storage = detail.copies[0].storage
+        else:
+            storage = state - SERVING
+        return self.priority[block] << QUEUE_PRIORITY_SHIFT | storage + 1
+
+    def is_leased(self, block: int) -> bool:
+        """Whether a lease covers the block."""
+        leases = self.leases
+        if not leases:
+            return False
+        ranges = leases.get(self.run[block])
+        return ranges is not None and any(item.low <= block < item.high for item in ranges)
+
+    # access, expiry
+
+    def touch_path(self, block: int, stamp: int, hits: int) -> None:
+        """An access to a block and everything above it."""
+        accessed, counts, run, parent = self.accessed, self.hits, self.run, self.parent
+        while block >= 0:
+            accessed[block] = stamp
+            counts[block] += hits
+            block = parent[run[block]]
+
+    def last_access(self, block: int) -> int:
+        """The stamp of the last access to a block."""
+        if not self.chained:
+            return self.accessed[block]
+        return max(self.accessed[block : self.tail[self.run[block]]])
+
+    def hit_count(self, block: int) -> int:
+        """How many accesses counted a hit on a block since it was stored."""
+        if not self.chained:
+            total = self.hits[block]
+        else:
+            total = sum(self.hits[block : self.tail[self.run[block]]])
+        detail = self.details.get(block)
+        return total - detail.hits_before if detail is not None else total
+
+    def raise_expiry(self, block: int, expiry: int) -> None:
+        """Let a block and all above it live at least until `expiry`.
+
+        Along a path expiry never grows, so the first that lives long enough ends it.
+        """
+        expires = self.expires
+        while block >= 0 and expires[block] < expiry:
+            start = self.run[block]
+            low = bisect_left(expires, -expiry + 1, start, block + 1, key=int.__neg__)
+            expires[low : block + 1] = array("q", (expiry,)) * (block + 1 - low)
+            if low > start:
+                return
+            block = self.parent[start]
+
+    # iteration
+
+    def runs(self) -> Iterator[tuple[int, int]]:
+        """The runs as (first, end) from the lowest id on; do not change the index meanwhile."""
+        run, tail, state, children = self.run, self.tail, self.state, self.children
+        block, size = 0, self.size
+        free = self.free.ends()
+        while block < size:
+            end = free.get(block)
+            if end is None:
+                assert state[block] or children[block]
+                end = tail[block]
+                yield run[block], end
+            block = end

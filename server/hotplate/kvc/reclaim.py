@@ -1,0 +1,207 @@
+"""Making room: which blocks go, and what a request is told that does not fit.
+
+Owns eviction in bounded slices, the refusal with its retry time, expiry of blocks and the
+watermarks. The order of victims is the policy's (policy/); how a block goes is holdings'.
+"""
+
+from collections.abc import Iterable
+from heapq import heappop, heappush, nsmallest
+from typing import Final
+
+from hotplate.errors import QuotaError
+from hotplate.kvc.holdings import Burial, Holdings
+from hotplate.kvc.index import DETAILED, SERVING, WRITING, Index
+from hotplate.kvc.policy.lru import ID_BITS, ID_MASK, Victims
+from hotplate.kvc.quota import GroupUse, Shortage
+
+VICTIMS_PER_CALL_MAX: Final = 1024
+_RETRY_UNKNOWN_MS: Final = 1000  # nothing that is known of will free enough
+_GRAVES_LOOKED_AT: Final = 4096  # for a retry time
+
+
+class Reclaimer:
+    """Evicts and expires blocks of the groups."""
+
+    __slots__ = ("_holdings",)
+
+    def __init__(self, holdings: Holdings) -> None:
+        self._holdings = holdings
+
+    def evict(
+        self,
+        use: GroupUse,
+        missing: int,
+        now_ms: int,
+        *,
+        storages: frozenset[int] | None = None,
+        count_blocks: bool = False,
+        limit: int = VICTIMS_PER_CALL_MAX,
+    ) -> int:
+        """Evict until `missing` bytes on `storages` (or blocks) are on their way. How many went.
+
+        Where only leaves on other storages are in the way, those go.
+        """
+        evicted = 0
+        burial = Burial(self._holdings, use, now_ms, use.group.grace_ms)
+        indexes = list(use.indexes.values())
+        victims = Victims(indexes, storages)
+        while missing > 0 and evicted < limit:
+            victim = victims.next()
+            in_the_way = victim is None and storages is not None
+            if in_the_way:
+                victim = Victims(indexes, None).next()
+            if victim is None:
+                break
+            index, block = victim
+            missing -= 1 if count_blocks else self._bytes_on(index, block, storages)
+            self._holdings.discard(index, block, burial)
+            self._holdings.counters[index.instance.number].evictions += 1
+            evicted += 1
+            if in_the_way:
+                victims = Victims(indexes, storages)
+        burial.close()
+        return evicted
+
+    def _bytes_on(self, index: Index, block: int, storages: frozenset[int] | None) -> int:
+        state = index.state[block]
+        if state >= SERVING:
+            inside = storages is None or state - SERVING in storages
+            return index.shape.payload_bytes if inside else 0
+        return sum(
+            copy.shape.payload_bytes
+            for copy in index.details[block].copies
+            if storages is None or copy.storage in storages
+        )
+
+    def make_room(self, use: GroupUse, shortage: Shortage, now_ms: int) -> int:
+        """Evict for a request that exceeds a limit; bytes on their way out are credited."""
+        if shortage.need > shortage.limit:
+            return 0
+        if shortage.kind == "blocks":
+            return self.evict(use, shortage.missing, now_ms, count_blocks=True)
+        leaving = sum(
+            item.leaving
+            for number, item in use.by_storage.items()
+            if shortage.storages is None or number in shortage.storages
+        )
+        missing = shortage.missing - leaving
+        return self.evict(use, missing, now_ms, storages=shortage.storages) if missing > 0 else 0
+
+    def refusal(self, use: GroupUse, shortage: Shortage, now_ms: int) -> QuotaError:
+        """The error of a request that does not fit now, with the time until enough is free."""
+        due: list[tuple[int, int]] = [
+            (due_ms, grave.size_bytes)
+            for due_ms, _, grave in nsmallest(_GRAVES_LOOKED_AT, use.graves, key=_due)
+            if shortage.storages is None or grave.storage in shortage.storages
+        ]
+        for wreck in self._holdings.wrecks:
+            if wreck.use is use:
+                size_bytes = sum(
+                    size
+                    for number, size in wreck.index.serving.items()
+                    if shortage.storages is None or number in shortage.storages
+                )
+                due.append((wreck.due_ms, size_bytes))
+        missing = shortage.missing
+        for due_ms, size_bytes in sorted(due):
+            missing -= size_bytes
+            if missing <= 0:
+                return shortage.error(max(1, due_ms - now_ms))
+        deadlines = [
+            session.deadline_ms
+            for index in use.indexes.values()
+            for session in index.sessions.values()
+        ]
+        latest = max((due_ms for due_ms, _ in due), default=0)
+        known = [moment for moment in (*deadlines, latest) if moment > now_ms]
+        return shortage.error(min(known) - now_ms if known else _RETRY_UNKNOWN_MS)
+
+    def expire(self, index: Index, now_ms: int, limit: int) -> int:
+        """Remove blocks whose time is over, leaves first, at most `limit`; how many were seen."""
+        heap = index.expiry_heap
+        holdings = self._holdings
+        seen = 0
+        if not heap or heap[0] >> ID_BITS > now_ms:
+            return 0
+        use = holdings.use(index)
+        burial = Burial(holdings, use, now_ms, use.group.grace_ms)
+        while heap and heap[0] >> ID_BITS <= now_ms and seen < limit:
+            block = heappop(heap) & ID_MASK
+            seen += 1
+            if not self._is_settled_leaf(index, block):
+                continue
+            expiry = index.expires[block]
+            if expiry > now_ms:
+                heappush(heap, expiry << ID_BITS | block)
+                continue
+            holdings.discard(index, block, burial)
+            holdings.counters[index.instance.number].expired += 1
+        burial.close()
+        return seen
+
+    def _is_settled_leaf(self, index: Index, block: int) -> bool:
+        """Whether a block can go: it is stored, nothing hangs on it or is being written to it."""
+        state = index.state[block]
+        if state <= WRITING or index.children[block]:
+            return False
+        return state != DETAILED or not index.details[block].writing
+
+    def discard_expired(self, index: Index, blocks: Iterable[int], now_ms: int) -> None:
+        """Remove blocks that a write found expired before the background did."""
+        use = self._holdings.use(index)
+        burial = Burial(self._holdings, use, now_ms, use.group.grace_ms)
+        for block in blocks:
+            self._holdings.discard(index, block, burial)
+            self._holdings.counters[index.instance.number].expired += 1
+        burial.close()
+
+    def reclaim(self, use: GroupUse, now_ms: int, limit: int) -> int:
+        """A slice of work down to the low watermarks; how many blocks went."""
+        group = use.group
+        evicted = 0
+        by_type: dict[str, int] = {}
+        leaving_by_type: dict[str, int] = {}
+        for item in use.by_storage.values():
+            by_type[item.type] = by_type.get(item.type, 0) + item.used
+            leaving_by_type[item.type] = leaving_by_type.get(item.type, 0) + item.leaving
+        if group.quota_bytes is not None:
+            used = use.used - sum(leaving_by_type.values())
+            missing = self._over(use, "group", used, group.quota_bytes)
+            evicted += self.evict(use, missing, now_ms, limit=limit)
+        for kind, quota in group.type_quotas.items():
+            used = by_type.get(kind, 0) - leaving_by_type.get(kind, 0)
+            storages = frozenset(n for n, item in use.by_storage.items() if item.type == kind)
+            missing = self._over(use, f"type {kind}", used, quota)
+            evicted += self.evict(use, missing, now_ms, storages=storages, limit=limit - evicted)
+        if group.max_blocks is not None:
+            missing = self._over(use, "blocks", use.blocks, group.max_blocks)
+            evicted += self.evict(use, missing, now_ms, count_blocks=True, limit=limit - evicted)
+        return evicted
+
+    def _over(self, use: GroupUse, name: str, used: int, limit: int) -> int:
+        """How much is above the low watermark, once the high one was reached."""
+        low = int(limit * use.group.low_watermark)
+        if used >= limit * use.group.high_watermark:
+            use.reclaiming.add(name)
+        if used <= low:
+            use.reclaiming.discard(name)
+        return used - low if name in use.reclaiming else 0
+
+    def reclaim_storage(self, number: int, missing: int, now_ms: int, limit: int) -> int:
+        """Evict for a storage that is nearly full: the groups on it in turn, largest first."""
+        storages = frozenset((number,))
+        evicted = 0
+        uses = [use for use in self._holdings.uses.values() if number in use.by_storage]
+        uses.sort(key=lambda use: use.by_storage[number].serving, reverse=True)
+        total = sum(use.by_storage[number].serving for use in uses)
+        for use in uses:
+            serving = use.by_storage[number].serving
+            if not serving:
+                continue
+            share = -(-missing * serving // total)
+            evicted += self.evict(use, share, now_ms, storages=storages, limit=limit - evicted)
+        return evicted
+
+
+def _due(entry: tuple[int, int, object]) -> tuple[int, int]:
+    return entry[:2]

@@ -1,0 +1,190 @@
+"""REMOVE, TRIM, dropped copies, and the background slice.
+
+Owns which blocks a removal names; how a block goes is holdings'. Everything is hidden at once;
+slots and memory follow in bounded slices.
+"""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Final
+
+from hotplate.kvc.answers import Slot
+from hotplate.kvc.holdings import Burial, Holdings
+from hotplate.kvc.index import ABSENT, DETAILED, SERVING, STAMP_SHIFT, Index
+from hotplate.kvc.keys import Keys
+from hotplate.kvc.leasing import LeaseBook
+from hotplate.kvc.model import Storage
+from hotplate.kvc.reclaim import Reclaimer
+
+if TYPE_CHECKING:
+    from hotplate.kvc.writer import Writer
+
+SLICE: Final = 1024  # graves, blocks or victims of one background slice
+STORAGE_HIGH: Final = 0.95  # a storage fuller than this is reclaimed down to STORAGE_LOW
+STORAGE_LOW: Final = 0.85
+
+
+class Remover:
+    """Removes blocks by key, time or place."""
+
+    __slots__ = ("_holdings", "_leases", "_reclaiming")
+
+    def __init__(self, holdings: Holdings, leases: LeaseBook) -> None:
+        self._holdings = holdings
+        self._leases = leases
+        self._reclaiming: set[int] = set()  # storages
+
+    def _burial(self, index: Index, now_ms: int) -> Burial:
+        use = self._holdings.use(index)
+        return Burial(self._holdings, use, now_ms, use.group.grace_ms)
+
+    def remove(self, index: Index, keys: Keys, now_ms: int) -> int:
+        """Remove the named blocks; how many there were. Expired ones go, but do not count."""
+        burial = self._burial(index, now_ms)
+        removed = 0
+        for key in reversed(keys.listing()):
+            block = index.lookup(key)
+            if block is None or index.state[block] == ABSENT:
+                continue
+            removed += index.state[block] < DETAILED or index.expires[block] > now_ms
+            self._holdings.discard(index, block, burial)
+        burial.close()
+        self._count(index, removed)
+        return removed
+
+    def _count(self, index: Index, removed: int) -> None:
+        self._holdings.counters[index.instance.number].removed += removed
+
+    def trim_all(self, index: Index, now_ms: int) -> int:
+        """Remove every block."""
+        removed = self._holdings.detach(index, now_ms)
+        self._count(index, removed)
+        return removed
+
+    def trim_created(self, index: Index, from_ms: int, to_ms: int, now_ms: int) -> int:
+        """Remove the blocks created in [from_ms, to_ms)."""
+        created = index.created
+        named: list[int] = []
+        for start, end in index.runs():
+            times = created[start:end]
+            if times.count(times[0]) == end - start:
+                if from_ms <= times[0] < to_ms:
+                    named.extend(range(start, end))
+            else:
+                named.extend(
+                    start + offset
+                    for offset, time_ms in enumerate(times)
+                    if from_ms <= time_ms < to_ms
+                )
+        return self._trim(index, named, now_ms)
+
+    def trim_idle(self, index: Index, idle_ms: int, now_ms: int) -> int:
+        """Remove the blocks last accessed `idle_ms` ago or earlier."""
+        last = ((now_ms - idle_ms + 1) << STAMP_SHIFT) - 1  # the latest stamp that is idle
+        accessed = index.accessed
+        named: list[int] = []
+        for start, end in index.runs():
+            low = end
+            while low > start and accessed[low - 1] <= last:
+                low -= 1
+            named.extend(range(low, end))
+        return self._trim(index, named, now_ms)
+
+    def _trim(self, index: Index, named: list[int], now_ms: int) -> int:
+        """Remove blocks by id; ids go from the highest down, so that runs shrink at their end."""
+        burial = self._burial(index, now_ms)
+        removed = 0
+        for block in reversed(named):
+            if index.state[block] != ABSENT:
+                removed += index.state[block] < DETAILED or index.expires[block] > now_ms
+                self._holdings.discard(index, block, burial)
+        burial.close()
+        self._count(index, removed)
+        return removed
+
+    def drop_copy(self, index: Index, key: bytes, slot: Slot, now_ms: int) -> None:
+        """Drop the published copy of a key that lies in a slot."""
+        block = index.lookup(key)
+        if block is None:
+            return
+        burial = self._burial(index, now_ms)
+        state = index.state[block]
+        if state == SERVING + slot.storage and index.place_of(block) == slot.place:
+            self._holdings.discard(index, block, burial)
+        elif state == DETAILED:
+            for copy in list(index.details[block].copies):
+                same = copy.storage == slot.storage and copy.place == slot.place
+                if same and copy.session is None:
+                    self._holdings.discard_copy(index, block, copy, burial)
+        burial.close()
+
+    def drop_storage(self, storage: Storage, writer: "Writer", now_ms: int) -> int:
+        """Every copy and every slot on a storage goes, whoever holds it."""
+        number = storage.number
+        holdings = self._holdings
+        dropped = 0
+        for lease in list(self._leases.by_id.values()):
+            self._leases.end(lease, now_ms)
+        for session in list(writer.sessions.values()):
+            if any(part.storage == number for part in session.parts):
+                writer.drop(session, now_ms)
+        for index in list(holdings.indexes.values()):
+            if not index.serving.get(number):
+                continue
+            burial = Burial(holdings, holdings.use(index), now_ms, 0)
+            for block in list(self._on_storage(index, number)):
+                dropped += 1
+                if index.state[block] != DETAILED:
+                    holdings.discard(index, block, burial)
+                    continue
+                for copy in list(index.details[block].copies):
+                    if copy.storage == number:
+                        holdings.discard_copy(index, block, copy, burial)
+            burial.close()
+        holdings.abandon(number)
+        return dropped
+
+    def _on_storage(self, index: Index, number: int) -> Iterator[int]:
+        for block in range(index.size - 1, -1, -1):
+            state = index.state[block]
+            if state == SERVING + number or (
+                state == DETAILED
+                and any(copy.storage == number for copy in index.details[block].copies)
+            ):
+                yield block
+
+    def tick(self, reclaimer: Reclaimer, now_ms: int) -> bool:
+        """One bounded slice: expired blocks, graves that are due, wrecks, watermarks."""
+        holdings = self._holdings
+        more = False
+        for index in list(holdings.indexes.values()):
+            more |= reclaimer.expire(index, now_ms, SLICE) >= SLICE
+        for use in (*holdings.uses.values(), *holdings.orphans):
+            more |= reclaimer.reclaim(use, now_ms, SLICE) >= SLICE
+            more |= holdings.release_due(use, now_ms, SLICE) >= SLICE
+        holdings.orphans = [use for use in holdings.orphans if use.used]
+        more |= holdings.clear_wrecks(now_ms, SLICE) >= SLICE
+        more |= self._relieve_storages(reclaimer, now_ms)
+        return more
+
+    def _relieve_storages(self, reclaimer: Reclaimer, now_ms: int) -> bool:
+        """Keep headroom on storages, whose capacity is the limit of groups without a quota."""
+        more = False
+        for storage in self._holdings.catalog.storages.values():
+            if storage.store is None:
+                continue
+            number = storage.number
+            uses = [
+                use.by_storage[number]
+                for use in self._holdings.uses.values()
+                if number in use.by_storage
+            ]
+            used = sum(use.used - use.leaving for use in uses)
+            capacity = storage.store.capacity_bytes
+            if used >= capacity * STORAGE_HIGH:
+                self._reclaiming.add(number)
+            if used <= capacity * STORAGE_LOW:
+                self._reclaiming.discard(number)
+            if number in self._reclaiming:
+                missing = used - int(capacity * STORAGE_LOW)
+                more |= reclaimer.reclaim_storage(number, missing, now_ms, SLICE) >= SLICE
+        return more
