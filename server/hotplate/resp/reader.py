@@ -55,7 +55,6 @@ class RequestReader:
         "_busy",
         "_chunk",
         "_exact",
-        "_fast",
         "_large",
         "_large_from",
         "_long",
@@ -85,8 +84,6 @@ class RequestReader:
     @limits.setter
     def limits(self, limits: ReaderLimits) -> None:
         self._exact.limits = limits
-        # before AUTH each request counts with the limits of its moment: nothing is parsed ahead
-        self._fast = limits.authenticated
         # patterns find more than they must: every length with as many digits
         self._large_from = min(limits.large_bulk_bytes, limits.bulk_bytes_max + 1, _LENGTH_MAX)
         self._large = re.compile(rb"\$[0-9]{%d}" % len(str(self._large_from))).search
@@ -164,7 +161,7 @@ class RequestReader:
         self._follow()
         if not requests or limit == 1:
             return requests
-        if self._fast and exact.unread_bytes >= _RETURN_BYTES:
+        if exact.unread_bytes >= _RETURN_BYTES:
             self._chunk = exact.take_rest()
             self._follow()
         return requests + self.batch(limit - 1)
@@ -182,7 +179,6 @@ class RequestReader:
         """
         if (
             chunk[0] != _STAR
-            or not self._fast
             or len(chunk) > self._large_from
             or self._long(chunk) is not None
             or _PUSH in chunk
@@ -220,7 +216,7 @@ class RequestReader:
 
     def _is_harmless(self, chunk: bytes) -> bool:
         """The second look, at a chunk that has something unusual."""
-        if chunk[0] != _STAR or not self._fast or _OTHER_AGGREGATE(chunk) is not None:
+        if chunk[0] != _STAR or _OTHER_AGGREGATE(chunk) is not None:
             return False
         if self._long(chunk) is not None:
             # a long array may come first, if the chunk can hold as many arguments

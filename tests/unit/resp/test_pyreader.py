@@ -1,5 +1,6 @@
 """What only the owner of a reader sees: limits, large bulk strings, what is pending."""
 
+import dataclasses
 import tracemalloc
 
 import pytest
@@ -31,6 +32,21 @@ def test_a_client_without_authentication_has_tighter_limits(
     reader.feed(data)
     assert reader.batch(10) == []
     assert str(reader.stopped) == text
+
+
+@both_readers
+@pytest.mark.parametrize("authenticated", [False, True])
+def test_requests_that_came_whole_are_held_to_the_limits_too(
+    kind: type[Reader], authenticated: bool
+) -> None:
+    for limits, data in (
+        (ReaderLimits(array_items_max=20), b"*21\r\n" + b"$1\r\na\r\n" * 21),
+        (ReaderLimits(bulk_bytes_max=50), b"*1\r\n$51\r\n" + b"x" * 51 + b"\r\n"),
+    ):
+        reader = kind(dataclasses.replace(limits, authenticated=authenticated))
+        reader.feed(data)
+        assert reader.batch(10) == []
+        assert isinstance(reader.stopped, ProtocolError)
 
 
 @both_readers

@@ -1,5 +1,7 @@
 """Which of its two readers the fast one asks."""
 
+import tracemalloc
+
 import pytest
 
 from hotplate.resp.pyreader import PyRequestReader, ReaderLimits
@@ -79,9 +81,47 @@ def test_of_a_cut_pipeline_only_the_cut_request_takes_the_long_way(exact_bytes: 
         assert exact_bytes == [cut - 500 * len(SET)]
         reader.feed(stream[cut:])
         assert drain(reader) == 500
-        assert reader._exact.idle
         assert reader.pending_bytes == 0
         exact_bytes.clear()
+
+
+def test_behind_a_cut_request_the_fast_way_is_taken_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    exact_requests: list[list[bytes]] = []
+    batch = PyRequestReader.batch
+
+    def watched(self: PyRequestReader, limit: int) -> list[list[bytes]]:
+        requests = batch(self, limit)
+        exact_requests.extend(requests)
+        return requests
+
+    monkeypatch.setattr(PyRequestReader, "batch", watched)
+    reader = RequestReader(ReaderLimits())
+    reader.feed(SET * 100 + SET[:9])
+    assert drain(reader) == 100
+    reader.feed(SET[9:] + SET * 100 + SET[:20])
+    assert drain(reader) == 101
+    reader.feed(SET[20:])
+    assert drain(reader) == 1
+    assert exact_requests == [[b"SET", b"k", b"v"]] * 2
+
+
+def test_simple_strings_among_arguments_never_shift_where_the_next_request_begins() -> None:
+    reader = RequestReader(ReaderLimits())
+    reader.feed(SET + b"*1\r\n+OK\r\n" + SET[:20])
+    assert reader.batch(10) == [[b"SET", b"k", b"v"]]
+    assert str(reader.stopped) == "Protocol error: expected '$', got '+'"
+
+
+@pytest.mark.parametrize("chunk", [b"*90000\r\n$1\r\na\r\n", SET + b"*90000\r\n$1\r\na\r\n"])
+def test_a_long_array_is_not_allocated_before_its_arguments_came(chunk: bytes) -> None:
+    reader = RequestReader(ReaderLimits())
+    tracemalloc.start()
+    try:
+        reader.feed(chunk)
+        reader.batch(10)
+        assert tracemalloc.get_traced_memory()[1] < 100_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_refused_client_costs_no_list_of_the_length_it_announced() -> None:
