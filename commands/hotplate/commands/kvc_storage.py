@@ -239,10 +239,11 @@ def kvc_storage_remove(ctx: "Context", argv: list[bytes]) -> Reply:
     force = args.accept(b"FORCE")
     args.finish()
     storage = cache.catalog.get_storage(name)
-    blocks = cache.storage_blocks(storage)
-    cache.catalog.check_storage_removable(name, force=force, blocks=blocks)
+    held_bytes = cache.storage_bytes(storage)
+    cache.catalog.check_storage_removable(name, force=force, held_bytes=held_bytes)
     cache.drop_storage(storage, ctx.now_ms)
     cache.catalog.remove_storage(storage)
+    storage.opened().close(remove=True)  # bytes that are still being sent stay readable
     return OK
 
 

@@ -119,21 +119,21 @@ def test_a_storage_is_disabled_and_enabled(catalog: Catalog) -> None:
 
 def test_a_storage_that_a_group_names_is_in_use(catalog: Catalog) -> None:
     with pytest.raises(InUseError, match="'default'"):
-        catalog.check_storage_removable("ssd", force=False, blocks=0)
+        catalog.check_storage_removable("ssd", force=False, held_bytes=0)
 
 
 def test_a_storage_with_blocks_is_in_use(catalog: Catalog) -> None:
     add(catalog, "extra")
-    with pytest.raises(InUseError, match="3 blocks"):
-        catalog.check_storage_removable("extra", force=False, blocks=3)
-    catalog.check_storage_removable("extra", force=True, blocks=3)
+    with pytest.raises(InUseError, match="3 bytes"):
+        catalog.check_storage_removable("extra", force=False, held_bytes=3)
+    catalog.check_storage_removable("extra", force=True, held_bytes=3)
 
 
 def test_force_takes_a_storage_out_of_groups_that_have_another(catalog: Catalog) -> None:
     catalog.create_group("only", {"storages": ("ssd",)})
     with pytest.raises(InUseError, match="the only one of group 'only'"):
-        catalog.check_storage_removable("ssd", force=True, blocks=0)
-    storage = catalog.check_storage_removable("memory", force=True, blocks=0)
+        catalog.check_storage_removable("ssd", force=True, held_bytes=0)
+    storage = catalog.check_storage_removable("memory", force=True, held_bytes=0)
     catalog.remove_storage(storage)
     group = catalog.get_group("default")
     assert group.storages == ("ssd",)

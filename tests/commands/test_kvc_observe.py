@@ -1,0 +1,49 @@
+"""KVC.STATS."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.testing.kvc_context import Client, KvcServer
+
+from hotplate.errors import CommandError
+
+
+@pytest.fixture
+def client(tmp_path: Path) -> Iterator[Client]:
+    server = KvcServer(tmp_path)
+    client = server.client(resp=3)
+    client.line("KVC.INSTANCE REGISTER one GROUP default BLOCKTOKENS 2 SPEC kv 5")
+    yield client
+    server.close()
+
+
+@pytest.mark.parametrize("of", ["", "INSTANCE one", "GROUP default", "storage memory"])
+def test_stats_count_blocks(client: Client, of: str) -> None:
+    before: Any = client.line(f"KVC.STATS {of}")
+    client.line("KVC.PUT one 2 key-1 12345 key-2 12345")
+    after: Any = client.line(f"KVC.STATS {of}")
+    assert (before[b"blocks"], after[b"blocks"]) == (0, 2)
+
+
+@pytest.mark.parametrize(
+    ("line", "text"),
+    [
+        ("KVC.STATS INSTANCE nobody", "^NOINSTANCE .*'nobody'"),
+        ("KVC.STATS GROUP nowhere", "^NOKVGROUP .*'nowhere'"),
+        ("KVC.STATS STORAGE tape", "^NOSTORAGE .*'tape'"),
+        ("KVC.STATS INSTANCE", "^ERR syntax error"),
+        ("KVC.STATS CLIENT one", "^ERR syntax error"),
+        ("KVC.STATS INSTANCE one two", "^ERR syntax error"),
+    ],
+)
+def test_what_does_not_exist_has_no_stats(client: Client, line: str, text: str) -> None:
+    with pytest.raises(CommandError, match=text):
+        client.line(line)
+
+
+@pytest.mark.parametrize("name", ["KVC.RETAIN", "KVC.EXPLAIN", "KVC.RECLAIM"])
+def test_commands_to_come_are_unknown(client: Client, name: str) -> None:
+    with pytest.raises(CommandError, match=rf"^ERR unknown command '{name}'"):
+        client(name, "one")
