@@ -95,7 +95,9 @@ class KvCacheService:
                 store.finish_ahead(error)
 
     def _add_builtin(self, kind: str, path: str | None) -> None:
-        segment_bytes = self._engine.config.kvc_segment_bytes
+        wanted = self._engine.config.kvc_segment_bytes
+        # Too large for so small a storage: then it chooses.
+        segment_bytes = wanted if wanted <= self._default_capacity(kind) else None
         storage = self._catalog.build_storage(kind, kind, path=path, segment_bytes=segment_bytes)
         storage.store = self.open_store(storage)
         self._catalog.add_storage(storage)
