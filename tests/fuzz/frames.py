@@ -258,7 +258,7 @@ def run(port: int, pid: int, frames: int, seed: int, totals: Totals) -> None:
     """Send `frames` frames in sessions; raises FuzzError when the server fails."""
     totals.rss_before_bytes = rss_bytes(pid)
     started = time.monotonic()
-    with selectors.DefaultSelector() as selector:
+    with selectors.DefaultSelector() as selector, closing_sessions(selector):
         while totals.frames < frames or selector.get_map():
             while totals.frames < frames and len(selector.get_map()) < CONNECTIONS:
                 if totals.sessions % PING_EACH_SESSIONS == 0:
@@ -278,6 +278,16 @@ def run(port: int, pid: int, frames: int, seed: int, totals: Totals) -> None:
     growth_bytes = totals.rss_after_bytes - totals.rss_before_bytes
     if growth_bytes > GROWTH_BYTES_MAX:
         raise FuzzError(f"the server's memory grew by {growth_bytes:,} bytes")
+
+
+@contextmanager
+def closing_sessions(selector: selectors.BaseSelector) -> Iterator[None]:
+    """Close what is open where a failure ends the run."""
+    try:
+        yield
+    finally:
+        for key in list(selector.get_map().values()):
+            key.data.socket.close()
 
 
 def step(selector: selectors.BaseSelector, totals: Totals) -> None:
