@@ -20,6 +20,7 @@ from hotplate.spec.model import Command
 log = logging.getLogger("hotplate.engine")
 _INTERNAL_ERROR: Final = b"-ERR internal error\r\n"
 _CRLF: Final = b"\r\n"
+_CLOSING: Final = Gate.CLOSING
 _HEADERS_END: Final = len(BULK_HEADERS)
 _INTEGERS_END: Final = len(INTEGERS)
 
@@ -91,7 +92,7 @@ def run(ctx: Context, requests: list[Any], out: list[Any], start: int = 0) -> in
             log.exception("%s failed", "?" if command is None else command.spec.name)
             append(_INTERNAL_ERROR)
             ctx.gates |= Gate.CLOSING
-        if ctx.gates & Gate.CLOSING:
+        if ctx.gates & _CLOSING:
             break
     _count(ctx, current, run_length, clock() - started_ns)
     engine.stats.commands_processed += index + 1 - start

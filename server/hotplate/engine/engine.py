@@ -62,7 +62,7 @@ class Engine:
         self.watches.forget(ctx)
         self.clients.pop(ctx.client_id, None)
 
-    def set_gate(self, ctx: Context, gate: Gate, on: bool) -> None:
+    def set_gate(self, ctx: Context, gate: int, on: bool) -> None:
         """Switch one of a client's gates."""
         ctx.gates = ctx.gates | gate if on else ctx.gates & ~gate
 

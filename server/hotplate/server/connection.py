@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 BATCH_REQUESTS: Final = 256  # a few hundred microseconds of work between two looks at the sockets
 WRITE_HIGH_BYTES: Final = 256 * 1024  # unsent bytes at which a client's commands wait
 _MS_NS: Final = 1_000_000
+_CLOSING: Final = Gate.CLOSING
 
 
 class Connection(asyncio.Protocol):
@@ -112,7 +113,7 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Bytes came in."""
         self._engine.stats.net_input_bytes += len(data)
-        if self.ctx is None or self.ctx.gates & Gate.CLOSING:
+        if self.ctx is None or self.ctx.gates & _CLOSING:
             return
         self._reader.feed(data)
         if self._deferred is None and not self._paused and not self._scheduled:
@@ -141,7 +142,7 @@ class Connection(asyncio.Protocol):
         requests = reader.batch(BATCH_REQUESTS)
         if requests:
             self._run(requests, 0, [])
-            if self._deferred is not None or self.ctx.gates & Gate.CLOSING:
+            if self._deferred is not None or self.ctx.gates & _CLOSING:
                 return
         if reader.stopped is not None:
             self._on_stopped(reader.stopped)
@@ -162,7 +163,7 @@ class Connection(asyncio.Protocol):
             outcome.start(self._on_reply)
         elif ctx.gates != gates:
             self._clients.gates_changed(ctx, self._reader)
-            if ctx.gates & Gate.CLOSING:
+            if ctx.gates & _CLOSING:
                 for request in requests[cast("int", outcome) :]:
                     abandon_targets(request)
                 self._transport.close()
@@ -176,7 +177,7 @@ class Connection(asyncio.Protocol):
 
     def _scheduled_pass(self) -> None:
         self._scheduled = False
-        if self.ctx.gates & Gate.CLOSING or self._deferred is not None or self._paused:
+        if self.ctx.gates & _CLOSING or self._deferred is not None or self._paused:
             return
         self._transport.resume_reading()
         if self._large is None:
@@ -196,7 +197,7 @@ class Connection(asyncio.Protocol):
             if isinstance(reply, CommandError):
                 self._engine.stats.count_error(reply.code)
             encode(reply, ctx.resp, frames.append)
-        if ctx.gates & Gate.CLOSING:
+        if ctx.gates & _CLOSING:
             self._release()
             return
         if ctx.resume_at < len(requests):
@@ -216,7 +217,7 @@ class Connection(asyncio.Protocol):
             return
         self._engine.stats.protocol_errors += 1
         self.ctx.gates |= Gate.CLOSING
-        self._write([b"-ERR %b\r\n" % str(stopped).encode()])
+        self._write([stopped.frame])
         self._transport.close()
 
     def _begin_large(self, bulk: LargeBulk) -> None:
