@@ -4,8 +4,9 @@
 
 Without --port it starts a Hotplate of its own. Every session is made from (seed, its number) alone:
 it sends its frames, says that no more will come, and reads to the end. The server may answer or
-close; it fails if it dies, if a session makes no progress for STALL_SECONDS, if a new client's PING
-goes unanswered, or if its memory grows by more than GROWTH_BYTES_MAX.
+close; it fails if it dies, if it answers `ERR internal error`, if a session makes no progress for
+STALL_SECONDS, if a new client's PING goes unanswered, or if its memory grows by more than
+GROWTH_BYTES_MAX.
 """
 
 import argparse
@@ -247,8 +248,10 @@ class Session:
             self._reader.feed(data)
             while (reply := self._reader.gets()) is not Ellipsis:
                 self.replies += 1
-                if isinstance(reply, hiredis.ReplyError) and "Protocol error" in str(reply):
-                    self.protocol_errors += 1
+                if isinstance(reply, hiredis.ReplyError):
+                    self.protocol_errors += "Protocol error" in str(reply)
+                    if str(reply) == "ERR internal error":
+                        raise FuzzError(f"session {self.number} hit an internal error")
         except hiredis.ProtocolError as error:
             raise FuzzError(f"session {self.number} was answered with no RESP: {error}") from error
         return bool(data)
