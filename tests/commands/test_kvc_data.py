@@ -286,10 +286,11 @@ def test_a_refused_put_gives_its_slots_back(server: KvcServer, client: Client) -
     assert server.state({b"large": KEYS}) == before
 
 
-def test_bytes_that_arrive_late_land_in_no_other_block(server: KvcServer, client: Client) -> None:
-    if on_disk(server):
-        return  # nothing is received in place there
-    server.cache.write_grace_ms = 0
+def test_bytes_that_arrive_late_land_in_no_other_block(tmp_path: Path) -> None:
+    server = KvcServer(tmp_path, write_grace_ms=0)
+    client = server.client()
+    line = f"KVC.INSTANCE REGISTER large GROUP default BLOCKTOKENS 2 SPEC kv {LARGE}"
+    client.line(line)
     session = client("KVC.STARTWRITE", "large", "TIMEOUT", 1, "KEYS", 1, KEYS[0])[0]
     argv: list[Any] = [b"KVC.WRITE", b"large", session, b"0"]
     assert client.receive(argv, b"L" * LARGE)
@@ -300,6 +301,11 @@ def test_bytes_that_arrive_late_land_in_no_other_block(server: KvcServer, client
     assert client("KVC.READ", "large", KEYS[1]) == b"N" * LARGE
     with pytest.raises(CommandError, match=r"^NOSESSION"):
         client.run(argv)
+    assert server.cache.storage_bytes(server.catalog.get_storage("memory")) == 2 * LARGE
+    server.clock.advance(5000)
+    server.cache.tick(server.clock.now_ms())
+    assert server.cache.storage_bytes(server.catalog.get_storage("memory")) == LARGE
+    server.close()
 
 
 # MREAD
@@ -386,6 +392,7 @@ def test_bytes_on_their_way_out_are_not_overwritten(server: KvcServer, client: C
     assert parse(b"".join(bytes(part) for part in out)) == b"A" * LARGE
     held = server.cache.storage_bytes(server.catalog.get_storage("memory"))
     client.link.release_all()
+    server.clock.advance(1000)
     server.cache.tick(server.clock.now_ms())
     assert server.cache.storage_bytes(server.catalog.get_storage("memory")) == held - LARGE
 

@@ -19,12 +19,21 @@ def client(tmp_path: Path) -> Iterator[Client]:
     server.close()
 
 
-@pytest.mark.parametrize("of", ["", "INSTANCE one", "GROUP default", "storage memory"])
+@pytest.mark.parametrize("of", ["", "INSTANCE one", "GROUP default"])
 def test_stats_count_blocks(client: Client, of: str) -> None:
     before: Any = client.line(f"KVC.STATS {of}")
     client.line("KVC.PUT one 2 key-1 12345 key-2 12345")
     after: Any = client.line(f"KVC.STATS {of}")
     assert (before[b"blocks"], after[b"blocks"]) == (0, 2)
+    assert after[b"bytes"][b"memory"][b"serving"] == 10
+
+
+def test_stats_of_a_storage_count_its_bytes(client: Client) -> None:
+    client.line("KVC.PUT one 2 key-1 12345 key-2 12345")
+    client.line("KVC.STARTWRITE one KEYS 3 key-1 key-2 key-3")
+    stats: Any = client.line("KVC.STATS storage memory")
+    assert (stats[b"serving"], stats[b"writing"], stats[b"deleting"]) == (10, 5, 0)
+    assert client.line("KVC.STATS STORAGE ssd")[b"serving"] == 0
 
 
 @pytest.mark.parametrize(

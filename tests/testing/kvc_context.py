@@ -30,6 +30,8 @@ from hotplate.tiers.ssd import open_ssd_store
 from hotplate.tiers.store import SegmentStore
 
 MIB: Final = 1024 * 1024
+# files are made and kept ahead of need, that is no change of what is stored
+FILE_FIGURES: Final = (b"allocated_bytes", b"free_bytes", b"largest_free_bytes", b"segments")
 MODULES: Final = (kvc_admin, kvc_read, kvc_write, kvc_data, kvc_observe, transactions)
 
 
@@ -121,8 +123,9 @@ class KvcServer:
         client = self.client(resp=3)
         seen: list[Any] = []
         for kind in ("STORAGE", "GROUP", "INSTANCE"):
-            names = client(f"KVC.{kind}", "LIST")
-            seen.extend(client(f"KVC.{kind}", "INFO", name) for name in names)
+            for name in client(f"KVC.{kind}", "LIST"):
+                info = client(f"KVC.{kind}", "INFO", name)
+                seen.append({key: info[key] for key in info if key not in FILE_FIGURES})
         for name, instance in self.catalog.instances.items():
             seen.append(self.cache.block_count(instance))
             wanted = list((keys or {}).get(name, ()))

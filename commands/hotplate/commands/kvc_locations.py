@@ -26,10 +26,9 @@ def storage_of(catalog: Catalog, number: int) -> Storage:
 
 
 def packed_locations(
-    catalog: Catalog, instance: Instance, spans: Sequence[Span], wanted: int, base: int = 0
+    catalog: Catalog, instance: Instance, spans: Sequence[Span], wanted: int
 ) -> bytes:
-    """The spans as one blob. `wanted` is a mask of specs (0: all that a copy holds), `base` the
-    key that entry 0 belongs to."""
+    """The spans as one blob. `wanted` is a mask of specs (0: all that a copy holds)."""
     storages: list[tuple[str, str]] = []
     indexes: dict[int, int] = {}
     rows: list[tuple[Any, ...]] = []
@@ -44,7 +43,7 @@ def packed_locations(
         held = span.specs
         rows.append(
             (
-                span.first - base,
+                span.first,
                 span.count,
                 index,
                 held,
@@ -74,18 +73,16 @@ def location_entries(
     instance: Instance,
     spans: Sequence[Span],
     wanted: int,
-    *,
     count: int,
-    base: int = 0,
 ) -> "list[Reply]":
     """`count` entries `[storage, type, [[spec, uri, size, sum] ...]]`, nil where no span is."""
     found: list[_Entry | None] = [None] * count
     for span in spans:
         storage = storage_of(catalog, span.storage)
-        for index in range(span.first - base, span.first - base + span.count):
+        for index in range(span.first, span.first + span.count):
             if found[index] is None:
                 found[index] = _Entry(storage)
-        _add_parts(found, instance, span, storage, (wanted or span.specs, base))
+        _add_parts(found, instance, span, storage, wanted or span.specs)
     return [entry and _entry_reply(entry) for entry in found]
 
 
@@ -94,9 +91,8 @@ def _add_parts(
     instance: Instance,
     span: Span,
     storage: Storage,
-    view: tuple[int, int],
+    wanted: int,
 ) -> None:
-    wanted, base = view
     segment, offset, stride = storage.opened().locate(span.shape, span.place)
     stem = uri_stem(storage.type, storage.name, segment).encode()
     held = instance.numbers_in(span.specs)
@@ -108,7 +104,7 @@ def _add_parts(
         tail = b"&size=%d&gen=%d" % (size, span.generation)
         start = offset + instance.offset_in(span.specs, number)
         for i in range(span.count):
-            entry = found[span.first - base + i]
+            entry = found[span.first + i]
             assert entry is not None
             if number in entry.parts:  # a span before this one has it
                 continue

@@ -231,13 +231,12 @@ def kvc_getloc(ctx: "Context", argv: list[Any]) -> Reply:
         )
     if query.count:
         return match.matched
-    base = max(match.start, 0) if query.mode is Mode.WINDOW else 0
     catalog, wanted = cache.catalog, query.specs
     if query.msgpack:
-        packed = packed_locations(catalog, instance, match.spans, wanted, base)
+        packed = packed_locations(catalog, instance, match.spans, wanted)
         return [match.matched, match.start, packed, match.lease_id]
     count = len(keys) if query.mode is Mode.EXACT else match.matched
-    entries = location_entries(catalog, instance, match.spans, wanted, count=count, base=base)
+    entries = location_entries(catalog, instance, match.spans, wanted, count)
     return [match.matched, match.start, entries, match.lease_id]
 
 

@@ -182,8 +182,7 @@ def kvc_startwrite(ctx: "Context", argv: list[Any]) -> Reply:
     if write.msgpack:
         locations = packed_locations(cache.catalog, instance, spans, 0)
     else:
-        count = mask.count(b"0")
-        locations = location_entries(cache.catalog, instance, spans, 0, count=count)
+        locations = location_entries(cache.catalog, instance, spans, 0, mask.count(b"0"))
     return [reservation.session_id, mask, locations]
 
 
