@@ -172,6 +172,8 @@ _RARE: Final = [
     words(b"FLUSHDB", some(st.sampled_from([[b"ASYNC"], [b"sync"], [b"foo"]]), 2)),
     words(b"FLUSHALL", some(st.sampled_from([[b"ASYNC"], [b"SYNC"]]), 1)),
     words(b"SWAPDB", _database, _database),
+    words(b"SELECT", _database),
+    words(b"SELECT", st.sampled_from([b"0", b"1", b"2"])),
     words(b"MULTI"),
     words(b"EXEC"),
     words(b"EXEC"),

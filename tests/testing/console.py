@@ -7,19 +7,11 @@ from typing import Any
 import hiredis
 
 from hotplate.clock import Clock, ManualClock
-from hotplate.commands import (
-    databases,
-    expiration,
-    generic,
-    string_edits,
-    strings,
-    transactions,
-)
+from hotplate.commands import build_registry
 from hotplate.config import Config
 from hotplate.engine.dispatch import run
 from hotplate.engine.engine import Engine
 from hotplate.errors import CommandError
-from hotplate.spec.registry import Registry
 
 
 class NoLink:
@@ -54,10 +46,8 @@ class NoLink:
 
 
 def build_engine(clock: Clock, *, seed: int = 1) -> Engine:
-    """An engine with the commands on keys and strings."""
-    modules = (strings, string_edits, generic, expiration, databases, transactions)
-    registry = Registry.build([spec for module in modules for spec in module.SPECS])
-    return Engine(commands=registry, config=Config(), clock=clock, rng=random.Random(seed))
+    """An engine with all commands, and no storage for the KV cache."""
+    return Engine(commands=build_registry(), config=Config(), clock=clock, rng=random.Random(seed))
 
 
 def encode_argument(argument: bytes | str | float) -> bytes:

@@ -123,7 +123,7 @@ class Comparison:
 
     def reset(self) -> None:
         """Both empty, no transaction, no watched key, database 0."""
-        for argv in ([b"DISCARD"], [b"UNWATCH"], [b"FLUSHALL"]):
+        for argv in ([b"DISCARD"], [b"UNWATCH"], [b"SELECT", b"0"], [b"FLUSHALL"]):
             self._theirs.execute(argv)
             self._ours.execute(argv)
         self._queued = []

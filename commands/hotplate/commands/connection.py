@@ -3,6 +3,7 @@
 import hmac
 from typing import Final
 
+from hotplate.commands.generic import parse_database
 from hotplate.commands.transactions import end_transaction
 from hotplate.engine.context import Context, Gate
 from hotplate.engine.info import REDIS_VERSION
@@ -250,10 +251,7 @@ def reset(ctx: Context, argv: list[bytes]) -> Reply:
 )
 def select(ctx: Context, argv: list[bytes]) -> Reply:
     """SELECT index"""
-    index = parse_int(argv[1])
-    if not 0 <= index < len(ctx.engine.databases):
-        raise CommandError("DB index is out of range")
-    ctx.db = ctx.engine.databases[index]
+    ctx.db = parse_database(ctx, argv[1])
     return OK
 
 

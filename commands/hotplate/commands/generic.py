@@ -245,7 +245,7 @@ def copy(ctx: Context, argv: list[bytes]) -> Reply:
         if word == b"REPLACE":
             replace = True
         elif word == b"DB" and args:
-            target = _parse_database(ctx, args.take())
+            target = parse_database(ctx, args.take())
         else:
             raise syntax_error()
     if target is ctx.db and source == destination:
@@ -277,7 +277,7 @@ def move(ctx: Context, argv: list[bytes]) -> Reply:
     """MOVE key db"""
     key = argv[1]
     source = ctx.db
-    target = _parse_database(ctx, argv[2])
+    target = parse_database(ctx, argv[2])
     if target is source:
         raise CommandError(_SAME_KEY)
     if source.lookup_write(key, ctx.now_ms) is None:
@@ -292,7 +292,8 @@ def move(ctx: Context, argv: list[bytes]) -> Reply:
     return ONE
 
 
-def _parse_database(ctx: Context, text: bytes) -> Database:
+def parse_database(ctx: Context, text: bytes) -> Database:
+    """The database that `text` numbers."""
     index = parse_int(text)
     if not _INT32_MIN <= index <= _INT32_MAX:
         bounds = f"between {_INT32_MIN} and {_INT32_MAX}"
