@@ -192,7 +192,13 @@ def rename(ctx: Context, argv: list[bytes]) -> Reply:
     args=(key(), key("newkey", index=1)),
     reply=IntegerReply(0, 1),
     acl_categories=("keyspace",),
-    history=(("3.2.0", "No error when source and destination names are the same."),),
+    history=(
+        (
+            "3.2.0",
+            "The command no longer returns an error when source and destination"
+            " names are the same.",
+        ),
+    ),
 )
 def renamenx(ctx: Context, argv: list[bytes]) -> Reply:
     """RENAMENX key newkey"""
