@@ -43,7 +43,9 @@ def split_words(line: str) -> list[str] | None:
             if end is None:
                 return None
             at = end
-        words.append("".join(word))
+        # escapes give single bytes: join those that make up one character
+        whole = "".join(word).encode("utf-8", "surrogateescape")
+        words.append(whole.decode("utf-8", "surrogateescape"))
 
 
 def _take_quoted(line: str, start: int, word: list[str]) -> int | None:
@@ -95,7 +97,7 @@ def quote_word(word: str) -> str:
 def parse_lines(text: str, source: str) -> list[Setting]:
     """The settings of a file's text. ConfigError names `source` and the line."""
     settings: list[Setting] = []
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         words = split_words(line)
@@ -168,7 +170,7 @@ def rewrite_text(old: str, config: Config) -> str:
     """`old` with the present values; every line that is no setting stays."""
     lines: list[str] = []
     written: set[str] = set()
-    for line in old.splitlines():
+    for line in old.removesuffix("\n").split("\n") if old else ():
         words = split_words(line) if line.strip() and not line.lstrip().startswith("#") else None
         name = ALIASES.get(words[0].lower(), words[0].lower()) if words else ""
         if name not in OPTIONS:

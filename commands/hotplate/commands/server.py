@@ -252,7 +252,6 @@ def sync(ctx: Context, argv: list[bytes]) -> Reply:
     arity=-2,
     summary="A container for Redis Cluster commands.",
     complexity="Depends on subcommand.",
-    flags=Flag.STALE,
     args=(string("subcommand"), string("arg", optional=True, multiple=True)),
     reply=AnyReply(),
 )

@@ -237,7 +237,7 @@ def _syntax_of(arg: Arg) -> str:
         text = f"{arg.token} {text}" if arg.token else f'"" {text}'
     if arg.multiple:
         repeated = text if arg.multiple_token or arg.token is None else text.split(" ", 1)[1]
-        text = f"{text} [{repeated} ...]"
+        text = f"{text} ..." if arg.type == "oneof" else f"{text} [{repeated} ...]"
     return f"[{text}]" if arg.optional else text
 
 
@@ -245,7 +245,8 @@ def commands_markdown(commands: Iterable[Command]) -> str:
     """docs/commands.md: every command by group, with its syntax."""
     groups: dict[str, list[CommandSpec]] = {}
     for command in commands:
-        groups.setdefault(command.spec.group, []).append(command.spec)
+        if command.handler is not None:  # a container's subcommands say it all
+            groups.setdefault(command.spec.group, []).append(command.spec)
     lines = [
         "# Commands",
         "",
