@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import hiredis
 from tests.testing.console import NoLink, encode_argument
+from tests.testing.reply_schema import check_reply
 
 from hotplate.clock import ManualClock
 from hotplate.commands import kvc_admin, kvc_data, kvc_observe, kvc_read, kvc_write, transactions
@@ -135,7 +136,10 @@ class KvcServer:
 
 
 class Client:
-    """Calls commands. An error reply is raised as CommandError, its text with the code first."""
+    """Calls commands and checks replies by their schemas.
+
+    An error reply is raised as CommandError, its text with the code first.
+    """
 
     def __init__(self, server: KvcServer, resp: int) -> None:
         self.server = server
@@ -164,7 +168,13 @@ class Client:
                     if item is not None:
                         self.link.hold(item.release)
             encode(reply, self.ctx.resp, out.append)
-        return parse(b"".join(bytes(part) for part in out))
+        frames = b"".join(bytes(part) for part in out)
+        name = bytes(argv[0]) if len(argv) < 2 else b"%b|%b" % (bytes(argv[0]), bytes(argv[1]))
+        commands = self.server.engine.commands
+        command = commands.find(name) or commands.find(bytes(argv[0]))
+        if command is not None and command.spec.reply is not None and frames != b"+QUEUED\r\n":
+            check_reply(command.spec.reply, frames, self.ctx.resp)
+        return parse(frames)
 
     def start(self, argv: Sequence[Any]) -> tuple[Any, list[Any]]:
         """What the dispatcher answers (a Deferred, perhaps), and the frames so far."""
