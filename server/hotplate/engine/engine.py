@@ -70,10 +70,12 @@ class Engine:
         """Let `callback(db, key, event)` see each change of every database; None ends it."""
         self.watches.set_observer(callback)
 
-    def expire_keys(self, now_ms: int) -> None:
-        """One bounded pass of active expiry."""
-        if self.active_expire:
-            self._expiry.run(now_ms)
+    def expire_keys(self, now_ms: int) -> bool:
+        """One bounded pass of active expiry; whether it fell behind."""
+        if not self.active_expire:
+            return False
+        self._expiry.run(now_ms)
+        return self._expiry.behind
 
     def client_list(self) -> Sequence[Context]:
         """All clients, oldest first."""

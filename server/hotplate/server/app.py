@@ -111,8 +111,7 @@ class Server:
         return Connection(self._clients, kind)
 
     def _expire_keys(self, now_ms: int) -> bool:
-        self.engine.expire_keys(now_ms)
-        return False
+        return self.engine.expire_keys(now_ms)
 
     def _close_idle(self, now_ms: int) -> bool:
         self._clients.close_idle(now_ms)

@@ -39,7 +39,7 @@ class WorkingDirectory:
     @property
     def run_name(self) -> str:
         """A name for this directory's shared memory: its own, and the same after a restart."""
-        return "hotplate-" + hashlib.sha256(str(self.path).encode()).hexdigest()[:12]
+        return hashlib.sha256(str(self.path).encode()).hexdigest()[:12]
 
     def close(self) -> None:
         """Let another server have it."""
