@@ -107,27 +107,26 @@ class Allocator:
         self, use: GroupUse, storages: list[Storage], shapes: dict[Shape, int], now_ms: int
     ) -> tuple[Storage, dict[Shape, list[Extent]]]:
         """The first storage with room; if none has, room is made on the first."""
-        first_error: StoreFullError | None = None
+        full: list[StoreFullError] = []
         for storage in storages:
             try:
                 return storage, reserve_all(storage, shapes)
             except StoreFullError as error:
-                first_error = first_error or error
-        assert first_error is not None
-        storage = storages[0]
+                full.append(error)
+        storage, refused = storages[0], full[0]
         number = frozenset((storage.number,))
-        error = first_error
         for _ in range(4):  # what one eviction frees need not lie together
             item = use.by_storage.get(storage.number)
-            missing = error.need - error.largest_free - (item.leaving if item is not None else 0)
+            leaving = item.leaving if item is not None else 0
+            missing = refused.need - refused.largest_free - leaving
             if not self._reclaimer.evict(use, missing, now_ms, storages=number):
                 break
             try:
                 return storage, reserve_all(storage, shapes)
-            except StoreFullError as again:
-                error = again
+            except StoreFullError as error:
+                refused = error
         raise NoSpaceError(
-            f"storage {storage.name} need={error.need} largest_free={error.largest_free}"
+            f"storage {storage.name} need={refused.need} largest_free={refused.largest_free}"
         )
 
 

@@ -193,7 +193,7 @@ class Cache:
 
     def _block_meta(self, index: Index, block: int, now_ms: int) -> BlockMeta | None:
         state = index.state[block]
-        if state == ABSENT or (state != WRITING and index.expires[block] <= now_ms):
+        if state == ABSENT or index.is_expired(block, now_ms):
             return None
         if state == DETAILED:
             copies = list(index.details[block].copies)
@@ -402,6 +402,15 @@ class Cache:
         del holdings.uses[instance.group.name].indexes[instance.number]
         del holdings.counters[instance.number]
         return dropped
+
+    def index_of(self, instance: Instance) -> Index:
+        """The instance's index, to look at."""
+        return self._holdings.indexes[instance.number]
+
+    def session_count(self, now_ms: int) -> int:
+        """Open sessions of all instances."""
+        self._settle(now_ms)
+        return len(self._writer.sessions)
 
     def block_count(self, instance: Instance) -> int:
         """Blocks of the instance, those being written included."""

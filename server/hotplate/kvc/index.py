@@ -408,6 +408,15 @@ class Index:
         detail = self.details.get(block)
         return total - detail.hits_before if detail is not None else total
 
+    def is_expired(self, block: int, now_ms: int) -> bool:
+        """Whether a block's time is over; what is only being written does not expire."""
+        if self.expires[block] > now_ms:
+            return False
+        state = self.state[block]
+        if state == DETAILED:
+            return any(copy.session is None for copy in self.details[block].copies)
+        return state >= SERVING
+
     def raise_expiry(self, block: int, expiry: int) -> None:
         """Let a block and all above it live at least until `expiry`.
 

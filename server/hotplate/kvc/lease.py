@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from hotplate.kvc.index import Copy, Index
-    from hotplate.kvc.reclaim import Grave
+    from hotplate.kvc.holdings import Grave
 
 LEASES_MAX: Final = 65_536  # of one group; beyond it the lease is nil
 

@@ -143,6 +143,8 @@ class Planner:
                 continue
             if index.chained:
                 if above_is_new or index.parent_of(block) != above:
+                    if key in self._keys.listing(0, known):
+                        continue  # a duplicate of a key further up
                     raise self._bad_chain(key, block)
                 plan.path[:] = [block]
             else:
@@ -165,7 +167,7 @@ class Planner:
         if state == WRITING:
             storage = index.sums[block * index.sum_bytes]
             return index.instance.all_specs if available(storage) else 0
-        if index.expires[block] <= self._now_ms:
+        if index.is_expired(block, self._now_ms):
             self._plan.expired.append(block)
             return 0
         if state >= SERVING:

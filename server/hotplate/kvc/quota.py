@@ -13,7 +13,7 @@ from hotplate.kvc.model import Group
 
 if TYPE_CHECKING:
     from hotplate.kvc.index import Index
-    from hotplate.kvc.reclaim import Grave
+    from hotplate.kvc.holdings import Grave
 
 NEVER_FITS: Final = -1  # a retry_ms
 

@@ -159,19 +159,15 @@ class Reclaimer:
         """A slice of work down to the low watermarks; how many blocks went."""
         group = use.group
         evicted = 0
-        by_type: dict[str, int] = {}
-        leaving_by_type: dict[str, int] = {}
-        for item in use.by_storage.values():
-            by_type[item.type] = by_type.get(item.type, 0) + item.used
-            leaving_by_type[item.type] = leaving_by_type.get(item.type, 0) + item.leaving
         if group.quota_bytes is not None:
-            used = use.used - sum(leaving_by_type.values())
-            missing = self._over(use, "group", used, group.quota_bytes)
+            leaving = sum(item.leaving for item in use.by_storage.values())
+            missing = self._over(use, "group", use.used - leaving, group.quota_bytes)
             evicted += self.evict(use, missing, now_ms, limit=limit)
         for kind, quota in group.type_quotas.items():
-            used = by_type.get(kind, 0) - leaving_by_type.get(kind, 0)
-            storages = frozenset(n for n, item in use.by_storage.items() if item.type == kind)
+            items = {n: item for n, item in use.by_storage.items() if item.type == kind}
+            used = sum(item.used - item.leaving for item in items.values())
             missing = self._over(use, f"type {kind}", used, quota)
+            storages = frozenset(items)
             evicted += self.evict(use, missing, now_ms, storages=storages, limit=limit - evicted)
         if group.max_blocks is not None:
             missing = self._over(use, "blocks", use.blocks, group.max_blocks)

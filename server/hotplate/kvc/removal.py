@@ -45,7 +45,7 @@ class Remover:
             block = index.lookup(key)
             if block is None or index.state[block] == ABSENT:
                 continue
-            removed += index.state[block] < DETAILED or index.expires[block] > now_ms
+            removed += not index.is_expired(block, now_ms)
             self._holdings.discard(index, block, burial)
         burial.close()
         self._count(index, removed)
@@ -95,7 +95,7 @@ class Remover:
         removed = 0
         for block in reversed(named):
             if index.state[block] != ABSENT:
-                removed += index.state[block] < DETAILED or index.expires[block] > now_ms
+                removed += not index.is_expired(block, now_ms)
                 self._holdings.discard(index, block, burial)
         burial.close()
         self._count(index, removed)

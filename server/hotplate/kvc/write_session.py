@@ -128,6 +128,8 @@ class Part:
 
     def cut(self, offset: int, count: int) -> "Part":
         """The part's keys from `offset` on, at most `count`."""
+        if offset == 0 and count == self.count:
+            return self
         count = max(0, min(count, self.count - offset))
         return replace(
             self,
