@@ -67,8 +67,6 @@ class Option:
 
 def _option(kind: Kind, default: Any, doc: str, **more: Any) -> Any:
     facts = {"kind": kind, "default": default, "doc": doc, **more}
-    if isinstance(default, dict):
-        return field(default_factory=lambda: dict(default), metadata=facts)
     return field(default=default, metadata=facts)
 
 
@@ -76,8 +74,9 @@ def _fixed(kind: Kind, default: Any, doc: str) -> Any:
     return _option(kind, default, doc, mutable=False)
 
 
-def _later(kind: Kind, default: Any, needs: str) -> Any:
-    return _option(kind, default, f"Only the default: {needs} is not in this version.", needs=needs)
+def _later(kind: Kind, default: Any, needs: str, *, mutable: bool = True) -> Any:
+    doc = f"Only the default: {needs} is not in this version."
+    return _option(kind, default, doc, needs=needs, mutable=mutable)
 
 
 _OUTPUT_LIMITS: Final[OutputLimits] = {
@@ -119,16 +118,12 @@ class Settings:
     client_query_buffer_limit: int = _option(
         Size(_MIB), limits.QUERY_BUFFER_BYTES_MAX, "Unparsed bytes that a client may have."
     )
-    client_output_buffer_limit: OutputLimits = _option(  # noqa: RUF009  # it makes a factory
-        OutputLimitsKind(), _OUTPUT_LIMITS, "Unsent bytes that a client may have, by class."
-    )
     # the process
     dir: str = _fixed(Text(), ".", "Working directory for what the server writes.")
     databases: int = _fixed(Integer(1, 65536), 16, "Number of databases.")
     hz: int = _option(Integer(1, 500, clamp=True), 10, "Rounds of background work a second.")
     loglevel: str = _option(Choice(_LOG_LEVELS), "notice", "The least level that is logged.")
     logfile: str = _fixed(Text(), "", "File to log to; empty: standard output.")
-    pidfile: str = _fixed(Text(), "", "File to write the process id to.")
     enable_debug_command: str = _fixed(
         Choice(("no", "yes", "local")), "no", "Who may use DEBUG; local: loopback and unix."
     )
@@ -164,7 +159,7 @@ class Settings:
     kvc_read_max_bytes: int = _option(
         Size(1), 256 * _MIB, "Payload bytes of one reply of KVC.READ or KVC.MREAD."
     )
-    kvc_index_max_bytes: int = _option(
+    kvc_index_max_bytes: int = _fixed(
         Size(), 0, "Memory of the block index, sessions and leases; 0: a quarter of RAM."
     )
     # features to come: known, so that a file that asks for them is refused with the reason
@@ -177,21 +172,24 @@ class Settings:
     masterauth: str = _later(Text(), "", "replication")
     masteruser: str = _later(Text(), "", "replication")
     min_replicas_to_write: int = _later(Integer(), 0, "replication")
-    cluster_enabled: bool = _later(Boolean(), False, "the cluster")
-    aclfile: str = _later(Text(), "", "users other than default")
+    cluster_enabled: bool = _later(Boolean(), False, "the cluster", mutable=False)
+    aclfile: str = _later(Text(), "", "users other than default", mutable=False)
     tls_port: int = _later(Integer(0, 65535), 0, "TLS")
     tls_cert_file: str = _later(Text(), "", "TLS")
     tls_key_file: str = _later(Text(), "", "TLS")
     tls_ca_cert_file: str = _later(Text(), "", "TLS")
     tls_replication: bool = _later(Boolean(), False, "TLS")
     tls_cluster: bool = _later(Boolean(), False, "TLS")
-    io_threads: int = _later(Integer(1, 128), 1, "more than one thread for clients")
-    io_threads_do_reads: bool = _later(Boolean(), False, "more than one thread for clients")
-    daemonize: bool = _later(Boolean(), False, "running in the background")
-    supervised: str = _later(
-        Choice(("upstart", "systemd", "auto", "no")), "no", "telling a supervisor"
+    io_threads: int = _later(Integer(1, 128), 1, "serving from several threads", mutable=False)
+    io_threads_do_reads: bool = _later(
+        Boolean(), False, "serving from several threads", mutable=False
     )
-    syslog_enabled: bool = _later(Boolean(), False, "logging to syslog")
+    daemonize: bool = _later(Boolean(), False, "running in the background", mutable=False)
+    supervised: str = _later(
+        Choice(("upstart", "systemd", "auto", "no")), "no", "telling a supervisor", mutable=False
+    )
+    pidfile: str = _later(Text(), "", "a process id file", mutable=False)
+    syslog_enabled: bool = _later(Boolean(), False, "logging to syslog", mutable=False)
     maxmemory_clients: int = _later(Size(), 0, "eviction of clients")
     latency_tracking: bool = _later(Boolean(), False, "latency percentiles of commands")
     latency_monitor_threshold: int = _later(Integer(), 0, "the latency monitor")
@@ -214,6 +212,7 @@ INERT: Final[Mapping[str, tuple[Kind, Any]]] = {
     "auto-aof-rewrite-min-size": (Size(), 64 * _MIB),
     "auto-aof-rewrite-percentage": (Integer(0, _INT32_MAX), 100),
     "busy-reply-threshold": (Integer(), 5000),
+    "client-output-buffer-limit": (OutputLimitsKind(), _OUTPUT_LIMITS),
     "crash-log-enabled": _YES,
     "dbfilename": (Text(), "dump.rdb"),
     "disable-thp": _YES,
@@ -285,7 +284,7 @@ def _build_options() -> dict[str, Option]:
         for name in (facts.name.replace("_", "-"),)
     }
     for name, (kind, default) in INERT.items():
-        doc = "Taken from Redis; changes nothing here."
+        doc = "Known from Redis; changes nothing here."
         options[name] = Option(name=name, kind=kind, default=default, doc=doc, inert=True)
     return options
 

@@ -124,7 +124,7 @@ def get(console: ServerConsole, *patterns: str) -> dict[bytes, bytes]:
 
 
 def test_config_get_takes_several_globs(console: ServerConsole) -> None:
-    assert get(console, "MAXCLIENTS") == {b"maxclients": b"10000"}
+    assert get(console, "MAXCLIENTS") == {b"MAXCLIENTS": b"10000"}
     assert get(console, "nope") == {}
     found = get(console, "maxmemory*", "ti*t", "maxmemory")
     assert found[b"maxmemory-policy"] == b"noeviction"

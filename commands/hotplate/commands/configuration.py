@@ -18,6 +18,8 @@ _ADMIN: Final[dict[str, Any]] = {
     "flags": Flag.ADMIN | Flag.NOSCRIPT | Flag.LOADING | Flag.STALE,
 }
 
+_GLOB_BYTES: Final = frozenset(b"*?[\\")
+
 HELP: Final = (
     "CONFIG <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
     "GET <pattern>",
@@ -53,14 +55,20 @@ CONFIG: Final = container(
     **_ADMIN,
 )
 def config_get(ctx: Context, argv: list[bytes]) -> Reply:
-    """CONFIG GET parameter [parameter ...]: each may be a glob."""
+    """CONFIG GET parameter [parameter ...]: globs, or names that come back as given."""
     config = ctx.engine.config
-    tests = [compile_glob(argument, ignore_case=True) for argument in argv[2:]]
+    names = {name.encode(): name for name in config.names()}
+    found: dict[bytes, str] = {}
+    for argument in argv[2:]:
+        if not _GLOB_BYTES.isdisjoint(argument):
+            matches = compile_glob(argument, ignore_case=True)
+            found |= {shown: name for shown, name in names.items() if matches(shown)}
+        elif argument.lower() in names:
+            found[argument] = names[argument.lower()]
     return Map(
         {
-            name.encode(): config.show(name).encode("utf-8", "surrogateescape")
-            for name in config.names()
-            if any(test(name.encode()) for test in tests)
+            shown: config.show(name).encode("utf-8", "surrogateescape")
+            for shown, name in found.items()
         }
     )
 

@@ -59,7 +59,7 @@ def admit(ctx: Context, command: Command | None, argv: list[Any]) -> Reply:
 def _check(ctx: Context, command: Command | None, argv: list[Any]) -> None:
     if command is None:
         raise unknown_command(argv)
-    if command.handler is None and len(argv) >= 2:
+    if command.subcommands is not None and len(argv) >= 2:
         raise unknown_subcommand(argv)
     if command.handler is None or not command.arity_min <= len(argv) <= command.arity_max:
         raise wrong_arity(command)

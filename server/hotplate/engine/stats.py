@@ -10,6 +10,8 @@ from typing import Final
 
 _RATE_SAMPLES: Final = 16  # INFO's rates are over as many samples, as in Redis
 
+_SAMPLE_SPAN_NS: Final = 100_000_000  # at least, between two samples
+
 
 class Rates:
     """What `instantaneous_*` of INFO say: averages over the last samples.
@@ -23,7 +25,9 @@ class Rates:
         self._samples: deque[tuple[int, int, int, int]] = deque(maxlen=_RATE_SAMPLES)
 
     def add(self, now_ns: int, commands: int, input_bytes: int, output_bytes: int) -> None:
-        """The counters at a time of the clock that never steps."""
+        """The counters at a time of the clock that never steps; too soon after another: ignored."""
+        if self._samples and now_ns - self._samples[-1][0] < _SAMPLE_SPAN_NS:
+            return
         self._samples.append((now_ns, commands, input_bytes, output_bytes))
 
     def clear(self) -> None:
