@@ -110,7 +110,8 @@ def _tiny_model() -> tuple[Any, Callable[[str], list[int]], Callable[[list[int]]
     network = LlamaForCausalLM(config).eval()
 
     def encode(text: str) -> list[int]:
-        return list(text.encode()[-1200:])
+        data = text.encode()
+        return [*data[:1024], *data[-200:]]
 
     def decode(ids: list[int]) -> str:
         return bytes(ids).decode("latin-1")
