@@ -90,7 +90,7 @@ class Link:
 
     def _receive_bulk(self, early: bytes, target: memoryview) -> bytes:
         header = b"$%d\r\n" % len(target)
-        while len(early) < len(header):
+        while b"\n" not in early:
             early += self._receive_some(HEADER_BYTES_MAX)
         if not early.startswith(header):
             raise ReplyError(f"expected {header!r}, got {early!r:.200}")
