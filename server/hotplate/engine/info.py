@@ -165,13 +165,11 @@ def _stats(engine: "Engine") -> Rows:
     yield "sync_partial_ok", 0
     yield "sync_partial_err", 0
     databases = engine.databases
-    yield "expired_keys", stats.expired_keys + sum(database.expired for database in databases)
-    yield "expired_stale_perc", "0.00"
-    yield "expired_time_cap_reached_count", stats.expired_time_cap_reached
-    yield "evicted_keys", stats.evicted_keys
-    yield "evicted_clients", stats.evicted_clients
-    yield "keyspace_hits", stats.keyspace_hits + sum(database.hits for database in databases)
-    yield "keyspace_misses", stats.keyspace_misses + sum(database.misses for database in databases)
+    yield "expired_keys", sum(database.expired for database in databases)
+    yield "evicted_keys", 0
+    yield "evicted_clients", 0
+    yield "keyspace_hits", sum(database.hits for database in databases)
+    yield "keyspace_misses", sum(database.misses for database in databases)
     yield "pubsub_channels", 0
     yield "pubsub_patterns", 0
     yield "pubsubshard_channels", 0
@@ -180,11 +178,8 @@ def _stats(engine: "Engine") -> Rows:
     yield "migrate_cached_sockets", 0
     yield "slave_expires_tracked_keys", 0
     yield "total_error_replies", sum(stats.errors.values())
-    yield "total_reads_processed", stats.reads_processed
-    yield "total_writes_processed", stats.writes_processed
+    yield "total_protocol_errors", stats.protocol_errors
     yield "acl_access_denied_auth", stats.auth_failures
-    yield "client_query_buffer_limit_disconnections", stats.query_buffer_limit_disconnections
-    yield "client_output_buffer_limit_disconnections", stats.output_buffer_limit_disconnections
 
 
 def _replication(engine: "Engine") -> Rows:

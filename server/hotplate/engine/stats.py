@@ -1,7 +1,8 @@
 """The server's counters: a plain object, written where things happen, read by INFO.
 
-Counters of single commands live in `spec.model.Command`. CONFIG RESETSTAT calls `reset`; gauges
-(connected clients, memory) are not here, they are measured when asked for.
+Counters of single commands live in `spec.model.Command`, those of keys in `keyspace.database`.
+CONFIG RESETSTAT calls `reset`; gauges (connected clients, memory) are not here, they are measured
+when asked for.
 """
 
 from collections import deque
@@ -66,19 +67,8 @@ class Stats:
     commands_processed: int = 0
     net_input_bytes: int = 0
     net_output_bytes: int = 0
-    reads_processed: int = 0
-    writes_processed: int = 0
-    expired_keys: int = 0
-    expired_time_cap_reached: int = 0
-    evicted_keys: int = 0
-    evicted_clients: int = 0
-    keyspace_hits: int = 0
-    keyspace_misses: int = 0
     protocol_errors: int = 0
     auth_failures: int = 0
-    query_buffer_limit_disconnections: int = 0
-    output_buffer_limit_disconnections: int = 0
-    idle_disconnections: int = 0
     errors: dict[str, int] = field(default_factory=dict)  # replies by code
     rates: Rates = field(default_factory=Rates)
 

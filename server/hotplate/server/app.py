@@ -75,6 +75,7 @@ class Server:
         self._cron.add(self._expire_keys)
         self._cron.add(self._kvcache.tick)
         self._cron.add(self._close_idle)
+        self._cron.add(self._sample_rates)
         self._cron.start()
         settle_garbage_collector()
 
@@ -115,6 +116,10 @@ class Server:
 
     def _close_idle(self, now_ms: int) -> bool:
         self._clients.close_idle(now_ms)
+        return False
+
+    def _sample_rates(self, now_ms: int) -> bool:
+        self.engine.stats.sample(self.engine.clock.monotonic_ns())
         return False
 
 
@@ -176,13 +181,19 @@ async def _serve(config: Config) -> None:
 
 
 def configure_logging(config: Config) -> None:
-    """To `logfile`, or to standard error."""
-    level = {"debug": "DEBUG", "verbose": "INFO", "notice": "INFO", "warning": "WARNING"}
+    """To `logfile`, or to standard error; `loglevel` may change while the server runs."""
+    levels = {"debug": "DEBUG", "verbose": "INFO", "notice": "INFO", "warning": "WARNING"}
     logging.basicConfig(
         filename=config.logfile or None,
-        level=level.get(config.loglevel, "INFO"),
+        level=levels[config.loglevel],
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
+
+    def on_change(names: frozenset[str]) -> None:
+        if "loglevel" in names:
+            logging.getLogger().setLevel(levels[config.loglevel])
+
+    config.observe(on_change)
 
 
 USAGE: Final = """\
