@@ -19,8 +19,9 @@ Transport: TypeAlias = Literal["auto", "mapped", "socket"]
 Consume: TypeAlias = Callable[[int, int, memoryview], None]
 Produce: TypeAlias = Callable[[int, int, memoryview], None]
 
-# Blocks travel in pieces of about this size, so that neither side holds much more for one request.
-PIECE_BYTES = 64 * 1024 * 1024
+# Blocks travel in pieces of about this size: one buffer is filled and emptied again and again while
+# it is in the processor's caches, and neither side holds much for one request.
+PIECE_BYTES = 8 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,8 @@ import platform
 import struct
 import threading
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -81,19 +82,19 @@ class Segment:
             == generation * count
         )
 
-    def payloads(self, run: Run) -> memoryview:
-        """The bytes of a packed run: a view of the mapping, or read from the file."""
+    def view(self, run: Run) -> memoryview:
+        """The mapped bytes of a packed run."""
         size = run.count * run.span.block_bytes
-        if self.mapping is not None:
-            return memoryview(self.mapping)[run.offset : run.offset + size]
-        buffer = memoryview(bytearray(size))
+        return memoryview(self.mapping)[run.offset : run.offset + size]  # type: ignore[arg-type]
+
+    def read(self, run: Run, buffer: memoryview) -> None:
+        """Fill `buffer` with the bytes of a packed run, from the file."""
         filled = 0
-        while filled < size:
+        while filled < len(buffer):
             count = os.preadv(self.descriptor, [buffer[filled:]], run.offset + filled)
             if count == 0:
                 raise StaleBlockError(f"{self.path} ends at {run.offset + filled}")
             filled += count
-        return buffer
 
     def _column(self, column: int, width: int, slot: int, count: int) -> bytes:
         start, size = column + width * slot, width * count
@@ -110,6 +111,7 @@ class LocalSegments:
     verify_sums: bool | None = None  # None: where the generation alone is no proof
     _open: dict[tuple[str, str, bool], Segment] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    _buffers: list[bytearray] = field(default_factory=list)
 
     def read(self, run: Run, keys: Keys, spec_sizes: list[int], consume: Consume) -> None:
         """Give the run's payloads to `consume`, and be sure that they were the blocks'.
@@ -120,10 +122,12 @@ class LocalSegments:
         slot = segment.slot_of(run, keys.width)
         if not segment.holds(run, slot, keys):
             raise StaleBlockError(f"blocks {run.first}..{run.first + run.count - 1} were reused")
-        payloads = segment.payloads(run)
-        if self._needs_sums(segment):
-            check_sums(run, payloads, spec_sizes)
-        consume(run.first, run.count, payloads)
+        if segment.mapping is not None:
+            self._hand_over(segment, run, segment.view(run), spec_sizes, consume)
+        else:
+            with self._buffer(run.count * run.span.block_bytes) as buffer:
+                segment.read(run, buffer)
+                self._hand_over(segment, run, buffer, spec_sizes, consume)
         if not segment.holds(run, slot, keys):
             raise StaleBlockError(f"blocks {run.first}..{run.first + run.count - 1} were reused")
 
@@ -136,7 +140,7 @@ class LocalSegments:
         slot = segment.slot_of(run, key_bytes)
         if not segment.is_in(STATE_WRITING, run, slot):
             raise UnreachableError(f"{segment.path}: the slots are not reserved for this session")
-        payloads = segment.payloads(run)
+        payloads = segment.view(run)
         produce(run.first, run.count, payloads)
         return b"".join(sums_of(payloads, spec_sizes))
 
@@ -144,6 +148,32 @@ class LocalSegments:
         """Let go of all files."""
         with self._lock:
             self._open.clear()
+            self._buffers.clear()
+
+    def _hand_over(
+        self,
+        segment: Segment,
+        run: Run,
+        payloads: memoryview,
+        spec_sizes: list[int],
+        consume: Consume,
+    ) -> None:
+        if self._needs_sums(segment):
+            check_sums(run, payloads, spec_sizes)
+        consume(run.first, run.count, payloads)
+
+    @contextmanager
+    def _buffer(self, size: int) -> Iterator[memoryview]:
+        """A buffer that was used before if there is one: its pages are there already."""
+        try:
+            buffer = self._buffers.pop()
+        except IndexError:
+            buffer = bytearray()
+        if len(buffer) < size:
+            buffer = bytearray(size)
+        yield memoryview(buffer)[:size]
+        if not self._buffers:
+            self._buffers.append(buffer)
 
     def _needs_sums(self, segment: Segment) -> bool:
         if self.verify_sums is not None:

@@ -10,6 +10,8 @@ from hotplate.clients._sync.payloads import Payloads
 from hotplate.clients.address import JOIN_BELOW_BYTES, Address, sendable
 from hotplate.clients.errors import NoSessionError, QuotaError, StaleBlockError
 from hotplate.clients.keys import Keys
+from hotplate.clients.records import Run
+from hotplate.wire.schema import Span
 
 
 class ScriptedStream:
@@ -107,26 +109,49 @@ def test_many_requests_are_all_answered_before_the_first_error_is_raised() -> No
     assert cache.request([b"NEXT"]) == 9
 
 
-def test_blocks_are_read_side_by_side_into_one_buffer() -> None:
-    cache, stream = payloads(b"*2\r\n$3\r\nabc\r\n$3\r\ndef\r\n")
-    target = bytearray(6)
-    cache.read_into(Keys(1, b"xy"), memoryview(target), 3, [b"LEASE", b"l"])
-    assert target == b"abcdef"
-    assert b"KVC.MREAD\r\n$1\r\ni\r\n$5\r\nEXACT\r\n$5\r\nLEASE" in stream.sent
+PIECES = [
+    Run(first, 2, Span(0, 4, "m", "memory", 1, 1, "s", 0, 3, 1, b"", 3), 0) for first in (0, 2)
+]
 
 
-def test_a_missing_block_is_stale_and_the_connection_stays_usable() -> None:
+def read(cache: Payloads, pieces: list[Run]) -> list[tuple[int, int, bytes]]:
+    got: list[tuple[int, int, bytes]] = []
+    keys, options = Keys(1, b"wxyz"), [b"LEASE", b"l"]
+    cache.read_pieces(pieces, keys, 3, options, lambda f, c, data: got.append((f, c, bytes(data))))
+    return got
+
+
+def test_blocks_are_read_piece_by_piece_and_the_next_piece_is_asked_for_first() -> None:
+    cache, stream = payloads(
+        b"*2\r\n$3\r\nabc\r\n$3\r\ndef\r\n*2\r\n$3\r\nghi\r\n$3\r\njkl\r\n:8\r\n"
+    )
+    assert read(cache, PIECES) == [(0, 2, b"abcdef"), (2, 2, b"ghijkl")]
+    assert stream.sent.count(b"KVC.MREAD\r\n$1\r\ni\r\n$5\r\nEXACT\r\n$5\r\nLEASE") == 2
+    assert stream.sent.index(b"$2\r\nwx") < stream.sent.index(b"$2\r\nyz")
+    assert cache.request([b"NEXT"]) == 8
+
+
+def test_a_missing_block_is_stale() -> None:
     cache, stream = payloads(b"*2\r\n$-1\r\n$3\r\ndef\r\n:4\r\n")
-    with pytest.raises(StaleBlockError, match=r"1 blocks are gone, the first is b'x'"):
-        cache.read_into(Keys(1, b"xy"), memoryview(bytearray(6)), 3, [])
-    assert cache.request([b"NEXT"]) == 4
-    assert not stream.closed
+    with pytest.raises(StaleBlockError, match="1 blocks from index 0 on are gone"):
+        read(cache, PIECES[:1])
+    assert stream.closed
+
+
+@pytest.mark.parametrize(
+    "reply", [b"*1\r\n$3\r\nabc\r\n", b"*2\r\n$2\r\nab\r\n$3\r\ndef\r\n", b"+OK\r\n"]
+)
+def test_a_reply_that_is_not_what_was_asked_for_breaks_the_connection(reply: bytes) -> None:
+    cache, stream = payloads(reply)
+    with pytest.raises(ConnectionError):
+        read(cache, PIECES[:1])
+    assert stream.closed
 
 
 def test_an_error_in_the_middle_of_an_array_closes_the_connection() -> None:
     cache, stream = payloads(b"*2\r\n-NOSESSION x\r\n$3\r\ndef\r\n")
     with pytest.raises(NoSessionError):
-        cache.read_into(Keys(1, b"xy"), memoryview(bytearray(6)), 3, [])
+        read(cache, PIECES[:1])
     assert stream.closed
 
 

@@ -13,6 +13,7 @@ from hotplate.clients._async.connection import AsyncPayloadConnection, Reply
 from hotplate.clients.address import Address
 from hotplate.clients.errors import KVCacheError, StaleBlockError
 from hotplate.clients.keys import Keys
+from hotplate.clients.records import Consume, Run
 
 Argument = bytes | memoryview
 _IDLE_MAX = 4  # connections kept; more are opened when more are in use, and closed after it
@@ -54,23 +55,57 @@ class AsyncPayloads:
         if failure is not None:
             raise failure
 
-    async def read_into(
-        self, keys: Keys, target: memoryview, block_bytes: int, options: Sequence[bytes]
+    async def read_pieces(
+        self,
+        pieces: Sequence[Run],
+        keys: Keys,
+        block_bytes: int,
+        options: Sequence[bytes],
+        consume: Consume,
     ) -> None:
-        """Fill `target` with the payloads of all `keys`; StaleBlockError if one is gone."""
-        command = [b"KVC.MREAD", self.instance, b"EXACT", *options, *keys.arguments]
+        """Hand the payloads of each piece to `consume`; StaleBlockError if one is gone.
+
+        The next piece is asked for before one is consumed, so that the server is never idle.
+        """
+        buffer = memoryview(bytearray(block_bytes * max(piece.count for piece in pieces)))
         async with self._connection() as connection:
-            await connection.send(command)
-            missing: list[bytes] = []
-            for index in range(await connection.receive_array_size()):
-                place = target[index * block_bytes : (index + 1) * block_bytes]
-                size = await connection.receive_bulk_into(place)
-                if size < 0:
-                    missing.append(keys[index])
-                elif size != block_bytes:
-                    raise ConnectionError(f"a payload of {size} bytes, not {block_bytes}")
-        if missing:
-            raise StaleBlockError(f"{len(missing)} blocks are gone, the first is {missing[0]!r}")
+            for number, piece in enumerate(pieces):
+                if number == 0:
+                    await self._ask(connection, piece, keys, options)
+                if number + 1 < len(pieces):
+                    await self._ask(connection, pieces[number + 1], keys, options)
+                missing = await self._receive_piece(connection, piece, block_bytes, buffer)
+                if missing:
+                    raise StaleBlockError(f"{missing} blocks from index {piece.first} on are gone")
+                consume(piece.first, piece.count, buffer[: piece.count * block_bytes])
+
+    async def _ask(
+        self,
+        connection: AsyncPayloadConnection,
+        piece: Run,
+        keys: Keys,
+        options: Sequence[bytes],
+    ) -> None:
+        wanted = keys[piece.first : piece.first + piece.count]
+        command = [b"KVC.MREAD", self.instance, b"EXACT", *options, *wanted.arguments]
+        await connection.send(command)
+
+    @staticmethod
+    async def _receive_piece(
+        connection: AsyncPayloadConnection, piece: Run, block_bytes: int, buffer: memoryview
+    ) -> int:
+        """Put one reply into `buffer`; how many blocks were missing."""
+        missing = 0
+        if await connection.receive_array_size() != piece.count:
+            raise ConnectionError(f"the server answered another number than {piece.count} blocks")
+        for index in range(piece.count):
+            place = buffer[index * block_bytes : (index + 1) * block_bytes]
+            size = await connection.receive_bulk_into(place)
+            if size < 0:
+                missing += 1
+            elif size != block_bytes:
+                raise ConnectionError(f"a payload of {size} bytes, not {block_bytes}")
+        return missing
 
     async def read_many(self, keys: Keys, options: Sequence[bytes]) -> list[bytearray | None]:
         """The payloads as MREAD answers them."""

@@ -70,9 +70,17 @@ class Match:
         happening.
         """
         ways: set[str] = set()
+        remote: list[Run] = []
         for run in self._runs:
             for piece in run.pieces():
-                ways.add(self._read_piece(piece, consume))
+                if self._read_file(piece, consume):
+                    ways.add("mapped")
+                else:
+                    remote.append(piece)
+        if remote:
+            ways.add("socket")
+            options = [] if self.lease is None else [b"LEASE", self.lease]
+            self._cache.payloads.read_pieces(remote, self.keys, self.block_bytes, options, consume)
         return ways.pop() if len(ways) == 1 else "mixed"
 
     def read_into(self, target: Any) -> int:
@@ -118,21 +126,18 @@ class Match:
         if lease is not None:
             self._cache.execute("KVC.LEASE", self._cache.id, lease, "RELEASE")
 
-    def _read_piece(self, piece: Run, consume: Consume) -> str:
+    def _read_file(self, piece: Run, consume: Consume) -> bool:
+        """Read a piece from its segment file; False where that is not possible."""
         segments = self._cache.segments()
-        if segments is not None and is_complete(self.locations, piece):
-            sizes = [spec.size_bytes for spec in self.locations.specs]
-            try:
-                run_blocking(segments.read, piece, self.keys, sizes, consume)
-                return "mapped"
-            except UnreachableError as error:
-                self._cache.unreachable(error)
-        options = [] if self.lease is None else [b"LEASE", self.lease]
-        wanted = self.keys[piece.first : piece.first + piece.count]
-        buffer = memoryview(bytearray(piece.count * self.block_bytes))
-        self._cache.payloads.read_into(wanted, buffer, self.block_bytes, options)
-        consume(piece.first, piece.count, buffer)
-        return "socket"
+        if segments is None or not is_complete(self.locations, piece):
+            return False
+        sizes = [spec.size_bytes for spec in self.locations.specs]
+        try:
+            run_blocking(segments.read, piece, self.keys, sizes, consume)
+        except UnreachableError as error:
+            self._cache.unreachable(error)
+            return False
+        return True
 
 
 class Reservation:
@@ -199,9 +204,25 @@ class Reservation:
         `first` on, and is valid only during the call, which comes from this thread.
         """
         ways: set[str] = set()
+        remote: list[Run] = []
         for run in self._runs:
             for piece in run.pieces():
-                ways.add(self._write_piece(piece, produce))
+                if self._write_file(piece, produce):
+                    ways.add("mapped")
+                else:
+                    remote.append(piece)
+        if remote:
+            ways.add("socket")
+            size = self.block_bytes
+            buffer = memoryview(bytearray(size * max(piece.count for piece in remote)))
+            for piece in remote:
+                produce(piece.first, piece.count, buffer[: size * piece.count])
+                self._cache.payloads.request_each(
+                    self._write_command(
+                        piece.first + number, buffer[number * size : (number + 1) * size], None
+                    )
+                    for number in range(piece.count)
+                )
         return ways.pop() if len(ways) == 1 else "mixed"
 
     def publish(self, blocks: int | None = None) -> int:
@@ -229,27 +250,22 @@ class Reservation:
             self._cache.execute("KVC.FINISH", self._cache.id, self.session, "NONE")
             self.published = 0
 
-    def _write_piece(self, piece: Run, produce: Produce) -> str:
-        sizes = [spec.size_bytes for spec in self.locations.specs]
+    def _write_file(self, piece: Run, produce: Produce) -> bool:
+        """Write a piece to its segment file; False where that is not possible."""
         segments = self._cache.segments()
-        if segments is not None and is_complete(self.locations, piece):
-            try:
-                sums = run_blocking(segments.write, piece, self.keys.width, sizes, produce)
-                width = _SUM_BYTES * len(sizes)
-                for number in range(piece.count):
-                    position = self._positions[piece.first + number]
-                    self._sums[position] = sums[number * width : (number + 1) * width]
-                return "mapped"
-            except UnreachableError as error:
-                self._cache.unreachable(error)
-        size = self.block_bytes
-        buffer = memoryview(bytearray(piece.count * size))
-        produce(piece.first, piece.count, buffer)
-        self._cache.payloads.request_each(
-            self._write_command(piece.first + n, buffer[n * size : (n + 1) * size], None)
-            for n in range(piece.count)
-        )
-        return "socket"
+        if segments is None or not is_complete(self.locations, piece):
+            return False
+        sizes = [spec.size_bytes for spec in self.locations.specs]
+        try:
+            sums = run_blocking(segments.write, piece, self.keys.width, sizes, produce)
+        except UnreachableError as error:
+            self._cache.unreachable(error)
+            return False
+        width = _SUM_BYTES * len(sizes)
+        for number in range(piece.count):
+            position = self._positions[piece.first + number]
+            self._sums[position] = sums[number * width : (number + 1) * width]
+        return True
 
     def _write_command(
         self, index: int, payload: memoryview, spec: str | None
