@@ -17,11 +17,10 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from hotplate.engine.context import Context, Deferred, Gate
 from hotplate.engine.dispatch import hold, run
-from hotplate.engine.engine import Engine
 from hotplate.engine.gates import find
 from hotplate.errors import CommandError
 from hotplate.resp.encoder import encode
-from hotplate.resp.reader import LargeBulk, ProtocolError, RequestReader
+from hotplate.resp.reader import LargeBulk, RequestReader
 from hotplate.resp.types import Payload, Payloads
 from hotplate.server.large_bulk import HeapTarget, LargeBulkReceiver
 
@@ -31,7 +30,11 @@ if TYPE_CHECKING:
 BATCH_REQUESTS: Final = 256  # a few hundred microseconds of work between two looks at the sockets
 WRITE_HIGH_BYTES: Final = 256 * 1024  # unsent bytes at which a client's commands wait
 _MS_NS: Final = 1_000_000
-_CLOSING: Final = Gate.CLOSING
+# bits of Connection._waits
+_FULL: Final = 1  # the transport is
+_SCHEDULED: Final = 2  # a pass is due
+_DEFERRED: Final = 4  # a reply is awaited
+_CLOSED: Final = 8  # or about to be
 
 
 class Connection(asyncio.Protocol):
@@ -40,14 +43,13 @@ class Connection(asyncio.Protocol):
     __slots__ = (
         "_clients",
         "_deferred",
-        "_engine",
         "_held",
         "_large",
-        "_paused",
         "_reader",
         "_requests",
-        "_scheduled",
+        "_stats",
         "_transport",
+        "_waits",
         "_wall_ns",
         "ctx",
         "descriptor",
@@ -59,7 +61,7 @@ class Connection(asyncio.Protocol):
     def __init__(self, clients: "ClientTable", kind: str) -> None:
         # for the server's life
         self._clients = clients
-        self._engine: Engine = clients.engine
+        self._stats = clients.engine.stats
         self._wall_ns = clients.engine.clock.wall_ns
         # for the connection's life
         self.kind = kind
@@ -70,8 +72,7 @@ class Connection(asyncio.Protocol):
         self.ctx: Context = cast("Context", None)
         self._reader: RequestReader = cast("RequestReader", None)
         # flow control
-        self._paused = False  # the transport is full
-        self._scheduled = False  # a pass is due
+        self._waits = _CLOSED  # why nothing is run now; 0: run what comes
         self._held: list[Callable[[], None]] = []  # releases, due when the transport is empty
         # a Deferred under way, and the requests of its batch
         self._deferred: Deferred | None = None
@@ -93,12 +94,13 @@ class Connection(asyncio.Protocol):
             return
         self.ctx = self._clients.add(self)
         self._reader = self._clients.reader(self.ctx)
+        self._waits = 0
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client went; whatever it held is given back."""
         if self.ctx is None:
             return
-        self.ctx.gates |= Gate.CLOSING
+        self._waits |= _CLOSED
         self._clients.remove(self)
         if self._large is not None:
             self._large.target.abandon()
@@ -112,12 +114,17 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes came in."""
-        self._engine.stats.net_input_bytes += len(data)
-        if self.ctx is None or self.ctx.gates & _CLOSING:
+        self._stats.net_input_bytes += len(data)
+        if self._waits:
+            if not self._waits & _CLOSED:
+                self._reader.feed(data)
             return
-        self._reader.feed(data)
-        if self._deferred is None and not self._paused and not self._scheduled:
-            self._run_pass()
+        reader = self._reader
+        requests = reader.receive(data, BATCH_REQUESTS)
+        if requests:
+            self._run(requests, 0, [])
+        if reader.ready or reader.stopped is not None:
+            self._go_on()
 
     def eof_received(self) -> bool:
         """The client sends no more: answer what is there, then close."""
@@ -125,29 +132,16 @@ class Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """The transport is full."""
-        self._paused = True
+        self._waits |= _FULL
         self._transport.pause_reading()
 
     def resume_writing(self) -> None:
         """The transport is empty again."""
-        self._paused = False
+        self._waits &= ~_FULL
         self._release()
         self._schedule()
 
     # -- one pass ------------------------------------------------------------------------------
-
-    def _run_pass(self) -> None:
-        """Run what the reader holds, at most one batch of it."""
-        reader = self._reader
-        requests = reader.batch(BATCH_REQUESTS)
-        if requests:
-            self._run(requests, 0, [])
-            if self._deferred is not None or self.ctx.gates & _CLOSING:
-                return
-        if reader.stopped is not None:
-            self._on_stopped(reader.stopped)
-        elif reader.ready:
-            self._schedule()
 
     def _run(self, requests: list[Any], start: int, frames: list[Any]) -> None:
         """Run a batch from `start` on and write `frames` with what is answered."""
@@ -155,37 +149,63 @@ class Connection(asyncio.Protocol):
         ctx.now_ms = ctx.last_seen_ms = self._wall_ns() // _MS_NS
         gates = ctx.gates
         outcome = run(ctx, requests, frames, start)
-        self._write(frames)
+        if self._held:
+            self._write_held(frames)
+        elif frames:
+            self._write(frames[0] if len(frames) == 1 else b"".join(frames))
         if type(outcome) is Deferred:
+            self._waits |= _DEFERRED
             self._transport.pause_reading()
             self._deferred = outcome
             self._requests = requests
             outcome.start(self._on_reply)
         elif ctx.gates != gates:
             self._clients.gates_changed(ctx, self._reader)
-            if ctx.gates & _CLOSING:
+            if ctx.gates & Gate.CLOSING:
                 for request in requests[cast("int", outcome) :]:
                     abandon_targets(request)
-                self._transport.close()
+                self.close()
+
+    def _go_on(self) -> None:
+        """See to what the reader stopped at, or run more in the loop's next pass."""
+        stopped = self._reader.stopped
+        if self._waits:
+            return  # whatever ends the wait comes back here
+        if stopped is None:
+            if self._reader.ready:
+                self._schedule()
+        elif isinstance(stopped, LargeBulk):
+            self._begin_large(stopped)
+        else:
+            self._stats.protocol_errors += 1
+            self._write(stopped.frame)
+            self.close()
 
     def _schedule(self) -> None:
         """Go on in the loop's next pass, after the other clients; read nothing until then."""
-        if not self._scheduled:
-            self._scheduled = True
+        if not self._waits & _SCHEDULED:
+            self._waits |= _SCHEDULED
             self._transport.pause_reading()
             self._clients.loop.call_soon(self._scheduled_pass)
 
     def _scheduled_pass(self) -> None:
-        self._scheduled = False
-        if self.ctx.gates & _CLOSING or self._deferred is not None or self._paused:
+        self._waits &= ~_SCHEDULED
+        if self._waits:
             return
         self._transport.resume_reading()
-        if self._large is None:
-            self._run_pass()
+        if self._large is not None:
+            if not self._large.complete:
+                return
+            self._end_large(self._large)
+        requests = self._reader.batch(BATCH_REQUESTS)
+        if requests:
+            self._run(requests, 0, [])
+        self._go_on()
 
     def _on_reply(self, reply: Any) -> None:
         """A Deferred is done: answer, then go on behind it."""
         self._deferred = None
+        self._waits &= ~_DEFERRED
         requests, self._requests = self._requests, []
         ctx = self.ctx
         frames: list[Any] = []
@@ -195,77 +215,62 @@ class Connection(asyncio.Protocol):
             if isinstance(reply, (Payload, Payloads)):
                 hold(ctx, reply)
             if isinstance(reply, CommandError):
-                self._engine.stats.count_error(reply.code)
+                self._stats.count_error(reply.code)
             encode(reply, ctx.resp, frames.append)
-        if ctx.gates & _CLOSING:
+        if self._waits & _CLOSED:
             self._release()
             return
-        if ctx.resume_at < len(requests):
-            self._run(requests, ctx.resume_at, frames)
-        else:
-            self._write(frames)
-        if self._deferred is None:
+        self._run(requests, ctx.resume_at, frames)
+        if not self._waits & _DEFERRED:
             self._schedule()
 
-    # -- what the reader stops at ----------------------------------------------------------------
-
-    def _on_stopped(self, stopped: LargeBulk | ProtocolError) -> None:
-        if self._paused:
-            return  # resume_writing comes back here
-        if isinstance(stopped, LargeBulk):
-            self._begin_large(stopped)
-            return
-        self._engine.stats.protocol_errors += 1
-        self.ctx.gates |= Gate.CLOSING
-        self._write([stopped.frame])
-        self._transport.close()
+    # -- large bulk strings --------------------------------------------------------------------
 
     def _begin_large(self, bulk: LargeBulk) -> None:
         ctx = self.ctx
-        command = find(self._engine, bulk.argv) if bulk.argv else None
+        command = find(ctx.engine, bulk.argv) if bulk.argv else None
         sink = None if command is None or ctx.gates else command.spec.sink
         target = None if sink is None else sink(ctx, bulk.argv, bulk.size)
         if target is None:
             target = HeapTarget(bulk.size)
         self._large = LargeBulkReceiver(self, target, self._reader.take_buffered(target.view))
-        if self._large.filled == bulk.size:
-            self._end_large()
+        if self._large.complete:
+            self._schedule()
         else:
             self._receive_with(self._large)
 
     def on_large_bytes(self, size_bytes: int, *, complete: bool) -> None:
         """Part of the large bulk string came in, or all of it is there."""
-        self._engine.stats.net_input_bytes += size_bytes
-        if complete and self._large is not None:
+        self._stats.net_input_bytes += size_bytes
+        if complete:
             self._receive_with(self)
-            self._end_large()
+            self._schedule()  # the loop has the target's buffer in its hands until it returns
 
-    def _end_large(self) -> None:
-        assert self._large is not None
-        target = self._large.target
+    def _end_large(self, large: LargeBulkReceiver) -> None:
+        target = large.target
         self._large = None
-        self._reader.resume(bytes(target.buffer) if type(target) is HeapTarget else target)
-        self._schedule()
+        self._reader.resume(target.take() if isinstance(target, HeapTarget) else target)
 
     def _receive_with(self, protocol: asyncio.BaseProtocol) -> None:
         transport = self._transport
         transport.pause_reading()
         transport.set_protocol(protocol)
-        transport.resume_reading()
+        if not self._waits:
+            transport.resume_reading()
 
     # -- writing -------------------------------------------------------------------------------
 
-    def _write(self, frames: list[Any]) -> None:
-        if self._held:
-            self._transport.set_write_buffer_limits(high=0, low=0)  # tell when all of it is gone
-            self._transport.writelines(frames)
-            self._engine.stats.net_output_bytes += sum(map(len, frames))
-            if not self._paused:
-                self._release()
-        elif frames:
-            data = frames[0] if len(frames) == 1 else b"".join(frames)
-            self._engine.stats.net_output_bytes += len(data)
-            self._transport.write(data)
+    def _write(self, data: bytes) -> None:
+        self._stats.net_output_bytes += len(data)
+        self._transport.write(data)
+
+    def _write_held(self, frames: list[Any]) -> None:
+        """Write views into storage, and learn when all of it is gone."""
+        self._stats.net_output_bytes += sum(map(len, frames))
+        self._transport.set_write_buffer_limits(high=0, low=0)
+        self._transport.writelines(frames)
+        if not self._waits & _FULL:
+            self._release()
 
     def _release(self) -> None:
         if self._held:
@@ -282,11 +287,13 @@ class Connection(asyncio.Protocol):
 
     def close_now(self) -> None:
         """Drop the connection, unsent replies included."""
+        self._waits |= _CLOSED
         self.ctx.gates |= Gate.CLOSING
         self._transport.abort()
 
     def close(self) -> None:
         """Send what is answered, then close."""
+        self._waits |= _CLOSED
         self.ctx.gates |= Gate.CLOSING
         self._transport.close()
 

@@ -6,25 +6,40 @@ again.
 """
 
 import asyncio
-from typing import TYPE_CHECKING
+import io
+from typing import TYPE_CHECKING, Final
 
 from hotplate.spec.model import PayloadTarget
 
 if TYPE_CHECKING:
     from hotplate.server.connection import Connection
 
+_CLEARED_BYTES_MAX: Final = 4 * 1024 * 1024
+
 
 class HeapTarget:
-    """A large bulk string that has no other place to go."""
+    """A large bulk string that has no other place to go.
 
-    __slots__ = ("buffer", "view")
+    BytesIO gives its bytes away without a copy, which a bytearray can't; but it wants them
+    allocated and cleared first, so a giant that may never come is received into a bytearray.
+    """
+
+    __slots__ = ("_file", "_size", "view")
 
     def __init__(self, size: int) -> None:
-        self.buffer = bytearray(size)
-        self.view = memoryview(self.buffer)
+        self._size = size
+        self._file = io.BytesIO(bytes(size)) if size <= _CLEARED_BYTES_MAX else None
+        self.view = memoryview(bytearray(size)) if self._file is None else self._file.getbuffer()
 
     def __len__(self) -> int:
-        return len(self.buffer)
+        return self._size
+
+    def take(self) -> bytes:
+        """What was received; the target is done with."""
+        if self._file is None:
+            return bytes(self.view)
+        self.view.release()
+        return self._file.getvalue()
 
     def abandon(self) -> None:
         """Nothing to give back."""
@@ -40,6 +55,11 @@ class LargeBulkReceiver(asyncio.BufferedProtocol):
         self.target = target
         self.filled = filled
 
+    @property
+    def complete(self) -> bool:
+        """Whether every byte is in place."""
+        return self.filled == len(self.target)
+
     def get_buffer(self, sizehint: int) -> memoryview:
         """The part of the target that is missing."""
         return self.target.view[self.filled :]
@@ -47,7 +67,7 @@ class LargeBulkReceiver(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         """`nbytes` more are in place."""
         self.filled += nbytes
-        self._connection.on_large_bytes(nbytes, complete=self.filled == len(self.target))
+        self._connection.on_large_bytes(nbytes, complete=self.complete)
 
     def eof_received(self) -> bool:
         """The client sends no more: the request will never be complete."""
