@@ -27,6 +27,10 @@ class Clock(Protocol):
         """Nanoseconds that never go back."""
         ...
 
+    def block(self, span_ms: float) -> None:
+        """Do nothing for so long, and let nobody else (DEBUG SLEEP)."""
+        ...
+
 
 class SystemClock:
     """The machine's clocks."""
@@ -75,6 +79,10 @@ class ManualClock:
         """Let `span_ms` milliseconds pass on both clocks."""
         self._wall_us += int(span_ms * 1000)
         self._monotonic_ns += int(span_ms * 1_000_000)
+
+    def block(self, span_ms: float) -> None:
+        """Let the time pass at once."""
+        self.advance(span_ms)
 
     def step_wall(self, span_ms: int) -> None:
         """Step the wall clock alone, as an administrator or NTP may."""

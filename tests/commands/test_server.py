@@ -270,6 +270,9 @@ def test_debug_has_the_parts_that_test_tools_use(debugger: ServerConsole) -> Non
     assert debugger("DEBUG STRINGMATCH-LEN 1000 *x*x*x*") == 1
     assert debugger("DEBUG STRINGMATCH-LEN 1000 *y*") == 0
     assert debugger.refused("DEBUG ERROR OOPS") == "OOPS"
+    before_ms = debugger.clock.now_ms()
+    assert debugger("DEBUG SLEEP 1.5") == b"OK"
+    assert debugger.clock.now_ms() - before_ms == 1500
     assert debugger.refused("DEBUG SLEEP -1") == "ERR SLEEP takes 0 to 3600 seconds, not '-1'"
     text = "ERR unknown subcommand or wrong number of arguments for 'nope'. Try DEBUG HELP."
     assert debugger.refused("DEBUG nope") == text

@@ -1,6 +1,5 @@
 """DEBUG: the harmless parts, which test tools use. Off unless `enable-debug-command` allows it."""
 
-import time
 from collections.abc import Callable
 from typing import Final
 
@@ -127,7 +126,7 @@ def _sleep(ctx: Context, arguments: list[bytes]) -> Reply:
         raise CommandError(
             b"SLEEP takes 0 to %d seconds, not '%b'" % (_SLEEP_SECONDS_MAX, arguments[0][:128])
         )
-    time.sleep(seconds)  # the point of it: nobody is served meanwhile
+    ctx.engine.clock.block(seconds * 1000)  # the point of it: nobody is served meanwhile
     return OK
 
 
