@@ -152,6 +152,39 @@ def test_a_put_over_the_quota_stores_nothing(server: KvcServer, client: Client) 
     assert put(client, 2) == 2
 
 
+def test_blocks_that_are_there_need_no_room(server: KvcServer, client: Client) -> None:
+    client.line("KVC.GROUP UPDATE default VERSION 2 QUOTA 21 GRACE 60000")
+    assert put(client, 3) == 3
+    before = server.state({b"one": KEYS})
+    assert put(client, 3) == 0
+    assert server.state({b"one": KEYS}) == before
+
+
+def test_a_large_block_that_is_there_is_not_received_again(client: Client) -> None:
+    client("KVC.PUT", "large", 1, KEYS[0], b"A" * LARGE)
+    argv: list[Any] = [b"KVC.PUT", b"large", b"1", KEYS[0]]
+    assert client.receive(argv, b"B" * LARGE) is False
+    assert client.run(argv) == 0
+    assert client("KVC.READ", "large", KEYS[0]) == b"A" * LARGE
+
+
+def test_a_stored_block_that_goes_while_others_are_written_is_stored_again(
+    server: KvcServer, client: Client
+) -> None:
+    if not on_disk(server):
+        return
+    put(client, 1)
+    pairs = [part for index in range(2) for part in (KEYS[index], PAYLOADS[index])]
+    outcome, _ = client.start([b"KVC.PUT", b"one", b"2", *pairs])
+    assert isinstance(outcome, Deferred)
+    replies: list[Any] = []
+    outcome.start(replies.append)
+    server.client()("KVC.REMOVE", "one", "KEYS", 1, KEYS[0])
+    server.file_io.run_all()
+    assert replies == [2]
+    assert client("KVC.MREAD", "one", "KEYS", 2, *KEYS[:2]) == PAYLOADS[:2]
+
+
 # WRITE
 
 

@@ -23,12 +23,13 @@ from hotplate.commands.kvc_arguments import (
     parse_ttl_ms,
     spec_number,
 )
+from hotplate.commands.kvc_locations import storage_of
 from hotplate.engine.context import Deferred
-from hotplate.errors import CommandError, StorageIOError
+from hotplate.errors import CommandError, NoInstanceError, StorageIOError
 from hotplate.kvc.answers import Slot
 from hotplate.kvc.cache import Cache
 from hotplate.kvc.keys import Keys
-from hotplate.kvc.model import Instance
+from hotplate.kvc.model import SUM_BYTES, Instance
 from hotplate.kvc.write_session import WriteSession
 from hotplate.limits import KEYS_PER_CALL_MAX
 from hotplate.resp.types import OK, Reply
@@ -267,6 +268,8 @@ def put_sink(ctx: "Context", argv: list[Any], size: int) -> SlotTarget | None:
         if size != instance.total_bytes:
             return None
         key = check_block_key(argv[-1])
+        if _stored(cache, instance, [key], ctx.now_ms):
+            return None  # the bytes are not needed
         slot = cache.stage(instance, len(key), ctx.now_ms)
     except CommandError:
         return None  # the handler says the same, once the bytes are read away
@@ -301,11 +304,24 @@ def kvc_put(ctx: "Context", argv: list[Any]) -> Reply:
     targets = [item for item in argv if type(item) is SlotTarget]
     try:
         put = _parse_put(ctx, argv)
-        put.stage_rest()
+        put.stage_rest(ctx.now_ms)
         return put.store()
     finally:
         for target in targets:  # those that were published are kept, the rest is given back
             target.abandon()
+
+
+def _stored(cache: Cache, instance: Instance, keys: list[bytes], now_ms: int) -> set[int]:
+    """The positions of keys whose blocks are there with all specs: they need no slot."""
+    catalog, found = cache.catalog, set[int]()
+    for position, meta in enumerate(cache.meta(instance, Keys.listed(keys), now_ms)):
+        held = 0
+        for copy in meta.copies if meta is not None else ():
+            if copy.state == "serving" and storage_of(catalog, copy.storage).available:
+                held |= copy.specs
+        if held == instance.all_specs:
+            found.add(position)
+    return found
 
 
 def _parse_put(ctx: "Context", argv: list[Any]) -> "_Put":
@@ -341,20 +357,33 @@ class _Put:
         self._instance = instance
         self._options = options
         self._keys, self._payloads = data
-        self._slots: list[Slot] = []
+        self._slots: list[Slot | None] = [
+            item.slot if type(item) is SlotTarget else None for item in self._payloads
+        ]
         self._own: list[Slot] = []  # staged here, not by a sink
 
-    def stage_rest(self) -> None:
-        """A slot for each payload that has none yet; all or none."""
-        now_ms = self._ctx.now_ms
+    def stage_rest(self, now_ms: int) -> bool:
+        """A slot for each block that is not stored and has none yet; all or none.
+
+        Making room may drop blocks that were stored a moment ago, hence until all is settled.
+        Whether there was something to stage.
+        """
+        staged = 0
         try:
-            for key, payload in zip(self._keys, self._payloads, strict=True):
-                if type(payload) is SlotTarget:
-                    self._slots.append(payload.slot)
-                    continue
-                slot = self._cache.stage(self._instance, len(key), now_ms)
-                self._own.append(slot)
-                self._slots.append(slot)
+            while True:
+                stored = _stored(self._cache, self._instance, self._keys, now_ms)
+                missing = [
+                    position
+                    for position, slot in enumerate(self._slots)
+                    if slot is None and position not in stored
+                ]
+                if not missing:
+                    return staged > 0
+                for position in missing:
+                    slot = self._cache.stage(self._instance, len(self._keys[position]), now_ms)
+                    self._own.append(slot)
+                    self._slots[position] = slot
+                staged += len(missing)
         except CommandError:
             self._unstage_own()
             raise
@@ -374,6 +403,9 @@ class _Put:
         sizes = [spec.size_bytes for spec in self._instance.specs]
         sums: list[bytes] = []
         for slot, payload in zip(self._slots, self._payloads, strict=True):
+            if slot is None:
+                sums.append(bytes(SUM_BYTES * len(sizes)))
+                continue
             if type(payload) is SlotTarget:
                 data = payload.view
             else:
@@ -421,7 +453,12 @@ class _Put:
                 if self._cache.catalog.instances.get(name) is not self._instance:
                     self._unstage_own()
                     self._cache.catalog.get_instance(name)
-                stored = self._publish(result, clock.now_ms())
+                    raise NoInstanceError(b"instance '%b' was registered anew" % name)
+                now_ms = clock.now_ms()
+                if self.stage_rest(now_ms):  # a stored block was dropped meanwhile
+                    self._start(done)
+                    return
+                stored = self._publish(result, now_ms)
             except CommandError as error:
                 done(error)
             else:

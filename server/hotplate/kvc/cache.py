@@ -309,7 +309,7 @@ class Cache:
         self,
         instance: Instance,
         keys: Keys,
-        staged: Sequence[Slot],
+        staged: Sequence[Slot | None],
         sums: bytes,
         *,
         now_ms: int,
@@ -319,6 +319,7 @@ class Cache:
     ) -> int:
         """Publish staged slots (one per key, bytes in place, `sums` 8 bytes for key x spec).
 
+        A key whose block is stored on an available storage needs no slot (None).
         The number newly stored; slots of keys that are stored already are given back. On an
         error nothing has changed and the slots are still staged.
         """

@@ -240,16 +240,21 @@ class Writer:
         use.refund(at, size_bytes)
         slot.store.release(slot.shape, slot.place, 1)
 
-    def put(self, index: Index, request: WriteRequest, staged: Sequence[Slot], sums: bytes) -> int:
+    def put(
+        self, index: Index, request: WriteRequest, staged: Sequence[Slot | None], sums: bytes
+    ) -> int:
         """Publish staged slots; how many blocks are new. On an error all are still staged."""
         keys = request.keys
         for position, slot in enumerate(staged):
-            if slot.shape.key_bytes != len(keys[position]):
+            if slot is not None and slot.shape.key_bytes != len(keys[position]):
                 raise RuntimeError("a slot was staged for a key of another width")
         plan = Planner(self._holdings, index, keys, request.now_ms, whole=True).plan(
             None, request.parent
         )
         wanted = plan.positions()
+        feed = [slot for position in wanted if (slot := staged[position]) is not None]
+        if len(feed) != plan.count:
+            raise RuntimeError("a block that is not stored has no staged slot")
         if plan.count:
             with Guard(index, plan):
                 if plan.expired:
@@ -258,9 +263,7 @@ class Writer:
                 self._check_index(index, plan.count, details)
                 self._allocator.fit_blocks(self._holdings.use(index), blocks, request.now_ms)
             session = WriteSession(b"", index, request.now_ms, len(keys), plan.count, [], wanted)
-            Entry(self._holdings, session, plan, request).enter(
-                StagedFeed([staged[position] for position in wanted])
-            )
+            Entry(self._holdings, session, plan, request).enter(StagedFeed(feed))
             size = index.sum_bytes
             chosen_sums = b"".join(sums[item * size : (item + 1) * size] for item in wanted)
             complete(self._holdings, session, b"\1" * plan.count, chosen_sums, request.now_ms, 0)
@@ -269,6 +272,6 @@ class Writer:
             touch_planned(self._holdings, index, plan, request.now_ms)
         kept = set(wanted)
         for position, slot in enumerate(staged):
-            if position not in kept:
+            if slot is not None and position not in kept:
                 self.unstage(index, slot)
         return plan.count
