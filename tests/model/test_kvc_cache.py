@@ -6,6 +6,7 @@ after each the counted bytes are equal, and what is stored is compared block by 
 """
 
 from hashlib import blake2b
+from random import Random
 from typing import Any
 
 import pytest
@@ -42,6 +43,7 @@ def chain_key(path: tuple[int, ...], mixed: bool) -> bytes:
 
 
 PROMPTS = st.lists(st.integers(0, 2), min_size=0, max_size=7).map(tuple)
+PICKS = st.integers(0, 99)
 SHAPED = st.tuples(PROMPTS, st.integers(0, 7), st.booleans())
 
 
@@ -58,17 +60,17 @@ class CacheMachine(RuleBasedStateMachine):
             store = FakeBlockStore(name, kind, linear=number == 0)
             storage.store = self.stores[name] = store
             self.catalog.add_storage(storage)
-        self.cache = Cache(self.catalog, index_bytes_max=1 << 40)
-        self.naive = NaiveCache(TYPES, self.rank)
+        self.cache = Cache(self.catalog, index_bytes_max=1 << 40, write_grace_ms=2_500)
+        self.naive = NaiveCache(TYPES, self.rank, write_grace_ms=2_500)
         self.instances: list[tuple[Instance, NaiveInstance]] = []
         self.groups: list[NaiveGroup] = []
         self.sums = 0
         self.sessions: list[tuple[Instance, NaiveSession]] = []
         self.closed: list[tuple[Instance, bytes, Any, tuple[int, int]]] = []
         self.leases: list[tuple[Instance, NaiveLease]] = []
-        small: dict[str, Any] = {"quota_bytes": 240, "type_quotas": {"memory": 150}}
+        small: dict[str, Any] = {"quota_bytes": 300, "type_quotas": {"memory": 200}}
         self.group("a", {**small, "grace_ms": 0, "high_watermark": 1.0, "low_watermark": 1.0})
-        other: dict[str, Any] = {"quota_bytes": 400, "max_blocks": 14, "grace_ms": 1000}
+        other: dict[str, Any] = {"quota_bytes": 500, "max_blocks": 18, "grace_ms": 1000}
         self.group("b", {**other, "high_watermark": 0.9, "low_watermark": 0.5, "ttl_s": 50})
         self.instance(b"chained", "a", True, [4, 6])
         self.instance(b"loose", "a", False, [10])
@@ -141,6 +143,7 @@ class CacheMachine(RuleBasedStateMachine):
         priority=st.sampled_from([50, 50, 50, 10, 90]),
         timeout_ms=st.sampled_from([1_000, 30_000]),
         twice=st.integers(0, 9),
+        at_once=st.booleans(),
     )
     def start_write(
         self,
@@ -151,6 +154,7 @@ class CacheMachine(RuleBasedStateMachine):
         priority: int,
         timeout_ms: int,
         twice: int,
+        at_once: bool = False,
     ) -> None:
         record, naive = self.instances[which]
         parent, keys = self.parent_and_keys(which, shaped)
@@ -163,22 +167,17 @@ class CacheMachine(RuleBasedStateMachine):
         shared |= {"timeout_ms": timeout_ms}
         expected: Any = None
         refused: Refused | None = None
-        ranked = self.victims_of(naive)
         try:
             expected = self.naive.start(naive, keys, masks=given, now=self.now, **shared)
         except Refused as error:
             refused = error
-        del ranked
-        try:
-            answer = self.cache.start_write(
-                record, Keys.listed(keys), now_ms=self.now, spec_masks=given, **shared
-            )
-        except CommandError as error:
-            assert refused is not None, error.frame
-            assert error.code == refused.code, (error.frame, refused)
-            assert error.message.decode().startswith(refused.text)
+        shared |= {"now_ms": self.now, "spec_masks": given}
+        if refused is not None:
+            with pytest.raises(CommandError, match=refused.text or None) as caught:
+                self.cache.start_write(record, Keys.listed(keys), **shared)
+            assert caught.value.code == refused.code
             return
-        assert refused is None, refused
+        answer = self.cache.start_write(record, Keys.listed(keys), **shared)
         bits, session = expected
         assert answer.mask == bits
         assert (answer.session_id is None) == (session is None)
@@ -192,15 +191,14 @@ class CacheMachine(RuleBasedStateMachine):
             for span in answer.spans
             for offset in range(span.count)
         ]
-        assert [span.first for span in answer.spans][0] == 0
+        assert answer.spans[0].first == 0
         assert [(name, specs) for name, specs, _ in placed] == [
             (copy.storage, copy.specs) for copy in session.copies
         ]
         assert len(set(placed)) == len(placed)
         self.sessions.append((record, session))
-
-    def victims_of(self, naive: NaiveInstance) -> int:
-        return len(naive.nodes)
+        if at_once:
+            self.finish(len(self.sessions) - 1, "all", 0)
 
     def storage_name(self, number: int) -> str:
         storage = self.catalog.storage_by_number[number]
@@ -208,28 +206,30 @@ class CacheMachine(RuleBasedStateMachine):
         return storage.name
 
     @precondition(lambda self: self.sessions)
-    @rule(data=st.data(), kind=st.sampled_from(["all", "all", "none", "prefix", "mask", "full"]))
-    def finish(self, data: st.DataObject, kind: str) -> None:
-        record, session = self.sessions.pop(
-            data.draw(st.integers(0, len(self.sessions) - 1), label="session")
-        )
+    @rule(
+        pick=PICKS,
+        kind=st.sampled_from(["all", "all", "all", "none", "prefix", "mask", "full"]),
+        bits=st.integers(0, 511),
+    )
+    def finish(self, pick: int, kind: str, bits: int) -> None:
+        record, session = self.sessions.pop(pick % len(self.sessions))
         count = len(session.copies)
         written = [True] * count
         outcome = outcomes.ALL
         if kind == "none":
             written, outcome = [False] * count, outcomes.NOTHING
         elif kind == "prefix":
-            length = data.draw(st.integers(0, count))
+            length = bits % (count + 1)
             written = [number < length for number in range(count)]
             outcome = outcomes.prefix(length)
         elif kind in ("mask", "full"):
-            written = data.draw(st.lists(st.booleans(), min_size=count, max_size=count))
+            written = [bool(bits >> number & 1) for number in range(count)]
             outcome = outcomes.mask(bytes(48 + bit for bit in written))
             if kind == "full":
-                bits = bytearray(b"0" * len(session.given))
+                full = bytearray(b"0" * len(session.given))
                 for position, bit in zip(session.positions, written, strict=True):
-                    bits[position] = 48 + bit
-                outcome = outcomes.full_mask(bytes(bits))
+                    full[position] = 48 + bit
+                outcome = outcomes.full_mask(bytes(full))
         named = sum(
             copy.specs.bit_count() for copy, bit in zip(session.copies, written, strict=True) if bit
         )
@@ -245,9 +245,9 @@ class CacheMachine(RuleBasedStateMachine):
         self.closed.append((record, session.id, outcome, expected))
 
     @precondition(lambda self: self.closed)
-    @rule(data=st.data())
-    def finish_again(self, data: st.DataObject) -> None:
-        record, session_id, outcome, answer = data.draw(st.sampled_from(self.closed))
+    @rule(pick=PICKS)
+    def finish_again(self, pick: int) -> None:
+        record, session_id, outcome, answer = self.closed[pick % len(self.closed)]
         assert self.cache.finish(record, session_id, outcome, None, self.now) == answer
         self.naive.settle(self.now)
 
@@ -325,9 +325,9 @@ class CacheMachine(RuleBasedStateMachine):
             self.leases.append((record, lease))
 
     @precondition(lambda self: self.leases)
-    @rule(data=st.data(), extend_ms=st.sampled_from([None, 1_000, 5_000]))
-    def change_lease(self, data: st.DataObject, extend_ms: int | None) -> None:
-        record, lease = data.draw(st.sampled_from(self.leases), label="lease")
+    @rule(pick=PICKS, extend_ms=st.sampled_from([None, 1_000, 5_000]))
+    def change_lease(self, pick: int, extend_ms: int | None) -> None:
+        record, lease = self.leases[-1 - pick % min(4, len(self.leases))]
         self.naive.settle(self.now)
         alive = lease in self.naive.leases
         if extend_ms is not None:
@@ -339,9 +339,9 @@ class CacheMachine(RuleBasedStateMachine):
         assert self.cache.release_lease(record, lease.id, self.now) == alive
 
     @precondition(lambda self: self.leases)
-    @rule(data=st.data())
-    def read_removed(self, data: st.DataObject) -> None:
-        record, lease = data.draw(st.sampled_from(self.leases), label="lease")
+    @rule(pick=PICKS)
+    def read_removed(self, pick: int) -> None:
+        record, lease = self.leases[-1 - pick % min(4, len(self.leases))]
         self.naive.settle(self.now)
         for key, copies in lease.removed.items():
             if self.naive.is_hit(lease.instance, key, lease.instance.all_specs, self.now):
@@ -463,8 +463,93 @@ class CacheMachine(RuleBasedStateMachine):
 
 TestCache = CacheMachine.TestCase
 TestCache.settings = settings(
-    max_examples=40,
-    stateful_step_count=30,
+    max_examples=100,
+    stateful_step_count=40,
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )
+
+SPANS_MS = (1, 300, 900, 1_500, 12_000, 70_000)
+
+
+class Walk:
+    """A long random walk over the same calls: deeper states than short examples reach."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = Random(seed)
+        self.machine = CacheMachine()
+
+    def shaped(self) -> tuple[tuple[int, ...], int, bool]:
+        random = self.random
+        path = tuple(random.choice((0, 0, 0, 0, 0, 1, 2)) for _ in range(random.randint(0, 8)))
+        return path, random.randint(0, 7), random.random() < 0.3
+
+    def step(self) -> None:
+        random, machine = self.random, self.machine
+        which, pick = random.randint(0, 2), random.randint(0, 99)
+        dice = random.random()
+        if dice < 0.35:
+            machine.start_write(
+                which=which,
+                shaped=self.shaped(),
+                masks=random.choice((None, None, random.choices((1, 2, 3), k=9))),
+                ttl_ms=random.choice((None, None, None, 500, 5_000, 60_000)),
+                priority=random.choice((50, 50, 50, 10, 90)),
+                timeout_ms=random.choice((1_000, 30_000)),
+                twice=random.choice((99, 99, 99, random.randint(0, 6))),
+                at_once=random.random() < 0.5,
+            )
+        elif dice < 0.45 and machine.sessions:
+            kinds = ("all", "all", "none", "prefix", "mask", "full")
+            machine.finish(pick, random.choice(kinds), random.randint(0, 511))
+        elif dice < 0.75:
+            machine.match(
+                which=which,
+                shaped=self.shaped(),
+                mode=random.choice(("PREFIX", "PREFIX", "EXACT", "WINDOW")),
+                window=random.randint(1, 3),
+                specs=random.choice((0, 0, 1, 2, 3)),
+                touch=random.random() < 0.8,
+                lease_ms=random.choice((None, None, 2_000)),
+                shuffle=random.random() < 0.2,
+            )
+        elif dice < 0.85:
+            machine.advance(random.choices(SPANS_MS, (5, 5, 5, 5, 1, 0.5))[0], pick < 40)
+        else:
+            self.rare_step(which, pick)
+
+    def rare_step(self, which: int, pick: int) -> None:
+        random, machine = self.random, self.machine
+        dice = random.random()
+        if dice < 0.35:
+            machine.remove(which, self.shaped())
+        elif dice < 0.45:
+            kind = random.choice(("all", "created", "idle"))
+            machine.trim(which, kind, random.choice((0, 700, 2_500, 20_000)))
+        elif dice < 0.60:
+            name = random.choice(sorted(TYPES))
+            if machine.naive.available[name] is False or random.random() < 0.3:
+                machine.toggle_storage(name)
+        elif dice < 0.70 and machine.closed:
+            machine.finish_again(pick)
+        elif machine.leases and dice < 0.85:
+            machine.change_lease(pick, random.choice((None, 1_000, 5_000)))
+        elif machine.leases:
+            machine.read_removed(pick)
+
+    def check(self) -> None:
+        self.machine.counts_the_same_bytes()
+        self.machine.stores_the_same_blocks()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(8))
+def test_a_long_walk_keeps_both_caches_equal(seed: int) -> None:
+    walk = Walk(seed)
+    for _ in range(2_000):
+        walk.step()
+        walk.check()
+    counters = walk.machine.cache.stats()
+    assert counters["evictions"] > 20, "the walk never came near a limit"
+    assert counters["expired"] > 0
+    assert counters["hits"] > 100

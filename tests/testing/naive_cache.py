@@ -173,13 +173,19 @@ class NaiveInstance:
 class NaiveCache:
     """All groups and instances."""
 
-    def __init__(self, types: dict[str, str], rank: Callable[[NaiveInstance, bytes], int]) -> None:
+    def __init__(
+        self,
+        types: dict[str, str],
+        rank: Callable[[NaiveInstance, bytes], int],
+        *,
+        write_grace_ms: int,
+    ) -> None:
         self.types = types
         self.rank = rank
         self.available = dict.fromkeys(types, True)
         self.groups: list[NaiveGroup] = []
         self.leases: list[NaiveLease] = []
-        self.write_grace_ms = 60_000
+        self.write_grace_ms = write_grace_ms
         self.stamp = 0
         self.evicted: list[tuple[str, bytes]] = []
 
