@@ -85,9 +85,8 @@ class Ring:
             if way != "mapped":
                 raise ReplyError(f"payloads went over {way}")
 
-    def refill(self) -> Keys:
-        """Start over with a chain of BATCH_BLOCKS blocks, and its keys."""
-        self.link.command("KVC.TRIM", self.name, "ALL")
+    def put_chain(self) -> Keys:
+        """Store a chain of BATCH_BLOCKS blocks; its keys. They stay while nothing else is put."""
         keys = self.new_keys(BATCH_BLOCKS)
         pairs = [part for key in keys for part in (key, bytes(self.payload))]
         self.link.command("KVC.PUT", self.name, len(keys), *pairs)
@@ -140,7 +139,7 @@ def writes(ring: Ring, strings: Strings, cache: KVCache) -> list[Way]:
 
 def reads(ring: Ring, strings: Strings, cache: KVCache) -> list[Way]:
     """Payloads from the server, into one buffer."""
-    keys = ring.refill()
+    keys = ring.put_chain()
     buffer = memoryview(bytearray(BATCH_BLOCKS * ring.size))
     views = [buffer[index * ring.size : (index + 1) * ring.size] for index in range(BATCH_BLOCKS)]
     own = [frame("KVC.READ", ring.name, key) for key in keys]

@@ -39,7 +39,13 @@ def table(suite: Suite, *, against: str) -> str:
 
 def spread(values: Spread, unit: str) -> str:
     """`91.2k/s (90.1k-92.0k)`."""
-    return f"{number(values.median)}{unit} ({number(values.low)}-{number(values.high)})"
+    show = whole if unit == "us" else number  # thousands of microseconds stay microseconds
+    return f"{show(values.median)}{unit} ({show(values.low)}-{show(values.high)})"
+
+
+def whole(value: float) -> str:
+    """No k and M, three digits at least."""
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def number(value: float) -> str:
