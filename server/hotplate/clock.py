@@ -49,6 +49,10 @@ class SystemClock:
     wall_ns = staticmethod(time.time_ns)
     monotonic_ns = staticmethod(time.monotonic_ns)
 
+    def block(self, span_ms: float) -> None:
+        """Stop the calling thread."""
+        time.sleep(span_ms / 1000)
+
 
 class ManualClock:
     """A clock that moves only when told to."""
