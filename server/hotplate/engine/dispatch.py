@@ -35,35 +35,41 @@ def run(ctx: Context, requests: list[Any], out: list[Any], start: int = 0) -> in
     lookup = engine.commands.table.get
     append = out.append
     clock = engine.clock.monotonic_ns
+    # the command of the run under way, what the loop needs of it, and where the run began
     current: Command | None = None
-    run_length = 0
+    handler: Any = None
+    arity_min = arity_max = -1
+    run_start = start
     started_ns = clock()
-    index = start
-    for index in range(start, len(requests)):
+    index = done = len(requests)
+    for index in range(start, done):
         argv = requests[index]
         command = lookup(argv[0])
-        if command is None or command.handler is None:
-            command = find(engine, argv)
-        if command is not current:
+        if command is not current or command is None:
+            if command is None:
+                command = find(engine, argv)
             if current is not None:
                 now_ns = clock()
-                current.calls += run_length
+                current.calls += index - run_start
                 current.time_ns += now_ns - started_ns
                 started_ns = now_ns
-                run_length = 0
+            run_start = index
             current = command
-        run_length += 1
+            if command is None:
+                arity_max = -1
+            else:
+                handler = command.handler
+                arity_min = command.arity_min
+                arity_max = command.arity_max
         reply: Any
         try:
-            if (
-                ctx.gates
-                or engine.gates
-                or command is None
-                or not command.arity_min <= len(argv) <= command.arity_max
-            ):
-                reply = admit(ctx, command, argv)
+            if not ctx.gates and not engine.gates and arity_min <= len(argv) <= arity_max:
+                reply = handler(ctx, argv)
+            elif ctx.gates & _CLOSING:
+                done = index
+                break
             else:
-                reply = command.handler(ctx, argv)  # type: ignore[misc]  # found: not a container
+                reply = admit(ctx, command, argv)
             kind = type(reply)
             if kind is Raw:
                 append(reply)
@@ -75,9 +81,9 @@ def run(ctx: Context, requests: list[Any], out: list[Any], start: int = 0) -> in
             elif kind is int and 0 <= reply < _INTEGERS_END:
                 append(INTEGERS[reply])
             elif kind is Deferred:
-                ctx.resume_at = index + 1
-                _count(ctx, current, run_length, clock() - started_ns)
-                engine.stats.commands_processed += index + 1 - start
+                ctx.resume_at = done = index + 1
+                _count(ctx, current, done - run_start, clock() - started_ns)
+                engine.stats.commands_processed += done - start
                 return cast("Deferred", reply)
             else:
                 if kind is Payload or kind is Payloads:
@@ -91,12 +97,10 @@ def run(ctx: Context, requests: list[Any], out: list[Any], start: int = 0) -> in
         except Exception:
             log.exception("%s failed", "?" if command is None else command.spec.name)
             append(_INTERNAL_ERROR)
-            ctx.gates |= Gate.CLOSING
-        if ctx.gates & _CLOSING:
-            break
-    _count(ctx, current, run_length, clock() - started_ns)
-    engine.stats.commands_processed += index + 1 - start
-    return index + 1
+            ctx.gates |= _CLOSING
+    _count(ctx, current, done - run_start, clock() - started_ns)
+    engine.stats.commands_processed += done - start
+    return done
 
 
 def hold(ctx: Context, reply: Payload | Payloads) -> None:
