@@ -9,7 +9,6 @@ import pytest
 from tests.arch.source_tree import REPOSITORY, SOURCE_ROOTS, module_name, package_files
 
 
-
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel of this working tree."""

@@ -1,0 +1,68 @@
+"""What the pages tell people to type works, and their links lead somewhere."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hotplate.bench.process import ServerProcess
+
+pytestmark = pytest.mark.e2e
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+PAGES = [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md"]
+PAGES += sorted((REPOSITORY / "docs").rglob("*.md"))
+LINK = re.compile(r"\]\(([^)#\s]+)(?:#[^)]*)?\)")
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    """The fenced blocks of one language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+
+
+def typed(server: ServerProcess, session: str) -> list[str]:
+    """What redis-cli prints for the lines of a session."""
+    result = subprocess.run(
+        ["redis-cli", "-p", str(server.port), "--no-raw"],
+        input=session,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    )
+    return result.stdout.splitlines()
+
+
+def test_the_first_session_of_the_readme_answers_what_it_says(
+    hotplate_server: ServerProcess,
+) -> None:
+    (session,) = blocks(REPOSITORY / "README.md", "redis-cli")
+    printed = typed(hotplate_server, session)
+    assert not [line for line in printed if "(error)" in line]
+    assert "(integer) 2" in printed
+    assert '"BBBBBBBB"' in printed
+    assert printed[-1] == "(integer) 1"
+
+
+def test_the_session_of_the_guide_runs_without_an_error(hotplate_server: ServerProcess) -> None:
+    (session,) = blocks(REPOSITORY / "docs/getting-started.md", "redis-cli")
+    printed = typed(hotplate_server, session)
+    assert not [line for line in printed if "(error)" in line]
+    assert "(integer) 3" in printed
+
+
+def test_the_python_of_the_guide_runs(hotplate_server: ServerProcess) -> None:
+    (script,) = blocks(REPOSITORY / "docs/getting-started.md", "python")
+    script = script.replace("redis://127.0.0.1:6379", hotplate_server.url)
+    result = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_to_files(page: Path) -> None:
+    targets = [link for link in LINK.findall(page.read_text()) if "://" not in link]
+    assert [link for link in targets if not (page.parent / link).exists()] == []
