@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from hotplate.kvc.index import Copy, Index
     from hotplate.kvc.holdings import Grave
+    from hotplate.kvc.index import Copy, Index
 
 LEASES_MAX: Final = 65_536  # of one group; beyond it the lease is nil
 
