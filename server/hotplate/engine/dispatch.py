@@ -46,7 +46,7 @@ def run(ctx: Context, requests: list[Any], out: list[Any], start: int = 0) -> in
         argv = requests[index]
         command = lookup(argv[0])
         if command is not current or command is None:
-            if command is None:
+            if command is None or command.handler is None:
                 command = find(engine, argv)
             if current is not None:
                 now_ns = clock()
