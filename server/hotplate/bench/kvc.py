@@ -11,6 +11,7 @@ import random
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from hotplate.bench.link import Link, ReplyError, frame
@@ -110,7 +111,7 @@ def cycle_of(calls: list[Callable[[], object]]) -> Callable[[], object]:
 
 def lookup(link: Link, requests: list[bytes]) -> Callable[[], object]:
     """One request a call, in turn."""
-    return cycle_of([lambda request=request: link.call(request) for request in requests])  # type: ignore[misc]
+    return cycle_of([partial(link.call, request) for request in requests])
 
 
 def count_requests(prompts: list[Chain], count: int) -> list[bytes]:
@@ -142,7 +143,7 @@ def exists_calls(link: Link, prompts: list[Chain], count: int) -> Callable[[], o
     pipelines = [
         b"".join(frame("EXISTS", key) for key in prompt.keys(0, count)) for prompt in prompts
     ]
-    return cycle_of([lambda request=request: link.calls(request, count) for request in pipelines])  # type: ignore[misc]
+    return cycle_of([partial(link.calls, request, count) for request in pipelines])
 
 
 def new_prompts() -> Iterator[tuple[bytes, list[bytes]]]:
