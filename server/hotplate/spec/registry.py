@@ -1,10 +1,10 @@
 """The command table, built once from explicit specs and frozen.
 
     table["GET"], table["get"]  ──►  Command            what the dispatcher looks up first
-    table["CLIENT"]             ──►  Command ── subcommands["setname"] ──► Command
+    lookup("CLIENT")            ──►  Command ── subcommands["setname"] ──► Command
 
-A command that has both a handler and subcommands (COMMAND) is left out of `table`, so that the
-dispatcher takes the path that resolves subcommands; `lookup` finds it.
+A command that has subcommands is left out of `table`, so that the dispatcher takes the path that
+resolves them; `lookup` finds it.
 
 Commands keep their counters; everything else here never changes. Contradictions among specs are
 refused while building.
@@ -58,7 +58,7 @@ class Registry:
         self.commands: Mapping[bytes, Command] = MappingProxyType(self._by_name)
         self.table: dict[bytes, Command] = {}
         for name, command in commands.items():
-            if command.subcommands is None or command.handler is None:
+            if command.subcommands is None:
                 self.table[name] = command
                 self.table[name.upper()] = command
 
