@@ -132,7 +132,7 @@ class Entry:
         if self._request.keys.width is not None:
             index.settle_width(self._request.keys.width)
         if plan.items is None:
-            last = self._enter_run(plan.above, plan.fresh_keys, 0)
+            last = self._enter_run(plan.above, plan.fresh_keys, plan.fresh_shards, 0)
         else:
             last = self._enter_items(plan.items)
         touch_entered(self._holdings, self._session, plan, last, self._request.now_ms)
@@ -160,7 +160,8 @@ class Entry:
             ):
                 end += 1
             if end > number:
-                last = self._enter_run(above, [item.key for item in items[number:end]], number)
+                keys = [item.key for item in items[number:end]]
+                last = self._enter_run(above, keys, index.shards_of(keys), number)
                 number = end
             else:
                 last = self._enter_alone(above, item, number)
@@ -168,7 +169,9 @@ class Entry:
             last_is_new = True
         return last if last_is_new else self._plan.path[-1]
 
-    def _enter_run(self, above: int, keys: list[bytes], first: int) -> int:
+    def _enter_run(
+        self, above: int, keys: list[bytes], shards: list[dict[bytes, int]], first: int
+    ) -> int:
         """Plain new blocks, each the parent of the next. The last one's id."""
         index = self._index
         count = len(keys)
@@ -185,11 +188,17 @@ class Entry:
                 extend = False
             for ids in ranges:
                 length = ids[1] - ids[0]
-                stretch = keys if length == count else keys[offset : offset + length]
+                whole = slice(offset, offset + length)
                 if above >= 0:
                     index.raise_expiry(above, self._expiry)
                 index.enter(
-                    ids, stretch, above=above, extend=extend, place=place, generation=generation
+                    ids,
+                    keys[whole],
+                    shards=shards[whole],
+                    above=above,
+                    extend=extend,
+                    place=place,
+                    generation=generation,
                 )
                 self._describe(ids, storage)
                 self._session.parts.append(
@@ -231,7 +240,8 @@ class Entry:
             above = -1
         if above >= 0:
             index.raise_expiry(above, self._expiry)
-        index.enter(ids, [item.key], above=above, odd=len(item.key) != index.width)
+        odd = len(item.key) != index.width
+        index.enter(ids, [item.key], shards=index.shards_of([item.key]), above=above, odd=odd)
         block = ids[0]
         index.state[block] = ABSENT
         index.expires[block] = self._expiry

@@ -48,6 +48,7 @@ STAMP_SHIFT: Final = 22  # a stamp: milliseconds << 22 | sequence
 SHARD_MASK: Final = 1023  # many small dicts, so that no growing dict stalls the server
 _SHARDS: Final = SHARD_MASK + 1
 _FREE_IDS_KEPT: Final = 65_536  # so many may lie free before short free ranges are used
+_GROWTH_IDS_MAX: Final = 65_536  # columns grow in steps of a few milliseconds at most
 # what a block costs beside its columns: key object, id object, dict slot, heap entry
 _BLOCK_OVERHEAD_BYTES: Final = 33 + 15 + 32 + 48 + 56
 _DETAIL_BYTES: Final = 512
@@ -168,6 +169,11 @@ class Index:
         shards = self.shards
         return [shards[hash(key) & SHARD_MASK].get(key) for key in keys]
 
+    def shards_of(self, keys: list[bytes]) -> list[dict[bytes, int]]:
+        """The shard of each key, for a look-up and an entry that hash only once."""
+        shards = self.shards
+        return [shards[hash(key) & SHARD_MASK] for key in keys]
+
     def key_of(self, block: int) -> bytes:
         """The key of an id."""
         if self.odd_keys:
@@ -228,7 +234,8 @@ class Index:
             yield taken
 
     def _grow(self) -> None:
-        capacity = max(self.size, self.capacity + max(1024, self.capacity >> 4))
+        step = min(max(1024, self.capacity >> 4), _GROWTH_IDS_MAX)
+        capacity = max(self.size, self.capacity + step)
         added = capacity - self.capacity
         self.capacity = capacity
         for column, width in (
@@ -274,22 +281,22 @@ class Index:
         ids: tuple[int, int],
         keys: list[bytes],
         *,
+        shards: list[dict[bytes, int]],
         above: int,
         extend: bool = False,
         odd: bool = False,
         place: int = 0,
         generation: int = 0,
     ) -> None:
-        """Give a range of ids its keys and its place in the chain below `above`.
+        """Give a range of ids its keys (in their `shards`) and its place below `above`.
 
         The new ids are ABSENT and count as their parents' children. `extend`: they continue the
         run of `above`. Expiry, creation, access and priority are the caller's.
         """
         start, end = ids
         count = end - start
-        shards = self.shards
-        for block, key in zip(range(start, end), keys, strict=True):
-            shards[hash(key) & SHARD_MASK][key] = block
+        for shard, key, block in zip(shards, keys, range(start, end), strict=True):
+            shard[key] = block
         if odd:
             self.odd_keys[start] = keys[0]
             self.keys[start * self.width : end * self.width] = bytes(self.width)

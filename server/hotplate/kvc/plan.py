@@ -38,6 +38,7 @@ class Plan:
     above: int = -1
     fresh_from: int = 0
     fresh_keys: list[bytes] = field(default_factory=list)
+    fresh_shards: list[dict[bytes, int]] = field(default_factory=list)
     items: list[Item] | None = None
     path: list[int] = field(default_factory=list)
     expired: list[int] = field(default_factory=list)
@@ -98,11 +99,12 @@ class Planner:
         if above >= 0:
             plan.path.append(above)
         rest = keys.listing(known)
-        ids = index.lookup_all(rest)
+        shards = index.shards_of(rest)
+        ids = [shard.get(key) for shard, key in zip(shards, rest, strict=True)]
         plain = keys.width == index.width or (index.ids == 0 and keys.width is not None)
         distinct = len(set(rest)) == len(rest)
         if spec_masks is None and plain and distinct and ids.count(None) == len(ids):
-            plan.fresh_from, plan.fresh_keys = known, rest
+            plan.fresh_from, plan.fresh_keys, plan.fresh_shards = known, rest, shards
             return plan
         self._sort_out(rest, ids, known, spec_masks)
         return plan

@@ -173,13 +173,13 @@ class Remover:
             if storage.store is None:
                 continue
             number = storage.number
-            uses = [
-                use.by_storage[number]
+            leaving = sum(
+                use.by_storage[number].leaving
                 for use in self._holdings.uses.values()
                 if number in use.by_storage
-            ]
-            used = sum(use.used - use.leaving for use in uses)
+            )
             capacity = storage.store.capacity_bytes
+            used = capacity - storage.store.describe()["free_bytes"] - leaving
             if used >= capacity * STORAGE_HIGH:
                 self._reclaiming.add(number)
             if used <= capacity * STORAGE_LOW:
