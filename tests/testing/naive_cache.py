@@ -205,8 +205,7 @@ class NaiveCache:
             self.end_lease(lease, now)
 
     def prune(self, instance: NaiveInstance) -> None:
-        gone = True
-        while gone:
+        while True:
             gone = [
                 key
                 for key, node in instance.nodes.items()
@@ -214,6 +213,8 @@ class NaiveCache:
                 and not instance.has_children(key)
                 and key not in instance.guarded
             ]
+            if not gone:
+                return
             for key in gone:
                 del instance.nodes[key]
 
@@ -427,8 +428,7 @@ class NaiveCache:
         self.settle(now)
         for group in self.groups:
             for instance in group.instances:
-                gone = True
-                while gone:
+                while True:
                     gone = [
                         node
                         for node in instance.nodes.values()
@@ -437,6 +437,8 @@ class NaiveCache:
                         and node.expires_ms <= now
                         and not instance.has_children(node.key)
                     ]
+                    if not gone:
+                        break
                     for node in gone:
                         self.discard(instance, node, now)
         for group in self.groups:
@@ -556,9 +558,9 @@ class NaiveCache:
         for number, (_, key, specs, above) in enumerate(items):
             copy = NaiveCopy(storage, specs, instance.size_of(specs), b"", session, number)
             session.copies.append(copy)
-            node = instance.nodes.get(key)
-            if node is None:
-                node = instance.nodes[key] = Node(key, above, expires_ms=expires)
+            if key not in instance.nodes:
+                instance.nodes[key] = Node(key, above, expires_ms=expires)
+            node = instance.nodes[key]
             if not node.copies:
                 node.created_ms, node.priority, node.hits = now, priority, 0
             node.copies.append(copy)
