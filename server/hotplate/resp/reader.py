@@ -35,6 +35,7 @@ _STAR, _PUSH, _SET, _MAP, _ATTRIBUTE = b"*>~%|"
 _PROBE: Final = b"*0\r\n"  # an empty array, if it stands where a request may begin
 _NEED_DATA: Final[list[bytes]] = []  # one object for both ends of `iter(gets, ...)`
 _ARGUMENT_BYTES_MIN: Final = 6  # $0, CRLF, CRLF
+_HEAD_BYTES: Final = 512  # names, keys and options that stand before a large payload
 _RETURN_BYTES: Final = 256  # the exact reader has a shorter rest parsed before hiredis has it
 
 # hiredis allocates a list of so many items before it has seen them, nine levels deep at most
@@ -241,7 +242,11 @@ class RequestReader:
 
     def _is_harmless(self, chunk: bytes) -> bool:
         """The second look, at a chunk that has something unusual."""
-        if chunk[0] != _STAR or _OTHER_AGGREGATE(chunk) is not None:
+        if chunk[0] != _STAR:
+            return False
+        if len(chunk) > self._large_from and self._large(chunk, 0, _HEAD_BYTES) is not None:
+            return False  # found where it usually is, before the payload is searched
+        if _OTHER_AGGREGATE(chunk) is not None:
             return False
         if self._long(chunk) is not None:
             # a long array may come first, if the chunk can hold as many arguments
