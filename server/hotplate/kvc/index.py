@@ -48,7 +48,7 @@ STAMP_SHIFT: Final = 22  # a stamp: milliseconds << 22 | sequence
 SHARD_MASK: Final = 1023  # many small dicts, so that no growing dict stalls the server
 _SHARDS: Final = SHARD_MASK + 1
 _FREE_IDS_KEPT: Final = 65_536  # so many may lie free before short free ranges are used
-_GROWTH_IDS_MAX: Final = 65_536  # columns grow in steps of a few milliseconds at most
+_GROWTH_IDS_MAX: Final = 16_384  # columns grow in steps of a few milliseconds at most
 # what a block costs beside its columns: key object, id object, dict slot, heap entry
 _BLOCK_OVERHEAD_BYTES: Final = 33 + 15 + 32 + 48 + 56
 _DETAIL_BYTES: Final = 512

@@ -199,15 +199,10 @@ def _first(part: Part) -> int:
     return part.first
 
 
-@dataclass(frozen=True, slots=True)
-class ClosedSession:
-    """What is remembered of a FINISH: digests, so that masks of any length cost the same."""
-
-    instance: int
-    given: bytes  # the outcome as it was given
-    meant: bytes  # the new keys it named
-    count: int
-    answer: tuple[int, int]
+# What is remembered of a FINISH: instance number, digest of the outcome as it was given, digest of
+# the new keys it named, their count, published, dropped. A bare tuple of plain values, since the
+# garbage collector leaves these alone and there are many.
+_Closed = tuple[int, bytes, bytes, int, int, int]
 
 
 class ClosedSessions:
@@ -217,7 +212,7 @@ class ClosedSessions:
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self._by_id: OrderedDict[bytes, ClosedSession] = OrderedDict()
+        self._by_id: OrderedDict[bytes, _Closed] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._by_id)
@@ -226,39 +221,39 @@ class ClosedSessions:
         self, session: WriteSession, outcome: Outcome, bits: bytes, answer: tuple[int, int]
     ) -> None:
         """A session was finished with `outcome`, which meant `bits`."""
-        closed = ClosedSession(
+        self._by_id[session.id] = (
             session.index.instance.number,
             _digest_outcome(outcome),
             _digest(bits),
             session.new_count,
-            answer,
+            *answer,
         )
-        self._by_id[session.id] = closed
         while len(self._by_id) > self.limit:
             self._by_id.popitem(last=False)
 
     def knows(self, instance: int, session_id: bytes) -> bool:
         """Whether the instance's session was finished (and is remembered)."""
         closed = self._by_id.get(session_id)
-        return closed is not None and closed.instance == instance
+        return closed is not None and closed[0] == instance
 
     def answer(self, instance: int, session_id: bytes, outcome: Outcome) -> tuple[int, int] | None:
         """The earlier answer to the same outcome, None if not known; else SessionClosedError."""
         closed = self._by_id.get(session_id)
-        if closed is None or closed.instance != instance:
+        if closed is None or closed[0] != instance:
             return None
-        same = closed.given == _digest_outcome(outcome)
+        _, given, meant, count, published, dropped = closed
+        same = given == _digest_outcome(outcome)
         if not same and outcome.kind is not OutcomeKind.FULLMASK:
             try:
-                same = closed.meant == _digest(chosen(outcome, closed.count, (), 0))
+                same = meant == _digest(chosen(outcome, count, (), 0))
             except BadMaskError:
                 same = False
         if not same:
             raise SessionClosedError(
                 b"session %b was finished with another outcome: published=%d dropped=%d"
-                % (session_id, *closed.answer)
+                % (session_id, published, dropped)
             )
-        return closed.answer
+        return published, dropped
 
 
 def _digest(bits: bytes) -> bytes:
