@@ -64,6 +64,7 @@ def complete(
     bits: bytes,
     sums: bytes,
     now_ms: int,
+    *,
     delay_ms: int,
 ) -> int:
     """Publish the new keys named by `bits`, drop the others; how many were published.

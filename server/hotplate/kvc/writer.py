@@ -202,7 +202,7 @@ class Writer:
         session = self.session(index, session_id)
         bits = chosen(outcome, session.new_count, session.positions, session.given)
         published_sums = settled_sums(session, bits, sums)
-        published = complete(self._holdings, session, bits, published_sums, now_ms, 0)
+        published = complete(self._holdings, session, bits, published_sums, now_ms, delay_ms=0)
         answer = published, session.new_count - published
         counters = self._holdings.counters[index.instance.number]
         counters.published += answer[0]
@@ -266,7 +266,14 @@ class Writer:
             Entry(self._holdings, session, plan, request).enter(StagedFeed(feed))
             size = index.sum_bytes
             chosen_sums = b"".join(sums[item * size : (item + 1) * size] for item in wanted)
-            complete(self._holdings, session, b"\1" * plan.count, chosen_sums, request.now_ms, 0)
+            complete(
+                self._holdings,
+                session,
+                b"\1" * plan.count,
+                chosen_sums,
+                request.now_ms,
+                delay_ms=0,
+            )
             self._holdings.counters[index.instance.number].published += plan.count
         else:
             touch_planned(self._holdings, index, plan, request.now_ms)
