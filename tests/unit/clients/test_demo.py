@@ -25,7 +25,7 @@ def results(**changes: Any) -> dict[str, Any]:
         "logit_difference": 2.3e-5,
         "same_text": True,
     }
-    return {"rounds": 3, "rows": [row | changes]}
+    return {"rounds": 3, "threads": 2, "rows": [row | changes]}
 
 
 def test_a_good_run_has_nothing_to_complain_of() -> None:
@@ -55,7 +55,7 @@ def test_the_table_shows_medians_and_what_they_mean() -> None:
     assert head.split("  ")[0] == "prompt"
     for shown in ("7.00 s", "350 ms", "20.0x", "91.4 MB", "1.83", "yes", "2.3e-05", "mapped"):
         assert shown in row
-    assert "medians of 3" in note
+    assert "medians of 3; the model runs on 2 thread(s)" in note
 
 
 def test_all_prompts_share_one_long_document_and_end_with_their_question() -> None:

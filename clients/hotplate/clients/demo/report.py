@@ -39,7 +39,8 @@ def table(results: dict[str, Any]) -> str:
         for line in lines
     ]
     shown.insert(1, "  ".join("-" * width for width in widths))
-    shown.append(f"Times are medians of {results['rounds']}.")
+    rounds, threads = results["rounds"], results["threads"]
+    shown.append(f"Times are medians of {rounds}; the model runs on {threads} thread(s).")
     return "\n".join(shown)
 
 
