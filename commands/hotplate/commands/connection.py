@@ -4,7 +4,6 @@ import hmac
 from typing import Final
 
 from hotplate.commands.generic import parse_database
-from hotplate.commands.transactions import end_transaction
 from hotplate.engine.context import Context, Gate
 from hotplate.engine.info import REDIS_VERSION
 from hotplate.errors import CommandError, NoAuthError, NoProtoError, WrongPassError
@@ -225,7 +224,7 @@ def quit_(ctx: Context, argv: list[bytes]) -> Reply:
 )
 def reset(ctx: Context, argv: list[bytes]) -> Reply:
     """RESET: as the connection was when it was new, but for the library's name."""
-    end_transaction(ctx)
+    ctx.end_transaction()
     engine = ctx.engine
     ctx.db = engine.databases[0]
     ctx.resp = 2

@@ -11,14 +11,6 @@ from hotplate.spec.reply import OK_REPLY, AnyReply, ArrayReply, NullReply, one_o
 _ALWAYS: Final = Flag.NOSCRIPT | Flag.LOADING | Flag.STALE | Flag.FAST | Flag.ALLOW_BUSY
 
 
-def end_transaction(ctx: Context) -> None:
-    """Forget the queue and the watched keys."""
-    ctx.queue = None
-    ctx.tainted = False
-    ctx.gates &= ~Gate.TRANSACTION
-    ctx.engine.watches.forget(ctx)
-
-
 @command(
     "MULTI",
     group="transactions",
@@ -58,7 +50,7 @@ def exec_(ctx: Context, argv: list[bytes]) -> Reply:
         raise CommandError("EXEC without MULTI")
     tainted = ctx.tainted
     broken = not tainted and ctx.engine.watches.broken(ctx)
-    end_transaction(ctx)
+    ctx.end_transaction()
     if tainted:
         raise ExecAbortError("Transaction discarded because of previous errors.")
     if broken:
@@ -96,7 +88,7 @@ def discard(ctx: Context, argv: list[bytes]) -> Reply:
     """DISCARD"""
     if ctx.queue is None:
         raise CommandError("DISCARD without MULTI")
-    end_transaction(ctx)
+    ctx.end_transaction()
     return OK
 
 
@@ -118,7 +110,8 @@ def watch(ctx: Context, argv: list[bytes]) -> Reply:
     if ctx.queue is not None:
         raise CommandError("WATCH inside MULTI is not allowed")
     for watched in argv[1:]:
-        ctx.db.lookup(watched, ctx.now_ms)  # a key whose time has come is gone before it is watched
+        # a key whose time has come is gone before it is watched
+        ctx.db.lookup_write(watched, ctx.now_ms)
         ctx.engine.watches.watch(ctx, watched)
     return OK
 

@@ -135,3 +135,10 @@ class Context:
         self.last_seen_ms = now_ms
         self.last_command = b""
         self.resume_at = 0  # after a Deferred: the next request of the batch
+
+    def end_transaction(self) -> None:
+        """Forget the queue and the watched keys."""
+        self.queue = None
+        self.tainted = False
+        self.gates &= ~Gate.TRANSACTION
+        self.engine.watches.forget(self)

@@ -4,9 +4,10 @@ It owns the databases, the command table, the clients' contexts and the change o
 no socket and no event loop: the server injects what needs them (`request_shutdown`, `file_io`).
 """
 
+import logging
 import random
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from hotplate.clock import Clock
 from hotplate.config import Config
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from hotplate.kvc.cache import Cache
     from hotplate.kvc.model import Storage
     from hotplate.kvc.ports import BlockStore
+
+log = logging.getLogger("hotplate.engine")
+_HTTP_REPORT_NS: Final = 60_000_000_000  # such warnings at most once a minute
 
 
 class Engine:
@@ -44,6 +48,7 @@ class Engine:
         self.started_ms = clock.now_ms()
         self.port = 0  # the TCP port in use, 0: none
         self._next_client_id = 0
+        self._http_reported_ns: int | None = None
         # set by the server before the first client
         self.kvc: Cache | None = None
         self.file_io: Any = None
@@ -61,6 +66,13 @@ class Engine:
         """Forget a client and what it holds."""
         self.watches.forget(ctx)
         self.clients.pop(ctx.client_id, None)
+
+    def report_http(self, ctx: Context) -> None:
+        """A client spoke HTTP: a web page may have sent a browser here. Logged now and then."""
+        now_ns = self.clock.monotonic_ns()
+        if self._http_reported_ns is None or now_ns - self._http_reported_ns >= _HTTP_REPORT_NS:
+            self._http_reported_ns = now_ns
+            log.warning("%s sent an HTTP request (POST or Host:) and was closed", ctx.link.peer)
 
     def set_gate(self, ctx: Context, gate: int, on: bool) -> None:
         """Switch one of a client's gates."""

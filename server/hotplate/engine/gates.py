@@ -2,15 +2,16 @@
 
     exists ─► arity ─► authenticated ─► not loading ─► queue it in MULTI, or run it
 
-Every refusal taints an open transaction. The dispatcher comes here when a gate bit is set, when the
-name or the number of arguments is not plain, and never else.
+Every refusal taints an open transaction; that of EXEC ends it. The dispatcher comes here when a
+gate bit is set, when the name or the number of arguments is not plain, and never else.
 """
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from hotplate.engine.context import Context, Gate
-from hotplate.errors import CommandError, LoadingError, NoAuthError
-from hotplate.resp.types import QUEUED, Raw, Reply
+from hotplate.engine.context import Context, Deferred, Gate
+from hotplate.errors import CommandError, ExecAbortError, LoadingError, NoAuthError
+from hotplate.resp.types import OK, QUEUED, Payload, Payloads, Raw, Reply
 from hotplate.spec.args import unknown_command, unknown_subcommand, wrong_arity
 from hotplate.spec.model import Command, Flag
 
@@ -22,6 +23,8 @@ _RUNS_IN_TRANSACTION: Final = frozenset(
     (b"exec", b"discard", b"multi", b"watch", b"quit", b"reset")
 )
 _SILENT: Final = Gate.REPLY_OFF | Gate.REPLY_SKIP
+_HTTP_WORDS: Final = frozenset((b"post", b"host:"))  # how a web page's request would begin
+_HTTP_WORD_BYTES_MAX: Final = 5
 
 
 def find(engine: "Engine", argv: list[Any]) -> Command | None:
@@ -37,16 +40,29 @@ def find(engine: "Engine", argv: list[Any]) -> Command | None:
 
 def admit(ctx: Context, command: Command | None, argv: list[Any]) -> Reply:
     """Check `argv` and run or queue it. Refusals are answered, handlers' errors are raised."""
-    if ctx.gates & _SILENT and not _is_client_reply(command):
+    if command is None and _is_http(argv[0]):
+        ctx.engine.report_http(ctx)
+        ctx.gates |= Gate.CLOSING
+        ctx.link.close_now()
+        return NO_REPLY
+    if ctx.gates & _SILENT:
         return _run_silently(ctx, command, argv)
+    return _run(ctx, command, argv)
+
+
+def _run(ctx: Context, command: Command | None, argv: list[Any]) -> Reply:
     try:
         _check(ctx, command, argv)
     except CommandError as error:
         ctx.tainted = ctx.queue is not None
-        ctx.engine.stats.count_error(error.code)
         if command is not None:
             command.rejected += 1
             command.calls -= 1  # the dispatcher counts what it passes on; a refusal is no call
+            if command.name == b"exec":
+                ctx.end_transaction()
+                text = error.message.decode("utf-8", "replace")
+                error = ExecAbortError(f"Transaction discarded because of: {text}")
+        ctx.engine.stats.count_error(error.code)
         return Raw(error.frame)
     assert command is not None
     assert command.handler is not None
@@ -72,18 +88,48 @@ def _check(ctx: Context, command: Command | None, argv: list[Any]) -> None:
         raise CommandError("Command not allowed inside a transaction")
 
 
-def _is_client_reply(command: Command | None) -> bool:
-    return command is not None and command.name == b"client|reply"
+def _is_http(word: bytes) -> bool:
+    return len(word) <= _HTTP_WORD_BYTES_MAX and word.lower() in _HTTP_WORDS
 
 
 def _run_silently(ctx: Context, command: Command | None, argv: list[Any]) -> Reply:
-    """CLIENT REPLY OFF and SKIP: the command runs, nobody hears of it."""
-    silent = ctx.gates & _SILENT
-    ctx.gates &= ~silent
+    """CLIENT REPLY OFF and SKIP: the command runs, nobody hears of it.
+
+    But for one that lets the client hear again: CLIENT REPLY ON, and RESET unless it is skipped.
+    """
+    was_off = ctx.gates & Gate.REPLY_OFF
+    ctx.gates &= ~Gate.REPLY_SKIP  # it was for this command
     try:
-        admit(ctx, command, argv)
+        reply = _run(ctx, command, argv)
     except CommandError as error:
         ctx.engine.stats.count_error(error.code)
-    finally:
-        ctx.gates |= silent & Gate.REPLY_OFF  # SKIP was for one command
+        if command is not None:
+            command.failed += 1
+        return NO_REPLY
+    turned_on = was_off and not ctx.gates & Gate.REPLY_OFF
+    if turned_on or (reply is OK and command is not None and command.name == b"client|reply"):
+        return reply
+    if type(reply) is Deferred:
+        return _silenced(reply)
+    _give_back(reply)
     return NO_REPLY
+
+
+def _silenced(deferred: Deferred) -> Deferred:
+    """The same work, its reply dropped."""
+
+    def start(done: Callable[[Any], None]) -> None:
+        def finish(reply: Any) -> None:
+            _give_back(reply)
+            done(NO_REPLY)
+
+        deferred.start(finish)
+
+    return Deferred(start, deferred.cancel)
+
+
+def _give_back(reply: Reply) -> None:
+    """Release what a reply that nobody gets has pinned."""
+    for item in reply if type(reply) is Payloads else (reply,):
+        if type(item) is Payload:
+            item.release()

@@ -55,7 +55,7 @@ class WatchTable:
     def broken(self, ctx: "Context") -> bool:
         """Whether a key that `ctx` watches changed; a key whose time has come counts as changed."""
         for index, key in ctx.watched:
-            self._databases[index].lookup(key, ctx.now_ms)  # expires it, which is a change
+            self._databases[index].lookup_write(key, ctx.now_ms)  # expires it, which is a change
         return ctx.watch_broken
 
     def touch_database(self, index: int, *, other: int | None = None) -> None:
