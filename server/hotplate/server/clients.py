@@ -102,7 +102,15 @@ class ClientTable:
         if timeout_ms:
             for connection in list(self._connections.values()):
                 if now_ms - connection.ctx.last_seen_ms > timeout_ms:
-                    connection.close()
+                    self._close_unless_reading(connection, now_ms)
+
+    def _close_unless_reading(self, connection: "Connection", now_ms: int) -> None:
+        unsent_bytes = connection.output_bytes()
+        if unsent_bytes and unsent_bytes != connection.unsent_seen:
+            connection.unsent_seen = unsent_bytes  # it says nothing, but takes its replies
+            connection.ctx.last_seen_ms = now_ms
+        else:
+            connection.close_now()
 
     def close_all(self) -> None:
         """Send what is answered and close every connection."""
@@ -129,7 +137,9 @@ class ClientTable:
         )
 
 
-def _address(name: tuple[str, int] | tuple[str, int, int, int]) -> str:
+def _address(name: tuple[str, int] | tuple[str, int, int, int] | None) -> str:
+    if name is None:  # the client went before it was looked at
+        return "?:0"
     host = f"[{name[0]}]" if ":" in name[0] else name[0]
     return f"{host}:{name[1]}"
 

@@ -12,6 +12,7 @@ Views into storage that were handed to the transport stay pinned until the trans
 """
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -27,6 +28,7 @@ from hotplate.server.large_bulk import HeapTarget, LargeBulkReceiver
 if TYPE_CHECKING:
     from hotplate.server.clients import ClientTable
 
+log = logging.getLogger("hotplate.server")
 BATCH_REQUESTS: Final = 256  # a few hundred microseconds of work between two looks at the sockets
 WRITE_HIGH_BYTES: Final = 256 * 1024  # unsent bytes at which a client's commands wait
 _MS_NS: Final = 1_000_000
@@ -56,6 +58,7 @@ class Connection(asyncio.Protocol):
         "kind",
         "local",
         "peer",
+        "unsent_seen",
     )
 
     def __init__(self, clients: "ClientTable", kind: str) -> None:
@@ -74,7 +77,8 @@ class Connection(asyncio.Protocol):
         # flow control
         self._waits = _CLOSED  # why nothing is run now; 0: run what comes
         self._held: list[Callable[[], None]] = []  # releases, due when the transport is empty
-        # a Deferred under way, and the requests of its batch
+        self.unsent_seen = 0  # by the table of clients, when it last looked for idle ones
+        # a Deferred under way, and the requests behind it
         self._deferred: Deferred | None = None
         self._requests: list[Any] = []
         # a large bulk string under way
@@ -105,8 +109,7 @@ class Connection(asyncio.Protocol):
         if self._large is not None:
             self._large.target.abandon()
             self._large = None
-        for request in (*self._requests, self._reader.partial):
-            abandon_targets(request)
+        self._drop([*self._requests, self._reader.partial])
         self._requests = []
         if self._deferred is not None and self._deferred.cancel is not None:
             self._deferred.cancel()
@@ -123,6 +126,8 @@ class Connection(asyncio.Protocol):
         requests = reader.receive(data, BATCH_REQUESTS)
         if requests:
             self._run(requests, 0, [])
+        else:
+            self._saw_client()
         if reader.ready or reader.stopped is not None:
             self._go_on()
 
@@ -153,18 +158,41 @@ class Connection(asyncio.Protocol):
             self._write_held(frames)
         elif frames:
             self._write(frames[0] if len(frames) == 1 else b"".join(frames))
-        if type(outcome) is Deferred:
-            self._waits |= _DEFERRED
-            self._transport.pause_reading()
-            self._deferred = outcome
-            self._requests = requests
-            outcome.start(self._on_reply)
-        elif ctx.gates != gates:
+        if ctx.gates != gates:
             self._clients.gates_changed(ctx, self._reader)
             if ctx.gates & Gate.CLOSING:
-                for request in requests[cast("int", outcome) :]:
-                    abandon_targets(request)
+                self._drop(requests[cast("int", outcome) :])
                 self.close()
+        if type(outcome) is Deferred:
+            self._requests = requests[ctx.resume_at :]
+            self._await(outcome)
+
+    def _drop(self, requests: list[Any]) -> None:
+        """These will not run: give back the targets among their arguments."""
+        for request in requests:
+            for argument in request:
+                if not isinstance(argument, bytes):
+                    argument.abandon()
+
+    def _await(self, deferred: Deferred) -> None:
+        """Nothing is read or run until the reply is there."""
+        self._waits |= _DEFERRED
+        self._transport.pause_reading()
+        self._deferred = deferred
+        try:
+            deferred.start(self._on_reply)
+        except Exception:
+            log.exception("%s failed", self.ctx.last_command.decode())
+            self.ctx.gates |= Gate.CLOSING
+            self._drop(self._requests)
+            self._requests = []
+            self._on_reply(CommandError("internal error"))
+            self.close()
+
+    def _saw_client(self) -> None:
+        """Something came from the client just now."""
+        ctx = self.ctx
+        ctx.now_ms = ctx.last_seen_ms = self._wall_ns() // _MS_NS
 
     def _go_on(self) -> None:
         """See to what the reader stopped at, or run more in the loop's next pass."""
@@ -206,27 +234,27 @@ class Connection(asyncio.Protocol):
         """A Deferred is done: answer, then go on behind it."""
         self._deferred = None
         self._waits &= ~_DEFERRED
-        requests, self._requests = self._requests, []
         ctx = self.ctx
         frames: list[Any] = []
-        if ctx.gates & (Gate.REPLY_OFF | Gate.REPLY_SKIP):
-            ctx.gates &= ~Gate.REPLY_SKIP
-        else:
-            if isinstance(reply, (Payload, Payloads)):
-                hold(ctx, reply)
-            if isinstance(reply, CommandError):
-                self._stats.count_error(reply.code)
-            encode(reply, ctx.resp, frames.append)
+        if isinstance(reply, (Payload, Payloads)):
+            hold(ctx, reply)
+        elif isinstance(reply, CommandError):
+            self._stats.count_error(reply.code)
+            if (command := ctx.engine.commands.find(ctx.last_command)) is not None:
+                command.failed += 1
         if self._waits & _CLOSED:
             self._release()
-            return
-        self._run(requests, ctx.resume_at, frames)
+            return  # `connection_lost` sees to the requests behind, if it did not yet
+        encode(reply, ctx.resp, frames.append)
+        requests, self._requests = self._requests, []
+        self._run(requests, 0, frames)
         if not self._waits & _DEFERRED:
             self._schedule()
 
     # -- large bulk strings --------------------------------------------------------------------
 
     def _begin_large(self, bulk: LargeBulk) -> None:
+        self._saw_client()  # the sink looks at deadlines
         ctx = self.ctx
         command = find(ctx.engine, bulk.argv) if bulk.argv else None
         sink = None if command is None or ctx.gates else command.spec.sink
@@ -242,6 +270,7 @@ class Connection(asyncio.Protocol):
     def on_large_bytes(self, size_bytes: int, *, complete: bool) -> None:
         """Part of the large bulk string came in, or all of it is there."""
         self._stats.net_input_bytes += size_bytes
+        self._saw_client()
         if complete:
             self._receive_with(self)
             self._schedule()  # the loop has the target's buffer in its hands until it returns
@@ -309,10 +338,3 @@ class Connection(asyncio.Protocol):
         """Bytes received and not run yet."""
         large = self._large
         return self._reader.pending_bytes + (0 if large is None else large.filled)
-
-
-def abandon_targets(argv: list[Any]) -> None:
-    """Give back the targets among a request's arguments; the request will not run."""
-    for argument in argv:
-        if not isinstance(argument, bytes):
-            argument.abandon()
