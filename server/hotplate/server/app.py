@@ -13,6 +13,7 @@ import random
 import resource
 import secrets
 import signal
+import socket
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -58,20 +59,22 @@ class Server:
     async def start(self) -> None:
         """Open storages and sockets; ListenError or StoreOpenError where that can't be."""
         loop = asyncio.get_running_loop()
-        self._kvcache = KvCacheService(self.engine, self.directory, loop)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stopping.set)
+        try:
+            self._kvcache = KvCacheService(self.engine, self.directory, loop)
+            try:
+                sockets = self._bind()
+            except ListenError:
+                self._kvcache.close()
+                raise
+        except (ListenError, StoreOpenError):
+            self.directory.close()
+            raise
         self._clients = ClientTable(self.engine, loop)
-        config = self.config
-        sockets = []
-        if config.port or not config.unixsocket:
-            sockets = tcp_sockets(config.bind, config.port, config.tcp_backlog)
-            self.engine.port = sockets[0].getsockname()[1]
-        if config.unixsocket:
-            sockets.append(
-                unix_socket(config.unixsocket, config.unixsocketperm, config.tcp_backlog)
-            )
         self._listeners = await serve(sockets, self._connection)
         self.addresses = [_shown(sock.getsockname()) for sock in sockets]
-        self._cron = Cron(loop, self.engine.clock.now_ms, lambda: config.hz)
+        self._cron = Cron(loop, self.engine.clock.now_ms, lambda: self.config.hz)
         self._cron.add(self._expire_keys)
         self._cron.add(self._kvcache.tick)
         self._cron.add(self._close_idle)
@@ -81,9 +84,6 @@ class Server:
 
     async def run(self) -> None:
         """Serve until SHUTDOWN or a signal, then stop cleanly."""
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stopping.set)
         await self._stopping.wait()
         await self.stop()
 
@@ -107,6 +107,23 @@ class Server:
             f"hotplate {version('hotplate')} ready on {', '.join(self.addresses)}"
             f" (pid {os.getpid()}; {self._kvcache.summary()})"
         )
+
+    def _bind(self) -> list[socket.socket]:
+        config = self.config
+        sockets: list[socket.socket] = []
+        if config.port or not config.unixsocket:
+            sockets = tcp_sockets(config.bind, config.port, config.tcp_backlog)
+            self.engine.port = sockets[0].getsockname()[1]
+        if config.unixsocket:
+            try:
+                sockets.append(
+                    unix_socket(config.unixsocket, config.unixsocketperm, config.tcp_backlog)
+                )
+            except ListenError:
+                for sock in sockets:
+                    sock.close()
+                raise
+        return sockets
 
     def _connection(self, kind: str) -> Connection:
         return Connection(self._clients, kind)
@@ -163,7 +180,12 @@ def main(argv: Sequence[str]) -> int:
     except ConfigError as error:
         print(f"hotplate: {error}", file=sys.stderr)
         return 1
-    configure_logging(config)
+    try:
+        configure_logging(config)
+    except OSError as error:
+        reason = error.strerror or error
+        print(f"hotplate: can't log to {config.logfile}: {reason}", file=sys.stderr)
+        return 1
     try:
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
             runner.run(_serve(config))

@@ -14,6 +14,7 @@ from hotplate.server.directory import (
     default_memory_bytes,
     default_ssd_bytes,
 )
+from hotplate.tiers.directory import StoreOpenError
 from hotplate.tiers.io import FileIo
 from hotplate.tiers.memory import default_path, open_memory_store
 from hotplate.tiers.ssd import open_ssd_store
@@ -44,8 +45,12 @@ class KvCacheService:
         engine.kvc = self._cache
         engine.file_io = self._io
         engine.open_store = self.open_store
-        self._add_builtin("memory", config.kvc_run_dir or None)
-        self._add_builtin("ssd", config.kvc_ssd_dir or str(directory.path / "kvc-ssd"))
+        try:
+            self._add_builtin("memory", config.kvc_run_dir or None)
+            self._add_builtin("ssd", config.kvc_ssd_dir or str(directory.path / "kvc-ssd"))
+        except StoreOpenError:
+            self.close()
+            raise
         self._cache.group_changed(self._catalog.create_group(DEFAULT_GROUP, {}))
 
     def open_store(self, storage: Storage) -> SegmentStore:

@@ -1,12 +1,25 @@
 """The sockets a server listens on: TCP addresses and one unix socket."""
 
 import asyncio
+import errno
 import os
 import socket
 import stat
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Final
 
+# What an optional address may be refused with: this machine does not have it.
+_MISSING: Final = frozenset(
+    (
+        errno.EADDRNOTAVAIL,
+        errno.ENOPROTOOPT,
+        errno.EPROTONOSUPPORT,
+        errno.ESOCKTNOSUPPORT,
+        errno.EPFNOSUPPORT,
+        errno.EAFNOSUPPORT,
+    )
+)
 
 class ListenError(Exception):
     """An address can't be listened on; the text names it and says why."""
@@ -24,7 +37,7 @@ def tcp_sockets(addresses: Sequence[str], port: int, backlog: int) -> list[socke
             try:
                 sock = _bind(address.removeprefix("-"), port, backlog)
             except OSError as error:
-                if optional:
+                if optional and error.errno in _MISSING:
                     continue
                 raise ListenError(
                     f"can't listen on {address}:{port}: {error.strerror or error}"
@@ -61,9 +74,9 @@ def _bind(address: str, port: int, backlog: int) -> socket.socket:
 
 def unix_socket(path: str, permissions: int, backlog: int) -> socket.socket:
     """A bound, listening unix socket. A socket file that nobody answers on is taken over."""
-    _remove_stale(path)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
+        _remove_stale(path)
         sock.bind(path)
         if permissions:
             os.chmod(path, permissions)
@@ -72,6 +85,9 @@ def unix_socket(path: str, permissions: int, backlog: int) -> socket.socket:
     except OSError as error:
         sock.close()
         raise ListenError(f"can't listen on {path}: {error.strerror or error}") from error
+    except ListenError:
+        sock.close()
+        raise
     return sock
 
 
