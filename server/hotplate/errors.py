@@ -28,7 +28,7 @@ class CommandError(Exception):
 
     @property
     def frame(self) -> bytes:
-        """The RESP error frame. CR and LF in the text become spaces, as they would end the frame."""
+        """The RESP error frame. CR and LF in the text become spaces: they would end the frame."""
         text = self.message.replace(b"\r", b" ").replace(b"\n", b" ")
         return b"-%b %b\r\n" % (self.code.encode(), text)
 

@@ -34,25 +34,20 @@ def run(ctx: Context, requests: list[Any], out: list[Any], start: int = 0) -> in
     engine = ctx.engine
     lookup = engine.commands.table.get
     append = out.append
-    clock = engine.clock.monotonic_ns
     # the command of the run under way, what the loop needs of it, and where the run began
     current: Command | None = None
     handler: Any = None
     arity_min = arity_max = -1
     run_start = start
-    started_ns = clock()
+    started_ns = engine.clock.monotonic_ns()
     index = done = len(requests)
     for index in range(start, done):
         argv = requests[index]
         command = lookup(argv[0])
         if command is not current or command is None:
-            if command is None or command.handler is None:
+            if command is None:  # or a container, or an unusual spelling
                 command = find(engine, argv)
-            if current is not None:
-                now_ns = clock()
-                current.calls += index - run_start
-                current.time_ns += now_ns - started_ns
-                started_ns = now_ns
+            started_ns = _count(ctx, current, index - run_start, started_ns)
             run_start = index
             current = command
             if command is None:
@@ -82,7 +77,7 @@ def run(ctx: Context, requests: list[Any], out: list[Any], start: int = 0) -> in
                 append(INTEGERS[reply])
             elif kind is Deferred:
                 ctx.resume_at = done = index + 1
-                _count(ctx, current, done - run_start, clock() - started_ns)
+                _count(ctx, current, done - run_start, started_ns)
                 engine.stats.commands_processed += done - start
                 return cast("Deferred", reply)
             else:
@@ -98,7 +93,7 @@ def run(ctx: Context, requests: list[Any], out: list[Any], start: int = 0) -> in
             log.exception("%s failed", "?" if command is None else command.spec.name)
             append(_INTERNAL_ERROR)
             ctx.gates |= _CLOSING
-    _count(ctx, current, done - run_start, clock() - started_ns)
+    _count(ctx, current, done - run_start, started_ns)
     engine.stats.commands_processed += done - start
     return done
 
@@ -110,8 +105,11 @@ def hold(ctx: Context, reply: Payload | Payloads) -> None:
             ctx.link.hold(item.release)
 
 
-def _count(ctx: Context, command: Command | None, calls: int, time_ns: int) -> None:
+def _count(ctx: Context, command: Command | None, calls: int, started_ns: int) -> int:
+    """Count a run of equal commands that began at `started_ns`; the time now."""
+    now_ns = ctx.engine.clock.monotonic_ns()
     if command is not None:
         command.calls += calls
-        command.time_ns += time_ns
+        command.time_ns += now_ns - started_ns
         ctx.last_command = command.name
+    return now_ns

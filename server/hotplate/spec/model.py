@@ -188,7 +188,7 @@ class Command:
 
 
 def command(name: str, **fields: Any) -> Callable[[HandlerType], HandlerType]:
-    """Declare a handler's command. `fields` are those of CommandSpec; nothing is registered here."""
+    """Declare a handler's command; `fields` are those of CommandSpec. Registers nothing."""
 
     def declare(handler: HandlerType) -> HandlerType:
         spec = CommandSpec(name=name, handler=handler, **fields)
@@ -210,5 +210,8 @@ def specs_of(*items: Handler | CommandSpec) -> tuple[CommandSpec, ...]:
     """What a command module offers: the specs of its handlers, and its containers, in order."""
     specs: list[CommandSpec] = []
     for item in items:
-        specs.extend([item] if isinstance(item, CommandSpec) else item.specs)  # type: ignore[attr-defined]
+        if isinstance(item, CommandSpec):
+            specs.append(item)
+        else:
+            specs.extend(getattr(item, "specs"))  # noqa: B009  # what `command` left there
     return tuple(specs)

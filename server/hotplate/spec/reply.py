@@ -73,7 +73,7 @@ class TupleReply:
 
 @dataclass(frozen=True, slots=True)
 class MapReply:
-    """A map; every value matches `value`, every key is a bulk string unless `key` says otherwise."""
+    """A map; values match `value`, keys are bulk strings unless `key` says otherwise."""
 
     value: "ReplySchema | None" = None
     key: "ReplySchema | None" = None
