@@ -14,9 +14,9 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from tests.testing.block_store import FakeBlockStore
-from tests.testing.naive_cache import (
+from tests.testing.naive_cache import NaiveCache
+from tests.testing.naive_model import (
     NEVER,
-    NaiveCache,
     NaiveGroup,
     NaiveInstance,
     NaiveLease,

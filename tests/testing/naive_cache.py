@@ -5,169 +5,18 @@ leaves the order of blocks touched by one call open, `rank` decides (the real ca
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
-NEVER = 1 << 62
-
-
-class Refused(Exception):
-    """A command was refused: the error's code and text."""
-
-    def __init__(self, code: str, text: str = "") -> None:
-        super().__init__(code, text)
-        self.code = code
-        self.text = text
-
-
-@dataclass(eq=False)
-class NaiveCopy:
-    storage: str
-    specs: int
-    size: int
-    sums: bytes = b""
-    session: "NaiveSession | None" = None
-    position: int = 0
-
-
-@dataclass(eq=False)
-class Node:
-    key: bytes
-    parent: bytes | None
-    copies: list[NaiveCopy] = field(default_factory=list)
-    stamp: int = 0
-    accessed_ms: int = 0
-    hits: int = 0
-    created_ms: int = 0
-    expires_ms: int = NEVER
-    priority: int = 50
-    leases: "set[NaiveLease]" = field(default_factory=set)
-
-    @property
-    def serving(self) -> bool:
-        return any(copy.session is None for copy in self.copies)
-
-    @property
-    def only_writing(self) -> bool:
-        return not self.serving
-
-    @property
-    def writing(self) -> bool:
-        return any(copy.session is not None for copy in self.copies)
-
-
-@dataclass(eq=False)
-class NaiveSession:
-    instance: "NaiveInstance"
-    deadline_ms: int
-    given: list[bytes]
-    positions: list[int]
-    copies: list[NaiveCopy]
-    keys: list[bytes]
-    lost: set[int] = field(default_factory=set)
-    id: bytes = b""
-
-
-@dataclass(eq=False)
-class NaiveLease:
-    instance: "NaiveInstance"
-    end_ms: int
-    nodes: set[Node] = field(default_factory=set)
-    removed: dict[bytes, list[NaiveCopy]] = field(default_factory=dict)
-    id: bytes = b""
-
-
-@dataclass(eq=False)
-class Doomed:
-    storage: str
-    size: int
-    due_ms: int
-    leaving: bool = True
-    leased: int = 0
-    holders: set[NaiveLease] = field(default_factory=set)
-
-
-@dataclass(eq=False)
-class NaiveGroup:
-    name: str
-    storages: list[str]
-    quota: int | None = None
-    type_quotas: dict[str, int] = field(default_factory=dict)
-    high: float = 1.0
-    low: float = 1.0
-    grace_ms: int = 0
-    ttl_ms: int | None = None
-    max_blocks: int | None = None
-    doomed: list[Doomed] = field(default_factory=list)
-    instances: "list[NaiveInstance]" = field(default_factory=list)
-    reclaiming: set[str] = field(default_factory=set)
-
-    def by_storage(self, storage: str) -> tuple[int, int, int]:
-        """Bytes WRITING, SERVING, DELETING."""
-        writing = serving = deleting = 0
-        for instance in self.instances:
-            for node in instance.nodes.values():
-                for copy in node.copies:
-                    if copy.storage == storage:
-                        writing += copy.size if copy.session else 0
-                        serving += 0 if copy.session else copy.size
-            for session in instance.sessions:
-                deleting += sum(
-                    session.copies[position].size
-                    for position in session.lost
-                    if session.copies[position].storage == storage
-                )
-        deleting += sum(item.size for item in self.doomed if item.storage == storage)
-        return writing, serving, deleting
-
-    def used(self, storages: set[str]) -> int:
-        return sum(sum(self.by_storage(storage)) for storage in storages)
-
-    @property
-    def blocks(self) -> int:
-        return sum(instance.blocks for instance in self.instances)
-
-    @property
-    def leased_bytes(self) -> int:
-        live = sum(
-            sum(instance.sizes)
-            for instance in self.instances
-            for node in instance.nodes.values()
-            if node.leases
-        )
-        return live + sum(item.leased for item in self.doomed if item.holders)
-
-
-@dataclass(eq=False)
-class NaiveInstance:
-    name: str
-    group: NaiveGroup
-    chained: bool
-    sizes: list[int]
-    nodes: dict[bytes, Node] = field(default_factory=dict)
-    sessions: list[NaiveSession] = field(default_factory=list)
-    guarded: set[bytes] = field(default_factory=set)  # what a write in progress builds on
-
-    @property
-    def all_specs(self) -> int:
-        return (1 << len(self.sizes)) - 1
-
-    @property
-    def blocks(self) -> int:
-        return sum(bool(node.copies) for node in self.nodes.values())
-
-    def size_of(self, specs: int) -> int:
-        return sum(size for number, size in enumerate(self.sizes) if specs >> number & 1)
-
-    def has_children(self, key: bytes) -> bool:
-        return self.chained and any(node.parent == key for node in self.nodes.values())
-
-    def path(self, key: bytes | None) -> list[Node]:
-        nodes = []
-        while key is not None:
-            node = self.nodes[key]
-            nodes.append(node)
-            key = node.parent
-        return nodes
+from tests.testing.naive_model import (
+    NEVER,
+    Doomed,
+    NaiveCopy,
+    NaiveGroup,
+    NaiveInstance,
+    NaiveLease,
+    NaiveSession,
+    Node,
+    Refused,
+)
 
 
 class NaiveCache:

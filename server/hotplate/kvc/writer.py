@@ -182,9 +182,8 @@ class Writer:
         counters = self._holdings.counters[session.index.instance.number]
         counters.sessions_expired += 1
         counters.dropped += session.new_count
-        complete(
-            self._holdings, session, bytes(session.new_count), b"", now_ms, self._write_grace_ms
-        )
+        nothing = bytes(session.new_count)
+        complete(self._holdings, session, nothing, b"", now_ms, delay_ms=self._write_grace_ms)
         self._leave(session, SessionState.DROPPED)
 
     def finish(
