@@ -18,6 +18,7 @@ from typing import Any, Final
 from hotplate.bench import core, kvc, payload
 from hotplate.bench.index import run as run_index
 from hotplate.bench.link import Link, ReplyError, server_name
+from hotplate.bench.placement import Placement
 from hotplate.bench.process import ServerStartError, redis_binary, start_hotplate, start_redis
 from hotplate.bench.report import Suite, as_json, table
 
@@ -77,13 +78,15 @@ def side_by_side(arguments: argparse.Namespace, *, alternations: int, blocks: in
     names = SIDE_BY_SIDE if arguments.suite == "all" else (arguments.suite,)
     seconds = QUICK_RUN_SECONDS if arguments.quick else RUN_SECONDS
     with ExitStack() as stack:
-        ours, theirs = servers(arguments, stack, blocks=blocks)
+        ours, theirs, placement = servers(arguments, stack, blocks=blocks)
+        stack.callback(placement.lift)
         with Link(theirs) as link:
             against = server_name(link)
         print(f"Hotplate {version('hotplate')} beside {against}; {machine()}")
         print(f"{alternations} alternations; medians with quartiles; a ratio over 1: we are faster")
         suites: list[Suite] = []
         for name in names:
+            placement.load(beside_servers=name == "kvc")
             suite = measure(
                 name, ours, theirs, alternations=alternations, seconds=seconds, blocks=blocks
             )
@@ -96,8 +99,11 @@ def side_by_side(arguments: argparse.Namespace, *, alternations: int, blocks: in
     return summarize(suites, quick=arguments.quick)
 
 
-def servers(arguments: argparse.Namespace, stack: ExitStack, *, blocks: int) -> tuple[str, str]:
-    """The URLs of both sides; what was started ends with the stack."""
+def servers(
+    arguments: argparse.Namespace, stack: ExitStack, *, blocks: int
+) -> tuple[str, str, Placement]:
+    """The URLs of both sides, and where they run; what was started ends with the stack."""
+    pids: list[int] = []
     ours, theirs = arguments.url, arguments.against
     if theirs is None and redis_binary() is None:
         raise ServerStartError("there is no redis-server to compare with: install one or --against")
@@ -105,11 +111,15 @@ def servers(arguments: argparse.Namespace, stack: ExitStack, *, blocks: int) -> 
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hotplate-bench-")))
         capacity = payload.CAPACITY_BYTES + blocks * STORAGE_BYTES_A_BLOCK
         options = ("--kvc-memory-capacity", str(capacity), "--kvc-ssd-capacity", str(64 << 20))
-        ours = stack.enter_context(start_hotplate(directory, *options)).url
+        hotplate = stack.enter_context(start_hotplate(directory, *options))
+        pids.append(hotplate.pid)
+        ours = hotplate.url
     if theirs is None:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="redis-bench-")))
-        theirs = stack.enter_context(start_redis(directory)).url
-    return ours, theirs
+        redis = stack.enter_context(start_redis(directory))
+        pids.append(redis.pid)
+        theirs = redis.url
+    return ours, theirs, Placement(pids)
 
 
 def measure(
