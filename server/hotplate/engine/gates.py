@@ -60,14 +60,16 @@ def _run(ctx: Context, command: Command | None, argv: list[Any]) -> Reply:
             command.calls -= 1  # the dispatcher counts what it passes on; a refusal is no call
             if command.name == b"exec":
                 ctx.end_transaction()
-                text = error.message.decode("utf-8", "replace")
-                error = ExecAbortError(f"Transaction discarded because of: {text}")
+                code = b"" if error.code == "ERR" else error.code.encode() + b" "
+                why = code + error.message
+                error = ExecAbortError(b"Transaction discarded because of: " + why)
         ctx.engine.stats.count_error(error.code)
         return Raw(error.frame)
     assert command is not None
     assert command.handler is not None
     if ctx.queue is not None and command.name not in _RUNS_IN_TRANSACTION:
         ctx.queue.append((command, argv))
+        command.calls -= 1  # neither is waiting: EXEC counts it
         return QUEUED
     return command.handler(ctx, argv)
 

@@ -170,3 +170,19 @@ def test_random_changes_keep_counters_and_indexes_in_agreement() -> None:
 
 def test_an_empty_database_expects_no_expiry() -> None:
     assert set(Database(0).earliest_ms) == {NEVER_MS}
+
+
+def test_a_flush_makes_anew_only_what_held_something() -> None:
+    database = Database(0)
+    shards, expiring = list(map(id, database.shards)), list(map(id, database.expiring))
+    before = list(database.shards)  # keeps them alive, so that no id comes again
+    assert database.flush() == 0
+    assert list(map(id, database.shards)) == shards
+    database.assign(b"a", b"v", NOW_MS)
+    database.assign(b"b", b"v", NOW_MS)
+    used = {database.shards.index(shard) for shard in database.shards if shard}
+    assert database.flush() == 2
+    replaced = {at for at, shard in enumerate(database.shards) if shard is not before[at]}
+    assert replaced == used
+    assert list(map(id, database.expiring)) == expiring
+    check_counts(database)

@@ -1,0 +1,124 @@
+"""Commands made for tests of what runs commands: they fail, wait, and hold on to memory on cue."""
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+from hotplate.clock import Clock
+from hotplate.commands import build_registry
+from hotplate.config import Config
+from hotplate.engine.context import Deferred
+from hotplate.engine.engine import Engine
+from hotplate.errors import CommandError, StorageIOError
+from hotplate.resp.types import Payload, Reply
+from hotplate.spec.model import CommandSpec, Flag, Handler, string
+from hotplate.spec.registry import Registry
+from hotplate.spec.reply import AnyReply
+
+
+class Target:
+    """Where a large bulk string goes. Remembers how often it was given back."""
+
+    def __init__(self, size: int) -> None:
+        self.view = memoryview(bytearray(size))
+        self.abandoned = 0
+
+    def __len__(self) -> int:
+        return len(self.view)
+
+    def abandon(self) -> None:
+        """Count it."""
+        self.abandoned += 1
+
+
+class Trial:
+    """What the trial commands did, and the switches they listen to."""
+
+    def __init__(self) -> None:
+        self.waiting: list[Callable[[Any], None]] = []  # the `done` of each TRIAL.LATER
+        self.cancelled = 0
+        self.targets: list[Target] = []
+        self.received: list[bytes] = []
+        self.view = memoryview(b"")  # what TRIAL.VIEW shows
+        self.released = 0
+        self.start_fails = False
+
+    def fail(self, ctx: Any, argv: list[Any]) -> Reply:
+        """TRIAL.FAIL: a bug."""
+        raise ValueError("a bug of ours")
+
+    def refuse(self, ctx: Any, argv: list[Any]) -> Reply:
+        """TRIAL.REFUSE: a refusal."""
+        raise StorageIOError("refused")
+
+    def later(self, ctx: Any, argv: list[Any]) -> Reply:
+        """TRIAL.LATER: answers when the test says so."""
+
+        def start(done: Callable[[Any], None]) -> None:
+            if self.start_fails:
+                raise OSError("no thread")
+            self.waiting.append(done)
+
+        def cancel() -> None:
+            self.cancelled += 1
+
+        return Deferred(start, cancel)
+
+    def show(self, ctx: Any, argv: list[Any]) -> Reply:
+        """TRIAL.VIEW: views into memory that somebody holds."""
+        return self.payload()
+
+    def payload(self) -> Payload:
+        """What TRIAL.VIEW answers."""
+        return Payload(len(self.view), [self.view], self._release)
+
+    def _release(self) -> None:
+        self.released += 1
+
+    def sink(self, ctx: Any, argv: list[Any], size: int) -> Target | None:
+        """Of TRIAL.KEEP: every payload has a place."""
+        target = Target(size)
+        self.targets.append(target)
+        return target
+
+    def keep(self, ctx: Any, argv: list[Any]) -> Reply:
+        """TRIAL.KEEP payload [payload ...]: answers their sizes."""
+        for item in argv[1:]:
+            self.received.append(item if isinstance(item, bytes) else bytes(item.view))
+        return [len(item) for item in argv[1:]]
+
+    def specs(self) -> tuple[CommandSpec, ...]:
+        """Their declarations."""
+        return (
+            _spec("TRIAL.FAIL", self.fail),
+            _spec("TRIAL.REFUSE", self.refuse),
+            _spec("TRIAL.LATER", self.later, flags=Flag.NO_MULTI),
+            _spec("TRIAL.VIEW", self.show, flags=Flag.NO_MULTI),
+            _spec(
+                "TRIAL.KEEP",
+                self.keep,
+                arity=-2,
+                args=(string("payload", multiple=True),),
+                sink=self.sink,
+            ),
+        )
+
+
+def _spec(name: str, handler: Handler, **more: Any) -> CommandSpec:
+    facts: dict[str, Any] = {"arity": 1, "group": "server", "since": "0.1.0", "complexity": "O(1)"}
+    facts |= {"summary": "For tests.", "reply": AnyReply(), **more}
+    return CommandSpec(name=name, handler=handler, **facts)
+
+
+def build_trial_engine(clock: Clock, config: Config | None = None) -> tuple[Engine, Trial]:
+    """An engine with all commands and those of a Trial."""
+    trial = Trial()
+    specs = [command.spec for command in build_registry().walk()]
+    registry = Registry.build([*specs, *trial.specs()])
+    engine = Engine(commands=registry, config=config or Config(), clock=clock, rng=random.Random(1))
+    return engine, trial
+
+
+def refusal(text: str) -> CommandError:
+    """An error as a reply that came late."""
+    return StorageIOError(text)
