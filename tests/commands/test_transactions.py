@@ -213,7 +213,8 @@ class Pair:
 
     def reset(self) -> None:
         """Both new, and nothing stored."""
-        for peer in (*self.theirs, *self.ours):
+        peers: list[SocketPeer | Console] = [*self.theirs, *self.ours]
+        for peer in peers:
             for argv in ([b"RESET"], [b"HELLO", b"%d" % self.resp], [b"FLUSHALL"]):
                 peer.execute(argv)
 
