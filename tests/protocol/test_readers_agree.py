@@ -51,7 +51,9 @@ def test_both_readers_give_the_requests_that_were_sent(
         outcome = drive(kind, cut(data, points), LIMITS, limit)
         assert (outcome.error, outcome.pending_bytes) == (None, 0)
         assert outcome.requests == sent
-        assert outcome.large_sizes == [len(a) for argv in sent for a in argv if len(a) >= 2000]
+        large_sizes = [len(a) for argv in sent for a in argv if len(a) >= 2000]
+        rest = iter(large_sizes)  # those that came whole are not announced
+        assert all(size in rest for size in outcome.large_sizes)
 
 
 garbage = st.one_of(

@@ -45,7 +45,8 @@ class UnauthenticatedError(ProtocolError):
 
 @dataclass(frozen=True, slots=True)
 class ReaderLimits:
-    """What one client may send. A bulk string from `large_bulk_bytes` on is a LargeBulk."""
+    """What one client may send. A bulk string from `large_bulk_bytes` on is a LargeBulk,
+    unless all of it is there already: then it is faster to cut it out."""
 
     array_items_max: int = bounds.ARRAY_ITEMS_MAX
     bulk_bytes_max: int = bounds.BULK_BYTES_MAX
@@ -244,7 +245,7 @@ class PyRequestReader:
                             self._position = line_end + 2
                         size = header_size = length
                         header = buffer[position : self._position]
-                    if size >= large:
+                    if size >= large and self._position + size + 2 > end:
                         self.stopped = LargeBulk(self._argv, size)
                         size = -1
                         return False
@@ -252,6 +253,8 @@ class PyRequestReader:
                 stop = position + size
                 if stop + 2 > end:
                     break
+                if size >= large and buffer[stop : stop + 2] != b"\r\n":
+                    raise ProtocolError("Protocol error: expected CRLF after bulk")
                 append(buffer[position:stop])
                 self._position = stop + 2
                 size = -1

@@ -130,17 +130,26 @@ def test_a_large_bulk_string_is_left_to_the_caller_and_stands_in_its_place(
     reader.resume(item)
     assert reader.partial == [b"b", item]
     assert reader.batch(9) == []
-    reader.feed(b"\r\n$101\r\n" + b"y" * 101 + b"\r\n$1\r\nc\r\n*1\r\n$1\r\nd\r\n")
+    reader.feed(b"\r\n$101\r\n" + b"y" * 101)
     assert reader.batch(9) == []
     assert reader.stopped == LargeBulk([b"b", item], 101)
     second = memoryview(bytearray(101))
     assert reader.take_buffered(second) == 101
     reader.resume(bytes(second))
+    reader.feed(b"\r\n$1\r\nc\r\n*1\r\n$1\r\nd\r\n")
     assert reader.stopped is None
     assert reader.ready
     assert reader.batch(9) == [[b"b", item, b"y" * 101, b"c"], [b"d"]]
     assert reader.partial == []
     assert reader.pending_bytes == 0
+
+
+@both_readers
+def test_a_large_bulk_string_that_came_whole_is_cut_out_like_any_other(kind: type[Reader]) -> None:
+    reader = kind(ReaderLimits(large_bulk_bytes=100))
+    reader.feed(b"*2\r\n$1\r\nb\r\n$100\r\n" + b"x" * 100 + b"\r\n")
+    assert reader.batch(9) == [[b"b", b"x" * 100]]
+    assert reader.stopped is None
 
 
 @both_readers
