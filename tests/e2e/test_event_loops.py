@@ -98,6 +98,21 @@ def test_a_pipeline_and_its_end_are_answered_whole(play: Play) -> None:
     play(scenario)
 
 
+def test_others_are_served_between_the_batches_of_a_pipeline(play: Play) -> None:
+    async def scenario(host: Host) -> None:
+        greedy, other = await host.connect(), await host.connect()
+        count = 20 * BATCH_REQUESTS
+        await host.loop.sock_sendall(greedy, request("INCR", "n") * count)
+        await host.loop.sock_sendall(other, request("PING"))
+        assert await host.receive(other, len(PONG)) == PONG
+        assert host.engine.stats.commands_processed < count / 2
+        await host.until(lambda: host.engine.stats.commands_processed == count + 1)
+        greedy.close()
+        other.close()
+
+    play(scenario)
+
+
 def test_large_strings_in_pieces_arrive_whole(play: Play) -> None:
     async def scenario(host: Host) -> None:
         rng = random.Random(1)
