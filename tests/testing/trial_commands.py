@@ -38,6 +38,7 @@ class Trial:
         self.waiting: list[Callable[[Any], None]] = []  # the `done` of each TRIAL.LATER
         self.cancelled = 0
         self.targets: list[Target] = []
+        self.sink_times_ms: list[int] = []
         self.received: list[bytes] = []
         self.view = memoryview(b"")  # what TRIAL.VIEW shows
         self.released = 0
@@ -77,6 +78,7 @@ class Trial:
 
     def sink(self, ctx: Any, argv: list[Any], size: int) -> Target | None:
         """Of TRIAL.KEEP: every payload has a place."""
+        self.sink_times_ms.append(ctx.now_ms)
         target = Target(size)
         self.targets.append(target)
         return target

@@ -91,7 +91,8 @@ def test_a_swap_changes_what_is_here_or_comes(
 
 
 def test_a_flush_changes_only_what_was_there(engine: Engine) -> None:
-    engine.databases[0].assign(b"a", b"1", NOW_MS)
+    for database in engine.databases[:2]:
+        database.assign(b"a", b"1", NOW_MS)
     there, missing = watching(engine, b"a"), watching(engine, b"b")
     engine.watches.touch_database(1)
     assert not engine.watches.broken(there)
