@@ -142,7 +142,7 @@ def test_the_socket_of_a_dead_server_is_taken_over_that_of_a_live_one_is_not(
         assert client.ask("PING") == b"+PONG\r\n"
     first.kill()
     assert path.exists()
-    launch(*words, tmp_path / "second")
+    launch(*words, tmp_path / "first")  # cleans up behind the one that was killed
     with WireClient(str(path)) as client:
         assert client.ask("PING") == b"+PONG\r\n"
 
