@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
+from hotplate.commands.string_runs import incr_run
 from hotplate.commands.strings import read_entry
 from hotplate.engine.context import Context
 from hotplate.errors import CommandError
@@ -168,6 +169,7 @@ def getrange(ctx: Context, argv: list[bytes]) -> Reply:
     args=(key(),),
     reply=IntegerReply(),
     acl_categories=("string",),
+    run=incr_run,
 )
 def incr(ctx: Context, argv: list[bytes]) -> Reply:
     """INCR key"""

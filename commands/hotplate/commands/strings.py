@@ -7,6 +7,7 @@ much as all the rest of them.
 from dataclasses import dataclass
 from typing import Final
 
+from hotplate.commands.string_runs import get_run, set_run
 from hotplate.engine.context import Context
 from hotplate.errors import CommandError
 from hotplate.keyspace.database import SHARD_MASK
@@ -119,6 +120,7 @@ def store(ctx: Context, key: bytes, value: bytes, expire_at_ms: int = 0) -> None
     args=(key(),),
     reply=VALUE_OR_NULL,
     acl_categories=("string",),
+    run=get_run,
 )
 def get(ctx: Context, argv: list[bytes]) -> Reply:
     """GET key"""
@@ -172,6 +174,7 @@ def get(ctx: Context, argv: list[bytes]) -> Reply:
         ("6.2.0", "Added the `GET`, `EXAT` and `PXAT` option."),
         ("7.0.0", "Allowed the `NX` and `GET` options to be used together."),
     ),
+    run=set_run,
 )
 def set_(ctx: Context, argv: list[bytes]) -> Reply:
     """SET key value [NX | XX] [GET] [EX s | PX ms | EXAT s | PXAT ms | KEEPTTL]"""

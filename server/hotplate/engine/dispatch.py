@@ -40,8 +40,9 @@ def run(ctx: Context, requests: list[Any], out: list[Any], start: int = 0) -> in
     arity_min = arity_max = -1
     run_start = start
     started_ns = engine.clock.monotonic_ns()
-    index = done = len(requests)
-    for index in range(start, done):
+    index = start
+    done = len(requests)
+    while index < done:
         argv = requests[index]
         command = lookup(argv[0])
         if command is not current or command is None:
@@ -56,6 +57,9 @@ def run(ctx: Context, requests: list[Any], out: list[Any], start: int = 0) -> in
                 handler = command.handler
                 arity_min = command.arity_min
                 arity_max = command.arity_max
+                if command.run is not None and not (ctx.gates or engine.gates):
+                    index = command.run(ctx, requests, index, append)
+                    continue
         reply: Any
         try:
             if not ctx.gates and not engine.gates and arity_min <= len(argv) <= arity_max:
@@ -93,6 +97,7 @@ def run(ctx: Context, requests: list[Any], out: list[Any], start: int = 0) -> in
             log.exception("%s failed", "?" if command is None else command.spec.name)
             append(_INTERNAL_ERROR)
             ctx.gates |= _CLOSING
+        index += 1
     _count(ctx, current, done - run_start, started_ns)
     engine.stats.commands_processed += done - start
     return done

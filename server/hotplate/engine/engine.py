@@ -45,7 +45,7 @@ class Engine:
         self._expiry = ExpiryCycle(self.databases, clock.monotonic_ns)
         self.gates: int = Gate.OPEN
         self.run_id = f"{rng.getrandbits(160):040x}"
-        self.started_ms = clock.now_ms()
+        self.started_ms = self.now_ms = clock.now_ms()
         self.port = 0  # the TCP port in use, 0: none
         self._next_client_id = 0
         self._http_reported_ns: int | None = None

@@ -151,7 +151,11 @@ class Connection(asyncio.Protocol):
     def _run(self, requests: list[Any], start: int, frames: list[Any]) -> None:
         """Run a batch from `start` on and write `frames` with what is answered."""
         ctx = self.ctx
-        ctx.now_ms = ctx.last_seen_ms = self._wall_ns() // _MS_NS
+        now_ms = self._wall_ns() // _MS_NS
+        engine = ctx.engine
+        if engine.now_ms != now_ms:
+            engine.now_ms = now_ms  # one object for all entries that are used in this millisecond
+        ctx.now_ms = ctx.last_seen_ms = engine.now_ms
         gates = ctx.gates
         outcome = run(ctx, requests, frames, start)
         if self._held:

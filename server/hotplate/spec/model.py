@@ -145,6 +145,15 @@ PayloadSink: TypeAlias = Callable[[Any, list[Any], int], PayloadTarget | None]
 """(ctx, argv so far, size) -> target, or None: receive into ordinary bytes. Never raises."""
 
 
+RunHandler: TypeAlias = Callable[[Any, list[Any], int, Callable[[Any], object]], int]
+"""(ctx, requests, start, append) -> the index after the last request it took.
+
+Takes consecutive requests of the same name as its own, as long as they are plain, and appends
+ready frames. It may take none. Only for commands that no gate and no other client's work concerns
+between two requests.
+"""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommandSpec:
     """Everything known about one command or subcommand."""
@@ -167,6 +176,7 @@ class CommandSpec:
     replaced_by: str | None = None
     get_keys: Callable[[list[bytes]], list[int]] | None = None  # positions, where specs can't say
     sink: PayloadSink | None = None
+    run: RunHandler | None = None
 
 
 @dataclass(slots=True)
@@ -179,6 +189,7 @@ class Command:
     arity_min: int
     arity_max: int
     flags: int
+    run: RunHandler | None = None
     subcommands: dict[bytes, "Command"] | None = None
     calls: int = 0
     time_ns: int = 0

@@ -128,6 +128,7 @@ def _make(spec: CommandSpec, is_container: bool) -> Command:
         # a container never runs itself: no number of arguments fits, so that the gates refuse it
         arity_max=0 if spec.handler is None else spec.arity if spec.arity > 0 else _ARITY_ENDLESS,
         flags=int(spec.flags),
+        run=spec.run,
         subcommands={} if is_container else None,
     )
 
