@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.testing.console import Console
 
 from hotplate.engine.dispatch import run
 from hotplate.keyspace.database import Database
-from tests.testing.console import Console
 
 KEYS = [b"a", b"b", b"counter", b"gone"]
 keys = st.sampled_from(KEYS)

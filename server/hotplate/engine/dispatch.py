@@ -8,7 +8,7 @@ No socket, no event loop, no per-request object. Statistics are kept per run of 
 """
 
 import logging
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from hotplate.engine.context import Context, Deferred, Gate
 from hotplate.engine.gates import admit, find
@@ -40,6 +40,7 @@ def run(ctx: Context, requests: list[Any], out: list[Any], start: int = 0) -> in
     arity_min = arity_max = -1
     run_start = start
     started_ns = engine.clock.monotonic_ns()
+    deferred: Deferred | None = None
     index = start
     done = len(requests)
     while index < done:
@@ -80,27 +81,30 @@ def run(ctx: Context, requests: list[Any], out: list[Any], start: int = 0) -> in
             elif kind is int and 0 <= reply < _INTEGERS_END:
                 append(INTEGERS[reply])
             elif kind is Deferred:
+                deferred = reply
                 ctx.resume_at = done = index + 1
-                _count(ctx, current, done - run_start, started_ns)
-                engine.stats.commands_processed += done - start
-                return cast("Deferred", reply)
             else:
                 if kind is Payload or kind is Payloads:
                     hold(ctx, reply)
                 encode(reply, ctx.resp, append)
-        except CommandError as error:
-            append(error.frame)
-            engine.stats.count_error(error.code)
-            if command is not None:
-                command.failed += 1
-        except Exception:
-            log.exception("%s failed", "?" if command is None else command.spec.name)
-            append(_INTERNAL_ERROR)
-            ctx.gates |= _CLOSING
+        except Exception as error:
+            append(_failed(ctx, command, error))
         index += 1
     _count(ctx, current, done - run_start, started_ns)
     engine.stats.commands_processed += done - start
-    return done
+    return done if deferred is None else deferred
+
+
+def _failed(ctx: Context, command: Command | None, error: Exception) -> bytes:
+    """What a handler's exception answers; one that is no CommandError is a bug of ours."""
+    if not isinstance(error, CommandError):
+        log.error("%s failed", "?" if command is None else command.spec.name, exc_info=error)
+        ctx.gates |= _CLOSING
+        return _INTERNAL_ERROR
+    ctx.engine.stats.count_error(error.code)
+    if command is not None:
+        command.failed += 1
+    return error.frame
 
 
 def hold(ctx: Context, reply: Payload | Payloads) -> None:
