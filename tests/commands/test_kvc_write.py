@@ -282,7 +282,12 @@ def test_without_grace_old_blocks_make_room_at_once(client: Client) -> None:
 
 def test_with_grace_the_call_says_when_to_come_back(server: KvcServer, client: Client) -> None:
     client.line("KVC.GROUP UPDATE default VERSION 2 QUOTA 15 GRACE 500")
-    client("KVC.PUT", "free", 3, *[part for pair in zip(KEYS, PAYLOADS) for part in pair][:6])  # noqa: B905
+    client(
+        "KVC.PUT",
+        "free",
+        3,
+        *[part for pair in zip(KEYS[:3], PAYLOADS[:3], strict=True) for part in pair],
+    )
     with pytest.raises(CommandError, match=r"^QUOTA group default ") as caught:
         client("KVC.STARTWRITE", "free", *keys(KEYS[5]))
     retry_ms = parse_fields(str(caught.value))["retry_ms"]

@@ -21,6 +21,8 @@ log = logging.getLogger("hotplate.engine")
 _INTERNAL_ERROR: Final = b"-ERR internal error\r\n"
 _CRLF: Final = b"\r\n"
 _CLOSING: Final = Gate.CLOSING
+# what one pass may answer, the last reply not counted: then the client's transport is looked at
+OUTPUT_BYTES_MAX: Final = 1024 * 1024
 _HEADERS_END: Final = len(BULK_HEADERS)
 _INTEGERS_END: Final = len(INTEGERS)
 
@@ -29,7 +31,8 @@ def run(ctx: Context, requests: list[Any], out: list[Any], start: int = 0) -> in
     """Run `requests[start:]`, appending their frames to `out`.
 
     Answers the index after the last request done: all of them, or fewer where the client is to be
-    closed. Or a Deferred: the caller waits for its reply, then goes on at `ctx.resume_at`.
+    closed or `out` is large enough. Or a Deferred: the caller waits for its reply, then goes on at
+    `ctx.resume_at`.
     """
     engine = ctx.engine
     lookup = engine.commands.table.get
@@ -37,18 +40,18 @@ def run(ctx: Context, requests: list[Any], out: list[Any], start: int = 0) -> in
     # the command of the run under way, what the loop needs of it, and where the run began
     current: Command | None = None
     handler: Any = None
+    reply: Any
     arity_min = arity_max = -1
     run_start = start
     started_ns = engine.clock.monotonic_ns()
     deferred: Deferred | None = None
-    index = start
-    done = len(requests)
+    room = OUTPUT_BYTES_MAX
+    index, done = start, len(requests)
     while index < done:
         argv = requests[index]
         command = lookup(argv[0])
         if command is not current or command is None:
-            if command is None:  # or a container, or an unusual spelling
-                command = find(engine, argv)
+            command = command or find(engine, argv)  # a container, an unusual spelling, or none
             started_ns = _count(ctx, current, index - run_start, started_ns)
             run_start = index
             current = command
@@ -61,7 +64,6 @@ def run(ctx: Context, requests: list[Any], out: list[Any], start: int = 0) -> in
                 if command.run is not None and not (ctx.gates or engine.gates):
                     index = command.run(ctx, requests, index, append)
                     continue
-        reply: Any
         try:
             if not ctx.gates and not engine.gates and arity_min <= len(argv) <= arity_max:
                 reply = handler(ctx, argv)
@@ -78,15 +80,17 @@ def run(ctx: Context, requests: list[Any], out: list[Any], start: int = 0) -> in
                 append(BULK_HEADERS[size] if size < _HEADERS_END else b"$%d\r\n" % size)
                 append(reply)
                 append(_CRLF)
+                if size >= _HEADERS_END:
+                    room -= size
+                    done = done if room > 0 else index + 1
             elif kind is int and 0 <= reply < _INTEGERS_END:
                 append(INTEGERS[reply])
             elif kind is Deferred:
                 deferred = reply
                 ctx.resume_at = done = index + 1
             else:
-                if kind is Payload or kind is Payloads:
-                    hold(ctx, reply)
-                encode(reply, ctx.resp, append)
+                room -= _write(ctx, reply, out)
+                done = done if room > 0 else index + 1
         except Exception as error:
             append(_failed(ctx, command, error))
         index += 1
@@ -107,11 +111,26 @@ def _failed(ctx: Context, command: Command | None, error: Exception) -> bytes:
     return error.frame
 
 
-def hold(ctx: Context, reply: Payload | Payloads) -> None:
-    """Let the link release what `reply` shows once it is sent."""
+def _write(ctx: Context, reply: Any, out: list[Any]) -> int:
+    """Append the frames of a reply of any type; how many bytes they are."""
+    if isinstance(reply, (Payload, Payloads)):
+        encode(reply, ctx.resp, out.append)
+        return hold(ctx, reply)
+    frames: list[bytes] = []
+    encode(reply, ctx.resp, frames.append)
+    data = b"".join(frames)
+    out.append(data)
+    return len(data)
+
+
+def hold(ctx: Context, reply: Payload | Payloads) -> int:
+    """Let the link release what `reply` shows once it is sent; its bytes."""
+    size_bytes = 0
     for item in reply if isinstance(reply, list) else (reply,):
         if item is not None:
             ctx.link.hold(item.release)
+            size_bytes += item.size
+    return size_bytes
 
 
 def _count(ctx: Context, command: Command | None, calls: int, started_ns: int) -> int:

@@ -5,7 +5,8 @@
                 └ a large bulk string ─► LargeBulkReceiver: straight into its target
 
 Flow control, both ways:
-- A pass runs at most BATCH_REQUESTS requests, then lets other clients go first.
+- A pass runs at most BATCH_REQUESTS requests, or until it has answered a lot (engine.dispatch);
+  then it lets other clients go first.
 - While the transport holds unsent bytes above its limit nothing more is read or run.
 - While a Deferred reply is awaited nothing more is read or run: replies keep their order.
 Views into storage that were handed to the transport stay pinned until the transport is empty.
@@ -170,6 +171,9 @@ class Connection(asyncio.Protocol):
         if type(outcome) is Deferred:
             self._requests = requests[ctx.resume_at :]
             self._await(outcome)
+        elif outcome != len(requests) and not self._waits & _CLOSED:
+            self._requests = requests[cast("int", outcome) :]
+            self._schedule()
 
     def _drop(self, requests: list[Any]) -> None:
         """These will not run: give back the targets among their arguments."""
@@ -223,6 +227,11 @@ class Connection(asyncio.Protocol):
     def _scheduled_pass(self) -> None:
         self._waits &= ~_SCHEDULED
         if self._waits:
+            return
+        if self._requests:
+            requests, self._requests = self._requests, []
+            self._run(requests, 0, [])
+            self._schedule()
             return
         self._transport.resume_reading()
         if self._large is not None:

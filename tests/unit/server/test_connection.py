@@ -77,6 +77,20 @@ def test_a_huge_pipeline_lets_others_go_between_its_batches(bench: Bench) -> Non
     assert greedy.take().endswith(b":20000\r\n")
 
 
+@pytest.mark.parametrize("command", ["GET", "MGET"])
+def test_a_pipeline_of_giant_replies_is_answered_piece_by_piece(bench: Bench, command: str) -> None:
+    transport, _ = bench.client()
+    giant = b"x" * 700_000
+    bench.ask(transport, request("SET", "giant", giant))
+    transport.send(request(command, "giant") * 50)
+    sizes = []
+    while transport.sent or not sizes:
+        sizes.append(len(transport.take()))
+        bench.loop.run_pass()
+    assert max(sizes) < 4 * len(giant)
+    assert sum(sizes) >= 50 * len(giant)
+
+
 def test_all_that_came_before_the_end_is_answered(bench: Bench) -> None:
     transport, connection = bench.client()
     transport.send(request("INCR", "n") * 5000)

@@ -66,7 +66,8 @@ async def _connected(
     connecting.setblocking(False)
     try:
         async with asyncio.timeout(timeout_s):
-            await asyncio.get_running_loop().sock_connect(connecting, target)  # type: ignore[arg-type]
+            loop = asyncio.get_running_loop()
+            await loop.sock_connect(connecting, target)  # type: ignore[arg-type]
     except BaseException:
         connecting.close()
         raise

@@ -58,7 +58,8 @@ class Worker:
     def _prefix_cache(self, url: str, model: str, route: str) -> PrefixCache:
         storage, transport = ROUTES[route]
         name = "tiny" if model == TINY else "smollm2-135m"
-        cache = KVCache.from_url(url, f"{name}-{route}", transport=transport)  # type: ignore[arg-type]
+        instance = f"{name}-{route}"
+        cache = KVCache.from_url(url, instance, transport=transport)  # type: ignore[arg-type]
         return PrefixCache(cache, self.network, storage=storage)
 
     def forward(self, token_ids: list[int], past: DynamicCache) -> torch.Tensor:
