@@ -132,7 +132,7 @@ class Entry:
         if self._request.keys.width is not None:
             index.settle_width(self._request.keys.width)
         if plan.items is None:
-            last = self._enter_run(plan.above, plan.fresh_keys, plan.fresh_shards, 0)
+            last = self._enter_run(plan.above, plan.fresh_keys, 0)
         else:
             last = self._enter_items(plan.items)
         touch_entered(self._holdings, self._session, plan, last, self._request.now_ms)
@@ -161,7 +161,7 @@ class Entry:
                 end += 1
             if end > number:
                 keys = [item.key for item in items[number:end]]
-                last = self._enter_run(above, keys, index.shards_of(keys), number)
+                last = self._enter_run(above, keys, number)
                 number = end
             else:
                 last = self._enter_alone(above, item, number)
@@ -169,32 +169,33 @@ class Entry:
             last_is_new = True
         return last if last_is_new else self._plan.path[-1]
 
-    def _enter_run(
-        self, above: int, keys: list[bytes], shards: list[dict[bytes, int]], first: int
-    ) -> int:
+    def _enter_run(self, above: int, keys: list[bytes], first: int) -> int:
         """Plain new blocks, each the parent of the next. The last one's id."""
-        index = self._index
-        count = len(keys)
+        index, claim = self._index, self._plan.claim
+        count, width = len(keys), index.width
+        packed = self._plan.fresh_blob or b"".join(keys)
         offset = 0
         if not index.chained:
             above = -1
         while offset < count:
             storage, place, slots, generation = self._feed.take(index.shape, count - offset)
-            if slots == 1 and index.chained and index.extend_run(above, storage, place):
+            extend = False
+            if claim is not None:
+                ranges = [(claim.start + offset, claim.start + offset + slots)]
+            elif slots == 1 and index.chained and index.extend_run(above, storage, place):
                 ranges = [(above + 1, above + 2)]
                 extend = True
             else:
                 ranges = list(index.take_ids(slots))
-                extend = False
             for ids in ranges:
                 length = ids[1] - ids[0]
-                whole = slice(offset, offset + length)
+                if claim is None:
+                    index.name(ids[0], keys[offset : offset + length])
                 if above >= 0:
                     index.raise_expiry(above, self._expiry)
                 index.enter(
                     ids,
-                    keys[whole],
-                    shards=shards[whole],
+                    packed[offset * width : (offset + length) * width],
                     above=above,
                     extend=extend,
                     place=place,
@@ -240,9 +241,12 @@ class Entry:
             above = -1
         if above >= 0:
             index.raise_expiry(above, self._expiry)
-        odd = len(item.key) != index.width
-        index.enter(ids, [item.key], shards=index.shards_of([item.key]), above=above, odd=odd)
         block = ids[0]
+        odd = len(item.key) != index.width
+        if odd:
+            index.odd_keys[block] = item.key
+        index.name(block, [item.key])
+        index.enter(ids, bytes(index.width) if odd else item.key, above=above)
         index.state[block] = ABSENT
         index.expires[block] = self._expiry
         self._add_copy(item, block, number)

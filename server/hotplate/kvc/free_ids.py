@@ -35,9 +35,16 @@ class FreeIds:
 
     def take(self, count: int) -> tuple[int, int] | None:
         """A range of exactly `count` ids, or None where no free range is certain to be as long."""
+        start = self.find(count)
+        return None if start is None else self._cut(start, count)
+
+    def find(self, count: int) -> int | None:
+        """Where the range begins that `take` would answer now."""
+        if self.count < count:
+            return None
         for ranges in self._by_class[(count - 1).bit_length() + 1 :]:
             if ranges:
-                return self._cut(next(reversed(ranges)), count)
+                return next(reversed(ranges))
         return None
 
     def take_some(self, count: int) -> tuple[int, int] | None:

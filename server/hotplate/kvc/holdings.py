@@ -36,7 +36,7 @@ from hotplate.kvc.quota import Counters, GroupUse
 from hotplate.kvc.write_session import WriteSession
 
 PIN_RETRY_MS: Final = 10  # how soon a slot that bytes still travel from is tried again
-_SHARDS_A_SLICE: Final = 4  # of a detached index, let go in one slice
+_SHARDS_A_SLICE: Final = 1  # of a detached index, let go in one slice
 _LIVE: Final = compile_pattern(rb"[\x02\x10-\xff]", DOTALL)
 
 MISS, HIT, LOOK = 0, 1, 2  # what a state byte means for a reader

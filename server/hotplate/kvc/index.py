@@ -45,7 +45,7 @@ SERVING: Final = 16  # 16 + n: one copy of all specs, published, on storage n
 NEVER: Final = (1 << 63) - 1  # an expiry
 STAMP_SHIFT: Final = 22  # a stamp: milliseconds << 22 | sequence
 
-SHARD_MASK: Final = 1023  # many small dicts, so that no growing dict stalls the server
+SHARD_MASK: Final = 255  # several dicts, so that no growing dict stalls the server
 _SHARDS: Final = SHARD_MASK + 1
 _FREE_IDS_KEPT: Final = 65_536  # so many may lie free before short free ranges are used
 _GROWTH_IDS_MAX: Final = 16_384  # columns grow in steps of a few milliseconds at most
@@ -169,10 +169,11 @@ class Index:
         shards = self.shards
         return [shards[hash(key) & SHARD_MASK].get(key) for key in keys]
 
-    def shards_of(self, keys: list[bytes]) -> list[dict[bytes, int]]:
-        """The shard of each key, for a look-up and an entry that hash only once."""
+    def name(self, start: int, keys: list[bytes]) -> None:
+        """Let keys stand for the ids from `start` on."""
         shards = self.shards
-        return [shards[hash(key) & SHARD_MASK] for key in keys]
+        for block, key in enumerate(keys, start):
+            shards[hash(key) & SHARD_MASK][key] = block
 
     def key_of(self, block: int) -> bytes:
         """The key of an id."""
@@ -223,7 +224,7 @@ class Index:
         """Ranges of `count` ids in all, in as few ranges as is reasonable."""
         while count:
             taken = self.free.take(count)
-            if taken is None and self.free.count > max(_FREE_IDS_KEPT, self.size >> 2):
+            if taken is None and self._free_ids_are_many():
                 taken = self.free.take_some(count)
             if taken is None:
                 taken = self.size, self.size + count
@@ -232,6 +233,23 @@ class Index:
                     self._grow()
             count -= taken[1] - taken[0]
             yield taken
+
+    def next_ids(self, count: int) -> int | None:
+        """Where the range begins that `take_ids` would answer, None if it would be several."""
+        start = self.free.find(count)
+        if start is not None:
+            return start
+        return None if self._free_ids_are_many() else self.size
+
+    def give_ids(self, start: int, end: int) -> None:
+        """Give back ids that were taken and not entered."""
+        if end == self.size:
+            self.size = start
+        else:
+            self.free.give(start, end)
+
+    def _free_ids_are_many(self) -> bool:
+        return self.free.count > max(_FREE_IDS_KEPT, self.size >> 2)
 
     def _grow(self) -> None:
         step = min(max(1024, self.capacity >> 4), _GROWTH_IDS_MAX)
@@ -279,29 +297,21 @@ class Index:
     def enter(
         self,
         ids: tuple[int, int],
-        keys: list[bytes],
+        packed_keys: bytes,
         *,
-        shards: list[dict[bytes, int]],
         above: int,
         extend: bool = False,
-        odd: bool = False,
         place: int = 0,
         generation: int = 0,
     ) -> None:
-        """Give a range of ids its keys (in their `shards`) and its place below `above`.
+        """Give a range of ids, which keys stand for already, its place below `above`.
 
         The new ids are ABSENT and count as their parents' children. `extend`: they continue the
         run of `above`. Expiry, creation, access and priority are the caller's.
         """
         start, end = ids
         count = end - start
-        for shard, key, block in zip(shards, keys, range(start, end), strict=True):
-            shard[key] = block
-        if odd:
-            self.odd_keys[start] = keys[0]
-            self.keys[start * self.width : end * self.width] = bytes(self.width)
-        else:
-            self.keys[start * self.width : end * self.width] = b"".join(keys)
+        self.keys[start * self.width : end * self.width] = packed_keys
         self.ids += count
         self.generation[start:end] = array("Q", (generation,)) * count
         self.accessed[start:end] = array("Q", bytes(8 * count))

@@ -1,7 +1,8 @@
 """What a write would do: which keys are masked, which blocks are new, which need another copy.
 
-Reads the index and changes nothing; raises BadChainError for keys that are stored under another
-parent. Duplicates within a call fold into their first occurrence.
+Changes nothing but that new keys claim their ids: enter the plan or `give_up`. BadChainError for
+keys that are stored under another parent. Duplicates within a call fold into their first
+occurrence.
 """
 
 from collections.abc import Sequence
@@ -9,6 +10,7 @@ from dataclasses import dataclass, field
 
 from hotplate.blocks import Shape
 from hotplate.errors import BadChainError
+from hotplate.kvc.claim import Claim, claim
 from hotplate.kvc.holdings import Holdings
 from hotplate.kvc.index import ABSENT, DETAILED, SERVING, WRITING, Index
 from hotplate.kvc.keys import Keys
@@ -31,14 +33,15 @@ class Plan:
     """A call's keys, sorted out.
 
     Where `items` is None, the keys from `fresh_from` on are all new, of the index's width and in
-    need of all specs: the usual case, kept as one blob. `path` are the existing ids that the call
-    names (of a chained index only the deepest); they must outlive the making of room.
+    need of all specs: the usual case, in which most have a claim. `path` are the existing ids that
+    the call names (of a chained index only the deepest); they must outlive the making of room.
     """
 
     above: int = -1
     fresh_from: int = 0
     fresh_keys: list[bytes] = field(default_factory=list)
-    fresh_shards: list[dict[bytes, int]] = field(default_factory=list)
+    fresh_blob: bytes = b""  # the same, packed
+    claim: Claim | None = None
     items: list[Item] | None = None
     path: list[int] = field(default_factory=list)
     expired: list[int] = field(default_factory=list)
@@ -64,6 +67,11 @@ class Plan:
             bits[item.position] = 48
         return bytes(bits)
 
+    def give_up(self) -> None:
+        """Nothing of the plan will be done."""
+        if self.claim is not None:
+            self.claim.give_up()
+
 
 class Planner:
     """Sorts out the keys of one write."""
@@ -86,7 +94,7 @@ class Planner:
         index, keys, plan = self._index, self._keys, self._plan
         above = self._root(parent)
         known = 0
-        if index.chained and spec_masks is None:
+        if index.chained and spec_masks is None and len(keys) and index.lookup(keys[0]) is not None:
             matcher = Matcher(self._holdings, index, index.instance.all_specs, self._now_ms)
             found = matcher.prefix(keys)
             if found.matched and not found.walked:
@@ -99,15 +107,31 @@ class Planner:
         if above >= 0:
             plan.path.append(above)
         rest = keys.listing(known)
-        shards = index.shards_of(rest)
-        ids = [shard.get(key) for shard, key in zip(shards, rest, strict=True)]
-        plain = keys.width == index.width or (index.ids == 0 and keys.width is not None)
-        distinct = len(set(rest)) == len(rest)
-        if spec_masks is None and plain and distinct and ids.count(None) == len(ids):
-            plan.fresh_from, plan.fresh_keys, plan.fresh_shards = known, rest, shards
-            return plan
-        self._sort_out(rest, ids, known, spec_masks)
+        if spec_masks is not None or not self._take_fresh(rest, known):
+            self._sort_out(rest, index.lookup_all(rest), known, spec_masks)
         return plan
+
+    def _take_fresh(self, rest: list[bytes], known: int) -> bool:
+        """Plan plain new blocks for the keys after the known ones, if that is what they are."""
+        index, keys, plan = self._index, self._keys, self._plan
+        blob, width = keys.blob, keys.width
+        if blob is None or width is None or (width != index.width and index.ids):
+            return False
+        if len(rest) > 1 and not self._whole:  # PUT grows a run block by block, where it can
+            for key in (rest[0], rest[-1]):  # the likeliest to be there already
+                if index.lookup(key) is not None:
+                    return False
+            plan.claim = claim(index, rest)
+        if plan.claim is None and not self._are_new(rest):
+            return False
+        plan.fresh_from, plan.fresh_keys = known, rest
+        plan.fresh_blob = blob[known * width :] if known else blob
+        return True
+
+    def _are_new(self, rest: list[bytes]) -> bool:
+        """Whether keys that could not be claimed are new all the same."""
+        ids = self._index.lookup_all(rest)
+        return ids.count(None) == len(ids) and len(set(rest)) == len(rest)
 
     def _root(self, parent: bytes | None) -> int:
         if parent is None or not self._index.chained:

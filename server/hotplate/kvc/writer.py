@@ -89,8 +89,12 @@ class Writer:
             touch_planned(self._holdings, index, plan, request.now_ms)
             return Reservation(None, plan.mask(given), [])
         use = self._holdings.use(index)
-        self._check_sessions(use, index, request.now_ms)
-        allocation = self._allocate(index, plan, request)
+        try:
+            self._check_sessions(use, index, request.now_ms)
+            allocation = self._allocate(index, plan, request)
+        except BaseException:
+            plan.give_up()
+            raise
         session = WriteSession(
             urandom(16).hex().encode(),
             index,
@@ -132,6 +136,8 @@ class Writer:
                 self._reclaimer.discard_expired(index, plan.expired, request.now_ms)
             shapes, blocks, details = shapes_of(index, plan)
             self._check_index(index, plan.count, details)
+            if plan.claim is not None:
+                plan.claim.take_ids()
             return self._allocator.allocate(index, shapes, blocks, request.storage, request.now_ms)
 
     def _check_index(self, index: Index, new_ids: int, details: int) -> None:
