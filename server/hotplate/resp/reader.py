@@ -10,8 +10,8 @@ second part, provided that the other parts are exactly the headers those argumen
 
 hiredis reads replies, not requests: it takes ints, maps and nested arrays, allocates lists as long
 as a header says, knows no inline requests and no limit of ours. So a chunk goes there only if it
-begins at a request, begins with `*`, and holds nothing that looks like the header of a long array
-or of a large bulk string; and what comes out must be lists of bytes.
+begins at a request, begins with `*`, is no single long request, and holds nothing that looks like
+the header of a long array or of a large bulk string; and what comes out must be lists of bytes.
 
 Invariants. hiredis holds nothing between two chunks: each is fed whole, then it is checked that the
 chunk ended where a request ended. If not, the unfinished request goes to the exact reader, which
@@ -36,6 +36,8 @@ _PROBE: Final = b"*0\r\n"  # an empty array, if it stands where a request may be
 _NEED_DATA: Final[list[bytes]] = []  # one object for both ends of `iter(gets, ...)`
 _ARGUMENT_BYTES_MIN: Final = 6  # $0, CRLF, CRLF
 _HEAD_BYTES: Final = 512  # names, keys and options that stand before a large payload
+_FEW: Final = re.compile(rb"\*[0-9]{1,2}\r")
+_NEXT: Final = b"\r\n*"  # where another request may begin
 _RETURN_BYTES: Final = 256  # the exact reader has a shorter rest parsed before hiredis has it
 
 # hiredis allocates a list of so many items before it has seen them, nine levels deep at most
@@ -203,6 +205,8 @@ class RequestReader:
 
         An unfinished request at the end goes to the exact reader.
         """
+        if len(chunk) > _HEAD_BYTES and _FEW.match(chunk) and chunk.find(_NEXT, 1, _HEAD_BYTES) < 0:
+            return None  # few arguments and long ones: searching costs more than cutting them
         if (
             chunk[0] != _STAR
             or len(chunk) > self._large_from
