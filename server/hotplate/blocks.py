@@ -2,18 +2,17 @@
 
 A *shape* is the class of slots a block needs. A *place* names one slot of one storage: an integer,
 `segment << 32 | slot`, so that the slots after it in the same segment are `place + 1`, `place + 2`.
-The KV cache's index and the storages share these values and nothing else.
+The KV cache's index and the storages share these values and nothing else. They are named tuples
+since shapes are dictionary keys at every reservation: hashed and compared in C.
 """
 
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 PLACE_SEGMENT_SHIFT: Final = 32
 PLACE_SLOT_MASK: Final = (1 << PLACE_SEGMENT_SHIFT) - 1
 
 
-@dataclass(frozen=True, slots=True)
-class Shape:
+class Shape(NamedTuple):
     """A class of equal slots: all specs' bytes of a copy, key width, how many sums."""
 
     payload_bytes: int
@@ -21,8 +20,7 @@ class Shape:
     sum_count: int
 
 
-@dataclass(frozen=True, slots=True)
-class Extent:
+class Extent(NamedTuple):
     """`count` consecutive slots from `place`; all of them have `generation`."""
 
     place: int

@@ -23,7 +23,6 @@ from hotplate.commands.kvc_arguments import (
     parse_ttl_ms,
     spec_number,
 )
-from hotplate.commands.kvc_locations import storage_of
 from hotplate.engine.context import Deferred
 from hotplate.errors import CommandError, NoInstanceError, StorageIOError
 from hotplate.kvc.answers import Slot
@@ -268,7 +267,7 @@ def put_sink(ctx: "Context", argv: list[Any], size: int) -> SlotTarget | None:
         if size != instance.total_bytes:
             return None
         key = check_block_key(argv[-1])
-        if _stored(cache, instance, [key], ctx.now_ms):
+        if not cache.lacking(instance, Keys.listed([key]), ctx.now_ms):
             return None  # the bytes are not needed
         slot = cache.stage(instance, len(key), ctx.now_ms)
     except CommandError:
@@ -311,19 +310,6 @@ def kvc_put(ctx: "Context", argv: list[Any]) -> Reply:
             target.abandon()
 
 
-def _stored(cache: Cache, instance: Instance, keys: list[bytes], now_ms: int) -> set[int]:
-    """The positions of keys whose blocks are there with all specs: they need no slot."""
-    catalog, found = cache.catalog, set[int]()
-    for position, meta in enumerate(cache.meta(instance, Keys.listed(keys), now_ms)):
-        held = 0
-        for copy in meta.copies if meta is not None else ():
-            if copy.state == "serving" and storage_of(catalog, copy.storage).available:
-                held |= copy.specs
-        if held == instance.all_specs:
-            found.add(position)
-    return found
-
-
 def _parse_put(ctx: "Context", argv: list[Any]) -> "_Put":
     cache = cache_of(ctx)
     instance = cache.catalog.get_instance(argv[1])
@@ -337,7 +323,7 @@ def _parse_put(ctx: "Context", argv: list[Any]) -> "_Put":
             raise CommandError(
                 f"payload {index} has {len(payload)} bytes, a block {instance.total_bytes}"
             )
-    return _Put(ctx, instance, options, (keys, rest[1::2]))
+    return _Put(ctx, instance, options, (Keys.listed(keys), rest[1::2]))
 
 
 class _Put:
@@ -350,7 +336,7 @@ class _Put:
         ctx: "Context",
         instance: Instance,
         options: _PutOptions,
-        data: tuple[list[bytes], list[Any]],
+        data: tuple[Keys, list[Any]],
     ) -> None:
         self._ctx = ctx
         self._cache: Cache = cache_of(ctx)
@@ -370,20 +356,17 @@ class _Put:
         """
         staged = 0
         try:
-            while True:
-                stored = _stored(self._cache, self._instance, self._keys, now_ms)
-                missing = [
-                    position
-                    for position, slot in enumerate(self._slots)
-                    if slot is None and position not in stored
-                ]
+            while None in self._slots:
+                lacking = self._cache.lacking(self._instance, self._keys, now_ms)
+                missing = [position for position in lacking if self._slots[position] is None]
                 if not missing:
-                    return staged > 0
+                    break
                 for position in missing:
                     slot = self._cache.stage(self._instance, len(self._keys[position]), now_ms)
                     self._own.append(slot)
                     self._slots[position] = slot
                 staged += len(missing)
+            return staged > 0
         except CommandError:
             self._unstage_own()
             raise
@@ -425,7 +408,7 @@ class _Put:
         try:
             stored = self._cache.put(
                 self._instance,
-                Keys.listed(self._keys),
+                self._keys,
                 self._slots,
                 sums,
                 now_ms=now_ms,

@@ -168,6 +168,17 @@ class Cache:
             parts,
         )
 
+    def lacking(self, instance: Instance, keys: Keys, now_ms: int) -> list[int]:
+        """The positions of keys whose blocks are not served with all specs; no access."""
+        self._settle(now_ms)
+        index = self._holdings.indexes[instance.number]
+        is_hit = Matcher(self._holdings, index, instance.all_specs, now_ms).is_hit
+        return [
+            position
+            for position, block in enumerate(index.lookup_all(keys.listing()))
+            if block is None or not is_hit(block)
+        ]
+
     def pin(self, slot: Slot) -> None:
         """Keep a slot's bytes while they travel; each pin needs one unpin."""
         pins = self._holdings.pins

@@ -43,6 +43,8 @@ class Keys:
         """Keys one by one; they are packed here when all have one width."""
         if not keys:
             return cls(1, b"", None)
+        if len(keys) == 1 and keys[0]:
+            return cls(len(keys[0]), keys[0], None)
         width = len(keys[0])
         if width and all(len(key) == width for key in keys):
             return cls(width, b"".join(keys), None)
@@ -76,6 +78,8 @@ class Keys:
         width = self.width
         assert width is not None
         part = self.blob if count == self._count else self.blob[start * width : stop * width]
+        if count == 1:
+            return [part]
         return _split(part, width, count)
 
     def tail(self, start: int) -> "Keys":
