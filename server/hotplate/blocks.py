@@ -2,10 +2,11 @@
 
 A *shape* is the class of slots a block needs. A *place* names one slot of one storage: an integer,
 `segment << 32 | slot`, so that the slots after it in the same segment are `place + 1`, `place + 2`.
-The KV cache's index and the storages share these values and nothing else. They are named tuples
-since shapes are dictionary keys at every reservation: hashed and compared in C.
+The KV cache's index and the storages share these values and nothing else. A shape is a
+named tuple since it is a dictionary key at every reservation: hashed and compared in C.
 """
 
+from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 PLACE_SEGMENT_SHIFT: Final = 32
@@ -20,7 +21,8 @@ class Shape(NamedTuple):
     sum_count: int
 
 
-class Extent(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Extent:
     """`count` consecutive slots from `place`; all of them have `generation`."""
 
     place: int

@@ -136,7 +136,7 @@ class VersionError(CommandError):
 
 
 class InUseError(CommandError):
-    """KVC: something still refers to what should be removed."""
+    """KVC: something refers to what should be removed, or arrives in what should be published."""
 
     code = "INUSE"
 

@@ -262,6 +262,8 @@ class NaiveCache:
         if used() + need <= limit:
             return
         if need <= limit:
+            if kind != "blocks":
+                self.reap(group, now)
             missing = used() + need - limit
             if kind != "blocks":
                 missing -= sum(
@@ -292,7 +294,10 @@ class NaiveCache:
                         self.discard(instance, node, now)
         for group in self.groups:
             self.reclaim(group, now)
-            group.doomed = [item for item in group.doomed if item.holders or item.due_ms > now]
+            self.reap(group, now)
+
+    def reap(self, group: NaiveGroup, now: int) -> None:
+        group.doomed = [item for item in group.doomed if item.holders or item.due_ms > now]
 
     def reclaim(self, group: NaiveGroup, now: int) -> None:
         def over(name: str, used: int, limit: int) -> int:

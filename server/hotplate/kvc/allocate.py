@@ -115,6 +115,11 @@ class Allocator:
                 full.append(error)
         storage, refused = storages[0], full[0]
         number = frozenset((storage.number,))
+        while self._reclaimer.reap_storage(storage.number, now_ms):
+            try:
+                return storage, reserve_all(storage, shapes)
+            except StoreFullError as error:
+                refused = error
         for _ in range(4):  # what one eviction frees need not lie together
             item = use.by_storage.get(storage.number)
             leaving = item.leaving if item is not None else 0

@@ -270,7 +270,7 @@ class Cache:
         sums: bytes | None,
         now_ms: int,
     ) -> tuple[int, int]:
-        """FINISH: (published, dropped). NoSession, SessionClosed, BadMask, Checksum errors."""
+        """FINISH: (published, dropped). NoSession, SessionClosed, BadMask, InUse, Checksum."""
         self._settle(now_ms)
         index = self._holdings.indexes[instance.number]
         return self._writer.finish(index, session_id, outcome, sums, now_ms)

@@ -36,7 +36,6 @@ from hotplate.kvc.quota import Counters, GroupUse
 from hotplate.kvc.write_session import WriteSession
 
 PIN_RETRY_MS: Final = 10  # how soon a slot that bytes still travel from is tried again
-_SHARDS_A_SLICE: Final = 1  # of a detached index, let go in one slice
 _LIVE: Final = compile_pattern(rb"[\x02\x10-\xff]", DOTALL)
 
 MISS, HIT, LOOK = 0, 1, 2  # what a state byte means for a reader
@@ -389,19 +388,37 @@ class Holdings:
         self.indexes[index.instance.number] = use.indexes[index.instance.number] = fresh
         return hidden
 
+    def reap(self, use: GroupUse, now_ms: int, limit: int) -> int:
+        """Give back slots of a group that are due, at most `limit`; how many were looked at."""
+        looked = self.release_due(use, now_ms, limit)
+        for wreck in self.wrecks:
+            if wreck.use is use:
+                looked += self._clear_slots(wreck, now_ms, limit - looked)
+        return looked
+
     def clear_wrecks(self, now_ms: int, limit: int) -> int:
-        """Give back slots of detached indexes, at most `limit`; how many were looked at."""
+        """Give back slots and memory of detached indexes; how much was looked at.
+
+        At most `limit` slots, or the keys of one shard of each.
+        """
         looked = 0
         for wreck in list(self.wrecks):
+            looked += self._clear_slots(wreck, now_ms, limit - looked)
             while wreck.due_ms <= now_ms and looked < limit:
-                found = _LIVE.search(wreck.index.state, wreck.position)
-                if found is None:
-                    looked += 1
-                    if self._forget(wreck.index):
-                        self.wrecks.remove(wreck)
-                        break
-                    continue
-                looked += self._clear_at(wreck, found.start(), now_ms, limit - looked)
+                forgotten = self._forget(wreck.index)
+                if not forgotten:
+                    self.wrecks.remove(wreck)
+                    break
+                looked += forgotten
+        return looked
+
+    def _clear_slots(self, wreck: Wreck, now_ms: int, limit: int) -> int:
+        looked = 0
+        while wreck.due_ms <= now_ms and looked < limit:
+            found = _LIVE.search(wreck.index.state, wreck.position)
+            if found is None:
+                break
+            looked += self._clear_at(wreck, found.start(), now_ms, limit - looked)
         return looked
 
     def _clear_at(self, wreck: Wreck, block: int, now_ms: int, limit: int) -> int:
@@ -428,12 +445,14 @@ class Holdings:
         wreck.position = end
         return end - block
 
-    def _forget(self, index: Index) -> bool:
-        """Free some of a detached index's memory; True when the rest may go as a whole."""
-        remaining = [shard for shard in index.shards if shard]
-        for shard in remaining[:_SHARDS_A_SLICE]:
-            shard.clear()
-        return len(remaining) <= _SHARDS_A_SLICE
+    def _forget(self, index: Index) -> int:
+        """Free the keys of one shard of a detached index; how many, 0 where all are gone."""
+        for shard in index.shards:
+            if shard:
+                keys = len(shard)
+                shard.clear()
+                return keys
+        return 0
 
 
 def plain_copy(index: Index, block: int) -> Copy:

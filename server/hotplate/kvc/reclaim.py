@@ -15,6 +15,7 @@ from hotplate.kvc.policy.lru import ID_BITS, ID_MASK, Victims
 from hotplate.kvc.quota import GroupUse, Shortage
 
 VICTIMS_PER_CALL_MAX: Final = 1024
+REAPED_AT_ONCE: Final = 1024  # slots that are due
 _RETRY_UNKNOWN_MS: Final = 1000  # nothing that is known of will free enough
 _GRAVES_LOOKED_AT: Final = 4096  # for a retry time
 
@@ -74,18 +75,47 @@ class Reclaimer:
         )
 
     def make_room(self, use: GroupUse, shortage: Shortage, now_ms: int) -> int:
-        """Evict for a request that exceeds a limit; bytes on their way out are credited."""
+        """Evict for a request that exceeds a limit; bytes on their way out are credited.
+
+        What is due to be given back goes first. How many blocks were evicted.
+        """
         if shortage.need > shortage.limit:
             return 0
         if shortage.kind == "blocks":
             return self.evict(use, shortage.missing, now_ms, count_blocks=True)
+        freed = self._reap(use, shortage, now_ms)
         leaving = sum(
             item.leaving
             for number, item in use.by_storage.items()
             if shortage.storages is None or number in shortage.storages
         )
-        missing = shortage.missing - leaving
+        missing = shortage.missing - freed - leaving
         return self.evict(use, missing, now_ms, storages=shortage.storages) if missing > 0 else 0
+
+    def _reap(self, use: GroupUse, shortage: Shortage, now_ms: int) -> int:
+        """Give back what is due, as far as it is needed; how many bytes that were."""
+        before = self._used(use, shortage)
+        freed = 0
+        while freed < shortage.missing and self._holdings.reap(use, now_ms, REAPED_AT_ONCE):
+            freed = before - self._used(use, shortage)
+        return freed
+
+    def _used(self, use: GroupUse, shortage: Shortage) -> int:
+        storages = shortage.storages
+        return sum(
+            item.used
+            for number, item in use.by_storage.items()
+            if storages is None or number in storages
+        )
+
+    def reap_storage(self, number: int, now_ms: int) -> bool:
+        """Give back a slice of what is due on a storage, whichever group's. Whether some was."""
+        uses = (*self._holdings.uses.values(), *self._holdings.orphans)
+        reaped = 0
+        for use in uses:
+            if number in use.by_storage:
+                reaped += self._holdings.reap(use, now_ms, REAPED_AT_ONCE)
+        return reaped > 0
 
     def refusal(self, use: GroupUse, shortage: Shortage, now_ms: int) -> QuotaError:
         """The error of a request that does not fit now, with the time until enough is free."""

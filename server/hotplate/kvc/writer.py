@@ -11,7 +11,7 @@ from itertools import count
 from os import urandom
 from typing import Final
 
-from hotplate.errors import NoSessionError, NoSpaceError, QuotaError, SessionClosedError
+from hotplate.errors import InUseError, NoSessionError, NoSpaceError, QuotaError, SessionClosedError
 from hotplate.kvc.allocate import Allocation, Allocator
 from hotplate.kvc.answers import Reservation, Slot
 from hotplate.kvc.enter import (
@@ -206,6 +206,10 @@ class Writer:
             return earlier
         session = self.session(index, session_id)
         bits = chosen(outcome, session.new_count, session.positions, session.given)
+        if session.transfers and 1 in bits:  # what is published does not change any more
+            raise InUseError(
+                b"session %b: %d KVC.WRITE are still arriving" % (session_id, session.transfers)
+            )
         published_sums = settled_sums(session, bits, sums)
         published = complete(self._holdings, session, bits, published_sums, now_ms, delay_ms=0)
         answer = published, session.new_count - published

@@ -1,5 +1,7 @@
 """Cases of the cache that the walk beside the naive one does not reach or does not name."""
 
+from typing import Any
+
 import pytest
 from tests.testing.kvc_cache import CacheUser, keys
 
@@ -8,6 +10,7 @@ from hotplate.errors import (
     BadMaskError,
     ChecksumError,
     CommandError,
+    InUseError,
     NoSessionError,
     NoSpaceError,
     QuotaError,
@@ -223,6 +226,56 @@ def test_an_overdue_session_is_dropped_and_its_space_stays_for_slow_writers() ->
     user.now += 60_000
     user.tick()
     assert user.used() == 0
+
+
+def test_a_session_is_not_published_while_bytes_arrive_in_it() -> None:
+    user = CacheUser()
+    session_id = user.start(CHAIN).session_id
+    assert session_id is not None
+    session = user.cache.session(user.instance, session_id, user.now)
+    session.begin_transfer()
+    with pytest.raises(InUseError, match="1 KVC"):
+        user.finish(session_id, sums=b"\x01" * 32)
+    assert user.matched(CHAIN) == 0
+    session.end_transfer()
+    assert user.finish(session_id, sums=b"\x01" * 32) == (4, 0)
+    assert user.matched(CHAIN) == 4
+
+
+def test_a_session_can_be_dropped_while_bytes_arrive_in_it() -> None:
+    user = CacheUser()
+    session_id = user.start(CHAIN).session_id
+    assert session_id is not None
+    session = user.cache.session(user.instance, session_id, user.now)
+    session.begin_transfer()
+    assert user.finish(session_id, outcomes.NOTHING) == (0, 4)
+    assert user.used() == 40
+    session.end_transfer()
+    user.now += 10
+    user.tick()
+    assert user.used() == 0
+
+
+@pytest.mark.parametrize("limit", [{"quota_bytes": 40}, {"type_quotas": {"memory": 40}}, {}])
+def test_what_is_due_is_given_back_to_a_write_that_needs_it(limit: dict[str, Any]) -> None:
+    user = CacheUser(capacity_bytes=40, storages=("memory",), **limit)
+    user.store(CHAIN)
+    assert user.cache.trim_all(user.instance, user.now) == 4
+    assert user.used() == 40, "no background work was done"
+    user.store(keys("e", "f", "g"))
+    assert user.matched(keys("e", "f", "g")) == 3
+    user.tick()
+    assert user.used() == 30
+
+
+def test_what_a_write_needs_waits_for_the_grace() -> None:
+    user = CacheUser(quota_bytes=40, grace_ms=500)
+    user.store(CHAIN)
+    user.cache.trim_all(user.instance, user.now)
+    with pytest.raises(QuotaError, match="retry_ms=500"):
+        user.start(keys("e"))
+    user.now += 500
+    user.store(keys("e"))
 
 
 def test_the_same_finish_answers_the_same_and_another_is_refused() -> None:
