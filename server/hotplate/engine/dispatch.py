@@ -52,7 +52,8 @@ def run(ctx: Context, requests: list[Any], out: list[Any], start: int = 0) -> in
         command = lookup(argv[0])
         if command is not current or command is None:
             command = command or find(engine, argv)  # a container, an unusual spelling, or none
-            started_ns = _count(ctx, current, index - run_start, started_ns)
+            if current is not None:
+                started_ns = _count(ctx, current, index - run_start, started_ns)
             run_start = index
             current = command
             if command is None:
@@ -61,7 +62,7 @@ def run(ctx: Context, requests: list[Any], out: list[Any], start: int = 0) -> in
                 handler = command.handler
                 arity_min = command.arity_min
                 arity_max = command.arity_max
-                if command.run is not None and not (ctx.gates or engine.gates):
+                if command.run is not None and done - index > 1 and not (ctx.gates or engine.gates):
                     index = command.run(ctx, requests, index, append)
                     continue
         try:

@@ -162,7 +162,9 @@ class Connection(asyncio.Protocol):
         if self._held:
             self._write_held(frames)
         elif frames:
-            self._write(frames[0] if len(frames) == 1 else b"".join(frames))
+            data = b"".join(frames)
+            self._stats.net_output_bytes += len(data)
+            self._transport.write(data)
         if ctx.gates != gates:
             self._clients.gates_changed(ctx, self._reader)
             if ctx.gates & Gate.CLOSING:
