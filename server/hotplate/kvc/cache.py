@@ -92,15 +92,17 @@ class Cache:
         self._settle(now_ms)
         index = self._holdings.indexes[instance.number]
         matcher = Matcher(self._holdings, index, specs, now_ms)
+        counters = self._holdings.counters[instance.number]
         if mode is Mode.PREFIX:
             found = matcher.prefix(keys)
+            if found.matched < len(keys):
+                matcher.count_stop(keys[found.matched], counters)
         elif mode is Mode.EXACT:
             start, found = 0, matcher.exact(keys)
         else:
             if not 1 <= window <= len(keys):
                 raise CommandError(f"WINDOW {window} of {len(keys)} keys")
             start, found = matcher.window(keys, window)
-        counters = self._holdings.counters[instance.number]
         matched = found.matched
         counters.hits += matched
         counters.misses += len(keys) - matched

@@ -226,12 +226,19 @@ class Entry:
         start, end = ids
         count = end - start
         size = index.sum_bytes
+        index.blocks += count
+        if count == 1:
+            index.state[start] = WRITING
+            index.sums[start * size] = storage
+            index.priority[start] = self._request.priority
+            index.created[start] = self._request.now_ms
+            index.expires[start] = self._expiry
+            return
         index.state[start:end] = bytes((WRITING,)) * count
         index.sums[start * size : end * size : size] = bytes((storage,)) * count
         index.priority[start:end] = bytes((self._request.priority,)) * count
         index.created[start:end] = array("Q", (self._request.now_ms,)) * count
         index.expires[start:end] = array("q", (self._expiry,)) * count
-        index.blocks += count
 
     def _enter_alone(self, above: int, item: Item, number: int) -> int:
         """A new block that is not plain: another key width, or not all specs."""

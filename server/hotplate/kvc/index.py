@@ -313,6 +313,9 @@ class Index:
         count = end - start
         self.keys[start * self.width : end * self.width] = packed_keys
         self.ids += count
+        if count == 1:
+            self._enter_one(start, above, extend, place, generation)
+            return
         self.generation[start:end] = array("Q", (generation,)) * count
         self.accessed[start:end] = array("Q", bytes(8 * count))
         self.hits[start:end] = array("I", bytes(4 * count))
@@ -333,6 +336,21 @@ class Index:
         children[-1] = 0
         self.children[start:end] = children
         if above >= 0:
+            self.children[above] += 1
+
+    def _enter_one(self, block: int, above: int, extend: bool, place: int, generation: int) -> None:
+        """The same for one id, without making arrays."""
+        self.generation[block] = generation
+        self.accessed[block] = self.hits[block] = self.children[block] = 0
+        if extend:
+            first = self.run[block] = self.run[above]
+            self.tail[first] = block + 1
+        else:
+            self.run[block] = block
+            self.tail[block] = block + 1
+            self.parent[block] = above if self.chained else -1
+            self.place[block] = place
+        if above >= 0 and self.chained:
             self.children[above] += 1
 
     def unlink(self, block: int) -> None:

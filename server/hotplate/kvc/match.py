@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 from hotplate.kvc.answers import Span
 from hotplate.kvc.holdings import HIT, LOOK, Holdings, plain_copy
-from hotplate.kvc.index import ABSENT, SERVING, SHARD_MASK, Copy, Index
+from hotplate.kvc.index import ABSENT, DETAILED, SERVING, SHARD_MASK, Copy, Index
 from hotplate.kvc.keys import Keys
+from hotplate.kvc.quota import Counters
 
 _WALK_KEYS = 256  # looked up together when a prefix is walked
 
@@ -56,6 +57,29 @@ class Matcher:
             if copy.session is None and self._holdings.is_available(copy.storage):
                 held |= copy.specs
         return held != 0 and not self._specs & ~held
+
+    def count_stop(self, key: bytes, counters: Counters) -> None:
+        """Count why a lookup ended at a key, which is no hit."""
+        index = self._index
+        block = index.lookup(key)
+        if block is None or index.state[block] == ABSENT:
+            counters.stops_absent += 1
+            return
+        state = index.state[block]
+        if state >= SERVING:
+            copies: list[Copy] = [plain_copy(index, block)]
+        elif state == DETAILED:
+            copies = [copy for copy in index.details[block].copies if copy.session is None]
+        else:
+            copies = []
+        if not copies:
+            counters.stops_writing += 1
+        elif index.expires[block] <= self._now_ms:
+            counters.stops_expired += 1
+        elif not any(self._holdings.is_available(copy.storage) for copy in copies):
+            counters.stops_unavailable += 1
+        else:
+            counters.stops_incomplete += 1
 
     # lists of keys
 

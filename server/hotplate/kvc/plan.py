@@ -209,9 +209,9 @@ def shapes_of(index: Index, plan: Plan) -> tuple[dict[Shape, int], int, int]:
     """How many slots of which shape a plan needs, how many blocks and details are new."""
     instance = index.instance
     if plan.items is None:
-        width = len(plan.fresh_keys[0])
+        count, width = len(plan.fresh_keys), len(plan.fresh_keys[0])
         shape = instance.shape(instance.all_specs, width) if width != index.width else index.shape
-        return {shape: len(plan.fresh_keys)}, len(plan.fresh_keys), 0
+        return {shape: count}, count, 0
     shapes: dict[Shape, int] = {}
     blocks = details = 0
     for item in plan.items:

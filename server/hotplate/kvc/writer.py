@@ -233,7 +233,9 @@ class Writer:
 
     def stage(self, index: Index, key_bytes: int, now_ms: int) -> Slot:
         """A slot for all specs of one block, charged as WRITING. Quota, NoSpace, NoStorage."""
-        shape = index.instance.shape(index.instance.all_specs, key_bytes)
+        shape = index.shape
+        if key_bytes != index.width:
+            shape = index.instance.shape(index.instance.all_specs, key_bytes)
         taken = self._allocator.allocate(index, {shape: 1}, 0, None, now_ms)
         extent = taken.extents[shape][0]
         storage = taken.storage
@@ -257,37 +259,31 @@ class Writer:
         for position, slot in enumerate(staged):
             if slot is not None and slot.shape.key_bytes != len(keys[position]):
                 raise RuntimeError("a slot was staged for a key of another width")
-        plan = Planner(self._holdings, index, keys, request.now_ms, whole=True).plan(
-            None, request.parent
-        )
-        wanted = plan.positions()
+        planner = Planner(self._holdings, index, keys, request.now_ms, whole=True)
+        plan = planner.plan(None, request.parent)
+        wanted, new = plan.positions(), plan.count
         feed = [slot for position in wanted if (slot := staged[position]) is not None]
-        if len(feed) != plan.count:
+        if len(feed) != new:
             raise RuntimeError("a block that is not stored has no staged slot")
-        if plan.count:
+        if new:
             with Guard(index, plan):
                 if plan.expired:
                     self._reclaimer.discard_expired(index, plan.expired, request.now_ms)
                 _, blocks, details = shapes_of(index, plan)
                 self._check_index(index, plan.count, details)
                 self._allocator.fit_blocks(self._holdings.use(index), blocks, request.now_ms)
-            session = WriteSession(b"", index, request.now_ms, len(keys), plan.count, [], wanted)
+            session = WriteSession(b"", index, request.now_ms, len(keys), new, [], wanted)
             Entry(self._holdings, session, plan, request).enter(StagedFeed(feed))
-            size = index.sum_bytes
-            chosen_sums = b"".join(sums[item * size : (item + 1) * size] for item in wanted)
-            complete(
-                self._holdings,
-                session,
-                b"\1" * plan.count,
-                chosen_sums,
-                request.now_ms,
-                delay_ms=0,
-            )
-            self._holdings.counters[index.instance.number].published += plan.count
+            if new < len(keys):
+                size = index.sum_bytes
+                sums = b"".join([sums[item * size : (item + 1) * size] for item in wanted])
+            complete(self._holdings, session, b"\1" * new, sums, request.now_ms, delay_ms=0)
+            self._holdings.counters[index.instance.number].published += new
         else:
             touch_planned(self._holdings, index, plan, request.now_ms)
-        kept = set(wanted)
-        for position, slot in enumerate(staged):
-            if slot is not None and position not in kept:
-                self.unstage(index, slot)
-        return plan.count
+        if new < len(staged):
+            kept = set(wanted)
+            for position, slot in enumerate(staged):
+                if slot is not None and position not in kept:
+                    self.unstage(index, slot)
+        return new

@@ -278,6 +278,36 @@ def test_what_a_write_needs_waits_for_the_grace() -> None:
     user.store(keys("e"))
 
 
+def test_why_a_prefix_ended_is_counted() -> None:
+    user = CacheUser(specs=2)
+    user.store(keys("a", "b"), ttl_ms=1_000)
+    user.store(keys("c"), parent=keys("b")[0], spec_masks=[1])
+    user.start(keys("w"))
+    names = ("absent", "writing", "expired", "unavailable", "incomplete")
+
+    def stops(wanted: Keys, **options: Any) -> dict[str, int]:
+        before = user.cache.stats(user.instance)
+        user.matched(wanted, **options)
+        after = user.cache.stats(user.instance)
+        each = {name: after[f"stops_{name}"] - before[f"stops_{name}"] for name in names}
+        return {name: count for name, count in each.items() if count}
+
+    assert stops(keys("a", "b")) == {}
+    assert stops(keys("a", "b", "n", "m")) == {"absent": 1}
+    assert stops(keys("w")) == {"writing": 1}
+    assert stops(keys("a", "b", "c"), specs=2) == {"incomplete": 1}
+    for state, expected in (
+        (StorageState.DISABLED, {"unavailable": 1}),
+        (StorageState.AVAILABLE, {}),
+    ):
+        user.catalog.get_storage("memory").state = state
+        user.cache.storage_changed(user.catalog.get_storage("memory"))
+        assert stops(keys("a")) == expected
+    user.store(keys("e", "f"), ttl_ms=1_000)
+    user.now += 1_000
+    assert stops(keys("e", "f")) == {"expired": 1}
+
+
 def test_the_same_finish_answers_the_same_and_another_is_refused() -> None:
     user = CacheUser(cache={"closed_sessions_max": 2})
     session = user.start(CHAIN).session_id
