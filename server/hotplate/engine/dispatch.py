@@ -42,11 +42,10 @@ def run(ctx: Context, requests: list[Any], out: list[Any], start: int = 0) -> in
     handler: Any = None
     reply: Any
     arity_min = arity_max = -1
-    run_start = start
     started_ns = engine.clock.monotonic_ns()
     deferred: Deferred | None = None
     room = OUTPUT_BYTES_MAX
-    index, done = start, len(requests)
+    index, run_start, done = start, start, len(requests)
     while index < done:
         argv = requests[index]
         command = lookup(argv[0])
