@@ -48,9 +48,8 @@ class SlotFeed:
 
     def __init__(self, allocation: Allocation) -> None:
         self._allocation = allocation
-        self._next: dict[Shape, tuple[int, int]] = {  # extent, slots of it that are gone
-            shape: (0, 0) for shape in allocation.extents
-        }
+        start = (0, 0)  # extent, slots of it that are gone
+        self._next: dict[Shape, tuple[int, int]] = dict.fromkeys(allocation.extents, start)
 
     def take(self, shape: Shape, slots: int) -> tuple[int, int, int, int]:
         """The next consecutive slots of a shape."""
