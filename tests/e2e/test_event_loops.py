@@ -222,7 +222,7 @@ def test_a_client_may_vanish_in_any_state(play: Play, state: str) -> None:
 def test_a_client_that_is_dropped_amid_its_batch_does_no_harm(play: Play) -> None:
     async def scenario(host: Host) -> None:
         sock = await host.connect()
-        host.trial.view = memoryview(bytes(3_000_000))
+        host.trial.view = memoryview(bytes(1_000_000))
         data = request("PING") + request("TRIAL.VIEW") + b"POST / HTTP/1.1\r\nFLUSHALL\r\n"
         await host.loop.sock_sendall(sock, data)
         await host.until(lambda: not host.engine.clients)

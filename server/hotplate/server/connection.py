@@ -219,11 +219,13 @@ class Connection(asyncio.Protocol):
             self._write(stopped.frame)
             self.close()
 
-    def _schedule(self) -> None:
-        """Go on in the loop's next pass, after the other clients; read nothing until then."""
+    def _schedule(self, *, pause: bool = True) -> None:
+        """Go on in the loop's next pass, after the other clients; `pause`: read nothing until then,
+        for what is there already may take many passes."""
         if not self._waits & _SCHEDULED:
             self._waits |= _SCHEDULED
-            self._transport.pause_reading()
+            if pause:
+                self._transport.pause_reading()
             self._clients.loop.call_soon(self._scheduled_pass)
 
     def _scheduled_pass(self) -> None:
@@ -278,7 +280,7 @@ class Connection(asyncio.Protocol):
             target = HeapTarget(bulk.size)
         self._large = LargeBulkReceiver(self, target, self._reader.take_buffered(target.view))
         if self._large.complete:
-            self._schedule()
+            self._schedule(pause=False)
         else:
             self._receive_with(self._large)
 
@@ -288,7 +290,8 @@ class Connection(asyncio.Protocol):
         self._saw_client()
         if complete:
             self._receive_with(self)
-            self._schedule()  # the loop has the target's buffer in its hands until it returns
+            # not at once: the loop has the target's buffer in its hands until this returns
+            self._schedule(pause=False)
 
     def _end_large(self, large: LargeBulkReceiver) -> None:
         target = large.target
