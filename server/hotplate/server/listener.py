@@ -21,6 +21,7 @@ _MISSING: Final = frozenset(
     )
 )
 
+
 class ListenError(Exception):
     """An address can't be listened on; the text names it and says why."""
 
