@@ -67,6 +67,14 @@ class Cache:
         for instance in catalog.instances.values():
             self.create_index(instance)
 
+    def configure(
+        self, *, lease_ms_max: int, write_grace_ms: int, closed_sessions_max: int
+    ) -> None:
+        """Settings that may change while the cache is in use; they hold from now on."""
+        self.lease_ms_max = lease_ms_max
+        self._writer.write_grace_ms = write_grace_ms
+        self._writer.closed.limit = closed_sessions_max
+
     def _settle(self, now_ms: int) -> None:
         """End what is due: sessions past their deadline, leases past their end."""
         self._writer.expire(now_ms)

@@ -51,7 +51,7 @@ class Writer:
         "_index_bytes_max",
         "_order",
         "_reclaimer",
-        "_write_grace_ms",
+        "write_grace_ms",
         "closed",
         "index_bytes",
         "sessions",
@@ -70,7 +70,7 @@ class Writer:
         self._reclaimer = reclaimer
         self._allocator = Allocator(holdings, reclaimer)
         self._index_bytes_max = index_bytes_max
-        self._write_grace_ms = write_grace_ms
+        self.write_grace_ms = write_grace_ms
         self._order = count()
         self._deadlines: list[tuple[int, int, WriteSession]] = []
         self.sessions: dict[bytes, WriteSession] = {}
@@ -189,7 +189,7 @@ class Writer:
         counters.sessions_expired += 1
         counters.dropped += session.new_count
         nothing = bytes(session.new_count)
-        complete(self._holdings, session, nothing, b"", now_ms, delay_ms=self._write_grace_ms)
+        complete(self._holdings, session, nothing, b"", now_ms, delay_ms=self.write_grace_ms)
         self._leave(session, SessionState.DROPPED)
 
     def finish(

@@ -69,9 +69,11 @@ class KvCacheService:
     def tick(self, now_ms: int) -> bool:
         """One slice of background work, with the settings in force."""
         config, cache = self._engine.config, self._cache
-        cache.lease_ms_max = config.kvc_lease_max_ms
-        cache.write_grace_ms = config.kvc_write_grace_ms
-        cache.closed_sessions_max = config.kvc_closed_sessions_max
+        cache.configure(
+            lease_ms_max=config.kvc_lease_max_ms,
+            write_grace_ms=config.kvc_write_grace_ms,
+            closed_sessions_max=config.kvc_closed_sessions_max,
+        )
         self._make_segments_ahead()
         return cache.tick(now_ms)
 

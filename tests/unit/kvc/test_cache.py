@@ -228,6 +228,26 @@ def test_an_overdue_session_is_dropped_and_its_space_stays_for_slow_writers() ->
     assert user.used() == 0
 
 
+def test_settings_that_change_hold_from_now_on() -> None:
+    user = CacheUser()
+    user.cache.configure(lease_ms_max=500, write_grace_ms=5, closed_sessions_max=0)
+    reserved = user.start(CHAIN, timeout_ms=1_000)
+    assert reserved.session_id is not None
+    user.now += 1_000
+    user.tick()
+    assert user.used() == 40
+    user.now += 5
+    user.tick()
+    assert user.used() == 0, "the quarantine is 5 ms now"
+    again = user.start(CHAIN)
+    assert again.session_id is not None
+    user.finish(again.session_id, outcomes.NOTHING)
+    with pytest.raises(NoSessionError):
+        user.finish(again.session_id, outcomes.NOTHING)  # nothing is remembered of it
+    with pytest.raises(CommandError, match="501"):
+        user.match(CHAIN, lease_ms=501)
+
+
 def test_a_session_is_not_published_while_bytes_arrive_in_it() -> None:
     user = CacheUser()
     session_id = user.start(CHAIN).session_id

@@ -83,7 +83,7 @@ def test_a_pipeline_of_giant_replies_is_answered_piece_by_piece(bench: Bench, co
     giant = b"x" * 700_000
     bench.ask(transport, request("SET", "giant", giant))
     transport.send(request(command, "giant") * 50)
-    sizes = []
+    sizes: list[int] = []
     while transport.sent or not sizes:
         sizes.append(len(transport.take()))
         bench.loop.run_pass()
