@@ -51,10 +51,10 @@ class Writer:
         "_index_bytes_max",
         "_order",
         "_reclaimer",
-        "write_grace_ms",
         "closed",
         "index_bytes",
         "sessions",
+        "write_grace_ms",
     )
 
     def __init__(
