@@ -1,7 +1,8 @@
 """Parts of strings, and numbers kept in strings: APPEND, ranges, counters, LCS."""
 
 from dataclasses import dataclass
-from typing import Final
+from fractions import Fraction
+from typing import Any, Final
 
 from hotplate.commands.string_runs import incr_run
 from hotplate.commands.strings import read_entry
@@ -242,7 +243,7 @@ def _add(ctx: Context, key: bytes, increment: int) -> int:
         db.assign(key, increment, ctx.now_ms)
         db.changed(key, "incrby")
         return increment
-    value = entry.value
+    value: Any = entry.value
     total = (value if value.__class__ is int else _whole_number(value)) + increment
     if not INTEGER_MIN <= total <= INTEGER_MAX:
         raise CommandError("increment or decrement would overflow")
@@ -286,7 +287,7 @@ def incrbyfloat(ctx: Context, argv: list[bytes]) -> Reply:
     total = add_long_doubles(before, increment)
     if isinstance(total, float):
         raise CommandError("increment would produce NaN or Infinity")
-    text = format_long_double(total)
+    text = format_long_double(Fraction(total))
     db.assign(key, Text(text), ctx.now_ms, 0 if entry is None else entry.expire_at_ms)
     db.changed(key, "incrbyfloat")
     return text

@@ -45,7 +45,7 @@ def get_run(
             misses += 1
             append(null)
             continue
-        value = entry.value
+        value: Any = entry.value
         if entry.expire_at_ms or value.__class__ is not bytes or len(value) >= _SIZES_END:
             break
         entry.accessed_ms = now_ms
@@ -106,7 +106,7 @@ def incr_run(
         entry = shards[hash(key) & SHARD_MASK].get(key)
         if entry is None or entry.expire_at_ms:
             break
-        value = entry.value
+        value: Any = entry.value
         if value.__class__ is not int or value >= INTEGER_MAX:
             break
         entry.value = value = value + 1

@@ -5,7 +5,7 @@ much as all the rest of them.
 """
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from hotplate.commands.string_runs import get_run, set_run
 from hotplate.engine.context import Context
@@ -410,7 +410,7 @@ def mget(ctx: Context, argv: list[bytes]) -> Reply:
             continue
         if touch:
             entry.accessed_ms = now_ms
-        value = entry.value
+        value: Any = entry.value
         if value.__class__ is bytes:
             values.append(value)
         elif isinstance(value, (int, bytes, bytearray)):

@@ -236,7 +236,8 @@ def add_writes(suite: Suite, our_link: Link, their_link: Link, *, alternations: 
     count = WRITE_CALLS * (alternations + 1)  # one more for warming up
     own = timed(write_ours(our_link, prepared(reservations(new_prompts()), count)))
     other = timed(write_theirs(their_link, prepared(assignments(new_prompts()), count)))
-    own(), other()
+    own()
+    other()
     pairs = alternate(own, other, alternations)
     name = f"STARTWRITE+FINISH {WRITE_BLOCKS} / SET pipeline"
     suite.rows.append(compare_times(name, pairs, target=WRITE_TARGET))

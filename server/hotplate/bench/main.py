@@ -40,11 +40,11 @@ def main(argv: Sequence[str]) -> int:
     alternations = arguments.alternations or (
         QUICK_ALTERNATIONS if arguments.quick else ALTERNATIONS
     )
-    blocks = QUICK_BLOCKS if arguments.quick else BLOCKS
+    blocks: dict[str, int] = QUICK_BLOCKS if arguments.quick else BLOCKS
     if arguments.blocks:
-        blocks = dict.fromkeys(blocks, arguments.blocks)
+        blocks = dict.fromkeys(blocks, int(arguments.blocks))
     if arguments.suite == "index":
-        return run_index(int(blocks["index"]), json_path=arguments.json)
+        return run_index(blocks["index"], json_path=arguments.json)
     try:
         return side_by_side(arguments, alternations=alternations, blocks=blocks["kvc"])
     except (ServerStartError, core.MissingProgramError, ReplyError, OSError) as error:

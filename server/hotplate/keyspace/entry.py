@@ -60,7 +60,7 @@ class Entry:
 
 def string_of(value: Value) -> bytes:
     """The bytes of a string. WrongTypeError for a collection."""
-    if value.__class__ is bytes:
+    if type(value) is bytes:
         return value
     if isinstance(value, int):
         return b"%d" % value

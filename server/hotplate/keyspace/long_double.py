@@ -68,7 +68,7 @@ def add_long_doubles(first: LongDouble, second: LongDouble) -> LongDouble:
     """The rounded sum; an infinite float where it is not finite, whatever its sign."""
     if isinstance(first, float) or isinstance(second, float):
         return float("inf")
-    return round_long_double(first + second)
+    return round_long_double(Fraction(first + second))
 
 
 def format_long_double(value: Fraction) -> bytes:

@@ -12,9 +12,9 @@ that the answer is about. Block i of a span begins at `offset + i * stride`. `su
 big-endian for each block and each held spec, block by block; empty where nothing is known yet.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgpack  # type: ignore[import-untyped]  # ships no types
 
@@ -127,14 +127,16 @@ class Locations:
         }
 
 
+_pack = cast("Callable[[Any], bytes]", msgpack.packb)  # None only with autoreset off
+
+
 def pack_specs(specs: Sequence[tuple[str, int]]) -> bytes:
     """The part of the answer that is the same for every answer about one instance."""
-    packed: bytes = msgpack.packb([[name, size] for name, size in specs])
-    return packed
+    return _pack([[name, size] for name, size in specs])
 
 
-_VERSION: Final = msgpack.packb(LOCATIONS_VERSION)
-_EMPTY: Final = msgpack.packb([])
+_VERSION: Final = _pack(LOCATIONS_VERSION)
+_EMPTY: Final = _pack([])
 
 
 def encode_locations(
@@ -148,8 +150,8 @@ def encode_locations(
             _ARRAY_OF_FOUR,
             _VERSION,
             packed_specs,
-            msgpack.packb(storages),
-            msgpack.packb(spans),
+            _pack(storages),
+            _pack(spans),
         )
     )
 
