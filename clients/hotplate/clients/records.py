@@ -171,10 +171,10 @@ class Run:
         """Which block of the span the run begins with."""
         return (self.offset - self.span.offset) // self.span.stride
 
-    def pieces(self) -> Iterator["Run"]:
-        """The run in parts of at most PIECE_BYTES, at least one block each; single blocks where
+    def pieces(self, bytes_max: int = PIECE_BYTES) -> Iterator["Run"]:
+        """The run in parts of at most `bytes_max`, at least one block each; single blocks where
         the payloads do not lie side by side."""
-        step = max(1, PIECE_BYTES // max(1, self.span.block_bytes)) if self.is_packed else 1
+        step = max(1, bytes_max // max(1, self.span.block_bytes)) if self.is_packed else 1
         for start in range(0, self.count, step):
             count = min(step, self.count - start)
             yield Run(self.first + start, count, self.span, self.offset + start * self.span.stride)

@@ -160,8 +160,9 @@ class PrefixCache:
     def _blocks(self, payloads: memoryview, count: int) -> numpy.ndarray[Any, Any]:
         """Payloads as [block, layer, kind, head, bytes of a row]."""
         shape = self.shape
-        whole = numpy.frombuffer(payloads, dtype=numpy.uint8)
-        return whole.reshape(count, shape.layers, 2, shape.heads, -1)
+        whole: numpy.ndarray[Any, Any] = numpy.frombuffer(payloads, dtype=numpy.uint8)
+        blocks: numpy.ndarray[Any, Any] = whole.reshape(count, shape.layers, 2, shape.heads, -1)
+        return blocks
 
     def _rows(self, states: torch.Tensor, blocks: int) -> numpy.ndarray[Any, Any]:
         """[layer, kind, 1, head, token, dimension] as [layer, kind, head, block, row bytes]."""
