@@ -89,7 +89,7 @@ def run(ctx: Context, requests: list[Any], out: list[Any], start: int = 0) -> in
                 deferred = reply
                 ctx.resume_at = done = index + 1
             else:
-                room -= _write(ctx, reply, out)
+                room -= answer(ctx, reply, out)
                 done = done if room > 0 else index + 1
         except Exception as error:
             append(_failed(ctx, command, error))
@@ -111,11 +111,11 @@ def _failed(ctx: Context, command: Command | None, error: Exception) -> bytes:
     return error.frame
 
 
-def _write(ctx: Context, reply: Any, out: list[Any]) -> int:
+def answer(ctx: Context, reply: Any, out: list[Any]) -> int:
     """Append the frames of a reply of any type; how many bytes they are."""
     if isinstance(reply, (Payload, Payloads)):
         encode(reply, ctx.resp, out.append)
-        return hold(ctx, reply)
+        return _hold(ctx, reply)
     frames: list[bytes] = []
     encode(reply, ctx.resp, frames.append)
     data = b"".join(frames)
@@ -123,7 +123,7 @@ def _write(ctx: Context, reply: Any, out: list[Any]) -> int:
     return len(data)
 
 
-def hold(ctx: Context, reply: Payload | Payloads) -> int:
+def _hold(ctx: Context, reply: Payload | Payloads) -> int:
     """Let the link release what `reply` shows once it is sent; its bytes."""
     size_bytes = 0
     for item in reply if isinstance(reply, list) else (reply,):

@@ -18,12 +18,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from hotplate.engine.context import Context, Deferred, Gate
-from hotplate.engine.dispatch import hold, run
+from hotplate.engine.dispatch import answer, run
 from hotplate.engine.gates import find
 from hotplate.errors import CommandError
-from hotplate.resp.encoder import encode
 from hotplate.resp.reader import LargeBulk, RequestReader
-from hotplate.resp.types import Payload, Payloads
 from hotplate.server.large_bulk import HeapTarget, LargeBulkReceiver
 
 if TYPE_CHECKING:
@@ -253,16 +251,14 @@ class Connection(asyncio.Protocol):
         self._waits &= ~_DEFERRED
         ctx = self.ctx
         frames: list[Any] = []
-        if isinstance(reply, (Payload, Payloads)):
-            hold(ctx, reply)
-        elif isinstance(reply, CommandError):
+        answer(ctx, reply, frames)
+        if isinstance(reply, CommandError):
             self._stats.count_error(reply.code)
             if (command := ctx.engine.commands.find(ctx.last_command)) is not None:
                 command.failed += 1
         if self._waits & _CLOSED:
             self._release()
             return  # `connection_lost` sees to the requests behind, if it did not yet
-        encode(reply, ctx.resp, frames.append)
         requests, self._requests = self._requests, []
         self._run(requests, 0, frames)
         if not self._waits & _DEFERRED:
