@@ -127,6 +127,36 @@ class Settings:
     enable_debug_command: str = _fixed(
         Choice(("no", "yes", "local")), "no", "Who may use DEBUG; local: loopback and unix."
     )
+    # how small collections are named by OBJECT ENCODING
+    hash_max_listpack_entries: int = _option(
+        Integer(), 512, "Fields up to which a hash is a `listpack`."
+    )
+    hash_max_listpack_value: int = _option(
+        Integer(), 64, "Bytes of a field or value up to which a hash is a `listpack`."
+    )
+    list_max_listpack_size: int = _option(
+        Integer(-5, _INT32_MAX),
+        -2,
+        "Elements up to which a list is a `listpack`; -1 to -5: 4, 8, 16, 32 or 64 KiB.",
+    )
+    set_max_intset_entries: int = _option(
+        Integer(), 512, "Members up to which a set of whole numbers is an `intset`."
+    )
+    set_max_listpack_entries: int = _option(
+        Integer(), 128, "Members up to which a set is a `listpack`."
+    )
+    set_max_listpack_value: int = _option(
+        Integer(), 64, "Bytes of a member up to which a set is a `listpack`."
+    )
+    zset_max_listpack_entries: int = _option(
+        Integer(), 128, "Members up to which a sorted set is a `listpack`."
+    )
+    zset_max_listpack_value: int = _option(
+        Integer(), 64, "Bytes of a member up to which a sorted set is a `listpack`."
+    )
+    hll_sparse_max_bytes: int = _option(
+        Size(), 3000, "Bytes up to which a HyperLogLog keeps its sparse form."
+    )
     # the KV cache
     kvc_memory_capacity: int = _fixed(
         Size(),
@@ -217,9 +247,6 @@ INERT: Final[Mapping[str, tuple[Kind, Any]]] = {
     "dbfilename": (Text(), "dump.rdb"),
     "disable-thp": _YES,
     "dynamic-hz": _YES,
-    "hash-max-listpack-entries": (Integer(), 512),
-    "hash-max-listpack-value": (Integer(), 64),
-    "hll-sparse-max-bytes": (Size(), 3000),
     "jemalloc-bg-thread": _YES,
     "latency-tracking-info-percentiles": (Words(), ("50", "99", "99.9")),
     "lazyfree-lazy-eviction": _NO,
@@ -230,7 +257,6 @@ INERT: Final[Mapping[str, tuple[Kind, Any]]] = {
     "lfu-decay-time": (Integer(0, _INT32_MAX), 1),
     "lfu-log-factor": (Integer(0, _INT32_MAX), 10),
     "list-compress-depth": (Integer(0, _INT32_MAX), 0),
-    "list-max-listpack-size": (Integer(-5, _INT32_MAX), -2),
     "maxmemory-eviction-tenacity": (Integer(0, 100), 10),
     "maxmemory-samples": (Integer(1, 64), 5),
     "no-appendfsync-on-rewrite": _NO,
@@ -247,9 +273,6 @@ INERT: Final[Mapping[str, tuple[Kind, Any]]] = {
     "replica-priority": (Integer(0, _INT32_MAX), 100),
     "replica-read-only": _YES,
     "replica-serve-stale-data": _YES,
-    "set-max-intset-entries": (Integer(), 512),
-    "set-max-listpack-entries": (Integer(), 128),
-    "set-max-listpack-value": (Integer(), 64),
     "set-proc-title": _NO,
     "shutdown-timeout": (Integer(0, _INT32_MAX), 10),
     "slowlog-log-slower-than": (Integer(-1), 10000),
@@ -258,8 +281,6 @@ INERT: Final[Mapping[str, tuple[Kind, Any]]] = {
     "stream-node-max-bytes": (Size(), 4096),
     "stream-node-max-entries": (Integer(), 100),
     "tracking-table-max-keys": (Integer(), 1_000_000),
-    "zset-max-listpack-entries": (Integer(), 128),
-    "zset-max-listpack-value": (Integer(), 64),
 }
 
 ALIASES: Final[Mapping[str, str]] = {

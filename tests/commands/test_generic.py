@@ -1,27 +1,11 @@
 """Commands on keys of any type and on whole databases, over both protocols."""
 
-from typing import ClassVar
-
 import pytest
+from tests.testing.box import Box
 from tests.testing.console import Console
 
 from hotplate.errors import CommandError
 from hotplate.keyspace.database import Database
-
-
-class Box:
-    """A value that is no string."""
-
-    type_name: ClassVar[bytes] = b"box"
-
-    def __init__(self, content: list[int]) -> None:
-        self.content = content
-
-    def encoding(self) -> bytes:
-        return b"cardboard"
-
-    def copy(self) -> "Box":
-        return Box(list(self.content))
 
 
 @pytest.fixture(params=[2, 3])

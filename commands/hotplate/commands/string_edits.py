@@ -5,7 +5,7 @@ from fractions import Fraction
 from typing import Any, Final
 
 from hotplate.commands.string_runs import incr_run
-from hotplate.commands.strings import read_entry
+from hotplate.commands.values import read_entry
 from hotplate.engine.context import Context
 from hotplate.errors import CommandError
 from hotplate.keyspace.database import SHARD_MASK

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from hotplate.commands.string_runs import get_run, set_run
+from hotplate.commands.values import read_entry
 from hotplate.engine.context import Context
 from hotplate.errors import CommandError
 from hotplate.keyspace.database import SHARD_MASK
@@ -88,14 +89,6 @@ def parse_expiry(text: bytes, unit: bytes, name: bytes, now_ms: int) -> int:
     if number <= 0 or expire_at_ms > INT64_MAX:
         raise CommandError(b"invalid expire time in '%b' command" % name)
     return expire_at_ms
-
-
-def read_entry(ctx: Context, key: bytes) -> Entry | None:
-    """The entry of a key that is read, which counts as a use of it."""
-    entry = ctx.db.lookup(key, ctx.now_ms)
-    if entry is not None and not ctx.no_touch:
-        entry.accessed_ms = ctx.now_ms
-    return entry
 
 
 def store(ctx: Context, key: bytes, value: bytes, expire_at_ms: int = 0) -> None:

@@ -26,9 +26,13 @@ class Text(bytes):
 
 
 class Collection(Protocol):
-    """A value that is not a string."""
+    """A value that is not a string. An empty one is never stored."""
 
     type_name: ClassVar[bytes]
+
+    def __len__(self) -> int:
+        """How many elements there are."""
+        ...
 
     def encoding(self) -> bytes:
         """The name that OBJECT ENCODING shows."""
@@ -36,6 +40,17 @@ class Collection(Protocol):
 
     def copy(self) -> "Collection":
         """An equal value that shares nothing that can change."""
+        ...
+
+    def shed(self, count: int) -> None:
+        """Forget about `count` elements, any of them, in time O(count).
+
+        For a value that is no key's any more: its memory is given back slice by slice.
+        """
+        ...
+
+    def sample_bytes(self, samples: int) -> int:
+        """The memory in use, all of it, judged by at most `samples` elements (0: by every one)."""
         ...
 
 

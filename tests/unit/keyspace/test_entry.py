@@ -1,8 +1,7 @@
 """Values: types, encodings, copies."""
 
-from typing import ClassVar
-
 import pytest
+from tests.testing.box import Box
 
 from hotplate.errors import WrongTypeError
 from hotplate.keyspace.entry import (
@@ -14,21 +13,6 @@ from hotplate.keyspace.entry import (
     string_of,
     type_of,
 )
-
-
-class Box:
-    """A collection as later types will be."""
-
-    type_name: ClassVar[bytes] = b"box"
-
-    def __init__(self, content: list[int]) -> None:
-        self.content = content
-
-    def encoding(self) -> bytes:
-        return b"cardboard"
-
-    def copy(self) -> "Box":
-        return Box(list(self.content))
 
 
 @pytest.mark.parametrize(

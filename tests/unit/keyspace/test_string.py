@@ -1,11 +1,11 @@
 """Ranges, writing in place, common subsequences."""
 
 from functools import cache
-from typing import ClassVar
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.testing.box import Box
 
 from hotplate.errors import WrongTypeError
 from hotplate.keyspace.entry import Value
@@ -63,16 +63,7 @@ def test_a_grown_string_stays_the_same_object() -> None:
 
 
 def test_a_collection_has_no_length_as_a_string() -> None:
-    class Box:
-        type_name: ClassVar[bytes] = b"box"
-
-        def encoding(self) -> bytes:
-            return b"box"
-
-        def copy(self) -> "Box":
-            return self
-
-    value: Value = Box()
+    value: Value = Box([])
     with pytest.raises(WrongTypeError):
         length_of(value)
 

@@ -1,0 +1,65 @@
+"""What the commands of every type share: finding a key's value, and settling what they did to it.
+
+A handler parses and checks all its arguments, finds its value here, changes it through the type's
+own methods, and settles. Values know no key and no client; this module knows no type.
+"""
+
+from typing import TypeVar
+
+from hotplate.engine.context import Context
+from hotplate.errors import WrongTypeError
+from hotplate.keyspace.entry import Collection, Entry
+
+CollectionType = TypeVar("CollectionType", bound=Collection)
+
+
+def read_entry(ctx: Context, key: bytes) -> Entry | None:
+    """The entry of a key that is read, which counts as a use of it."""
+    entry = ctx.db.lookup(key, ctx.now_ms)
+    if entry is not None and not ctx.no_touch:
+        entry.accessed_ms = ctx.now_ms
+    return entry
+
+
+def read_value(ctx: Context, key: bytes, kind: type[CollectionType]) -> CollectionType | None:
+    """The collection that is read, None where there is no key. WrongTypeError for another type."""
+    entry = read_entry(ctx, key)
+    if entry is None:
+        return None
+    value = entry.value
+    if value.__class__ is not kind:
+        raise WrongTypeError
+    return value
+
+
+def write_value(ctx: Context, key: bytes, kind: type[CollectionType]) -> CollectionType | None:
+    """The collection that is changed, None where there is no key. WrongTypeError for another type.
+
+    Not counted as a hit or a miss.
+    """
+    entry = ctx.db.lookup_write(key, ctx.now_ms)
+    if entry is None:
+        return None
+    value = entry.value
+    if value.__class__ is not kind:
+        raise WrongTypeError
+    if not ctx.no_touch:
+        entry.accessed_ms = ctx.now_ms
+    return value
+
+
+def create_value(ctx: Context, key: bytes, kind: type[CollectionType]) -> CollectionType:
+    """The collection that is changed, made and stored where there is none. Something must go in."""
+    value = write_value(ctx, key, kind)
+    if value is None:
+        value = kind()
+        ctx.db.assign(key, value, ctx.now_ms)
+    return value
+
+
+def settle(ctx: Context, key: bytes, value: Collection, event: str) -> None:
+    """Tell that `key` changed. A collection that lost its last element goes, and that is told."""
+    ctx.db.changed(key, event)
+    if not value:
+        ctx.db.delete(key)
+        ctx.db.changed(key, "del")
