@@ -12,6 +12,7 @@ from hotplate import limits
 from hotplate.engine.context import Context, Gate
 from hotplate.engine.engine import Engine
 from hotplate.resp.reader import ReaderLimits, RequestReader
+from hotplate.server.large_bulk import ReadNow, read_socket
 
 if TYPE_CHECKING:
     from hotplate.server.connection import Connection
@@ -28,9 +29,16 @@ _PROTECTED: Final = (
 class ClientTable:
     """All connections of one server."""
 
-    def __init__(self, engine: Engine, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        read_now: ReadNow = read_socket,
+    ) -> None:
         self.engine = engine
         self.loop = loop
+        self.read_now = read_now
         self._connections: dict[int, Connection] = {}
         self._empty = asyncio.Event()
 

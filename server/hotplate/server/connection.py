@@ -3,6 +3,7 @@
     socket ─► reader ─► batch of requests ─► engine.dispatch.run ─► frames ─► one write a pass
                 │
                 └ a large bulk string ─► LargeBulkReceiver: straight into its target
+                  (and it stays the transport's protocol while more of them come)
 
 Flow control, both ways:
 - A pass runs at most BATCH_REQUESTS requests, or until it has answered a lot (engine.dispatch);
@@ -22,7 +23,7 @@ from hotplate.engine.dispatch import answer, run
 from hotplate.engine.gates import find
 from hotplate.errors import CommandError
 from hotplate.resp.reader import LargeBulk, RequestReader
-from hotplate.server.large_bulk import HeapTarget, LargeBulkReceiver
+from hotplate.server.large_bulk import QUIET_READS_MAX, HeapTarget, LargeBulkReceiver
 
 if TYPE_CHECKING:
     from hotplate.server.clients import ClientTable
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("hotplate.server")
 BATCH_REQUESTS: Final = 256  # a few hundred microseconds of work between two looks at the sockets
 WRITE_HIGH_BYTES: Final = 256 * 1024  # unsent bytes at which a client's commands wait
+LARGE_BYTES_A_PASS: Final = 8 * 1024 * 1024  # of large bulk strings, then other clients go first
 _MS_NS: Final = 1_000_000
 # bits of Connection._waits
 _FULL: Final = 1  # the transport is
@@ -46,6 +48,7 @@ class Connection(asyncio.Protocol):
         "_deferred",
         "_held",
         "_large",
+        "_read_now",
         "_reader",
         "_requests",
         "_stats",
@@ -65,6 +68,7 @@ class Connection(asyncio.Protocol):
         self._clients = clients
         self._stats = clients.engine.stats
         self._wall_ns = clients.engine.clock.wall_ns
+        self._read_now = clients.read_now
         # for the connection's life
         self.kind = kind
         self.peer = ""
@@ -80,7 +84,7 @@ class Connection(asyncio.Protocol):
         # a Deferred under way, and the requests behind it
         self._deferred: Deferred | None = None
         self._requests: list[Any] = []
-        # a large bulk string under way
+        # since a large bulk string came
         self._large: LargeBulkReceiver | None = None
 
     # -- asyncio's side ------------------------------------------------------------------------
@@ -106,8 +110,7 @@ class Connection(asyncio.Protocol):
         self._waits |= _CLOSED
         self._clients.remove(self)
         if self._large is not None:
-            self._large.target.abandon()
-            self._large = None
+            self._large.abandon()
         self._drop([*self._requests, self._reader.partial])
         self._requests = []
         if self._deferred is not None and self._deferred.cancel is not None:
@@ -129,6 +132,9 @@ class Connection(asyncio.Protocol):
             self._saw_client()
         if reader.ready or reader.stopped is not None:
             self._go_on()
+        elif self._large is not None and self._large.quiet_reads > QUIET_READS_MAX:
+            self._large = None
+            self._receive_with(self)
 
     def eof_received(self) -> bool:
         """The client sends no more: answer what is there, then close."""
@@ -204,18 +210,27 @@ class Connection(asyncio.Protocol):
 
     def _go_on(self) -> None:
         """See to what the reader stopped at, or run more in the loop's next pass."""
-        stopped = self._reader.stopped
-        if self._waits:
-            return  # whatever ends the wait comes back here
-        if stopped is None:
-            if self._reader.ready:
+        budget = LARGE_BYTES_A_PASS
+        while not self._waits:  # whatever ends a wait comes back here
+            stopped = self._reader.stopped
+            if stopped is None:
+                if self._reader.ready:
+                    self._schedule()
+                return
+            if not isinstance(stopped, LargeBulk):
+                self._stats.protocol_errors += 1
+                self._write(stopped.frame)
+                self.close()
+                return
+            if budget <= 0:
                 self._schedule()
-        elif isinstance(stopped, LargeBulk):
-            self._begin_large(stopped)
-        else:
-            self._stats.protocol_errors += 1
-            self._write(stopped.frame)
-            self.close()
+                return
+            budget -= stopped.size
+            if not self._begin_large(stopped):
+                return
+            requests = self._reader.batch(BATCH_REQUESTS)
+            if requests:
+                self._run(requests, 0, [])
 
     def _schedule(self, *, pause: bool = True) -> None:
         """Go on in the loop's next pass, after the other clients; `pause`: read nothing until then,
@@ -236,10 +251,11 @@ class Connection(asyncio.Protocol):
             self._schedule()
             return
         self._transport.resume_reading()
-        if self._large is not None:
-            if not self._large.complete:
+        large = self._large
+        if large is not None and large.target is not None:
+            if not large.complete:
                 return
-            self._end_large(self._large)
+            self._reader.resume(large.end())
         requests = self._reader.batch(BATCH_REQUESTS)
         if requests:
             self._run(requests, 0, [])
@@ -266,7 +282,8 @@ class Connection(asyncio.Protocol):
 
     # -- large bulk strings --------------------------------------------------------------------
 
-    def _begin_large(self, bulk: LargeBulk) -> None:
+    def _begin_large(self, bulk: LargeBulk) -> bool:
+        """Receive it; whether all of it is there already."""
         self._saw_client()  # the sink looks at deadlines
         ctx = self.ctx
         command = find(ctx.engine, bulk.argv) if bulk.argv else None
@@ -274,25 +291,29 @@ class Connection(asyncio.Protocol):
         target = None if sink is None else sink(ctx, bulk.argv, bulk.size)
         if target is None:
             target = HeapTarget(bulk.size)
-        self._large = LargeBulkReceiver(self, target, self._reader.take_buffered(target.view))
-        if self._large.complete:
-            self._schedule(pause=False)
-        else:
-            self._receive_with(self._large)
+        large = self._large
+        if large is None:
+            large = self._large = LargeBulkReceiver(self)
+            self._receive_with(large)
+        large.begin(target, self._reader.take_buffered(target.view))
+        before = large.filled
+        behind = large.read_now(self._read_now, self.descriptor)
+        self._stats.net_input_bytes += large.filled - before + len(behind)
+        if not large.complete:
+            return False
+        self._saw_client()
+        self._reader.resume(large.end())
+        if behind:
+            self._reader.feed(behind)
+        return True
 
     def on_large_bytes(self, size_bytes: int, *, complete: bool) -> None:
         """Part of the large bulk string came in, or all of it is there."""
         self._stats.net_input_bytes += size_bytes
         self._saw_client()
         if complete:
-            self._receive_with(self)
             # not at once: the loop has the target's buffer in its hands until this returns
             self._schedule(pause=False)
-
-    def _end_large(self, large: LargeBulkReceiver) -> None:
-        target = large.target
-        self._large = None
-        self._reader.resume(target.take() if isinstance(target, HeapTarget) else target)
 
     def _receive_with(self, protocol: asyncio.BaseProtocol) -> None:
         transport = self._transport

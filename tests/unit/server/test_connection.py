@@ -4,14 +4,25 @@ import random
 from itertools import pairwise
 
 import pytest
-from tests.testing.scripted_transport import ScriptedTransport, build_table, connect
+from tests.testing.scripted_transport import (
+    CHUNK_BYTES,
+    ScriptedTransport,
+    build_table,
+    connect,
+)
 from tests.testing.trial_commands import Trial, build_trial_engine, refusal
 
 from hotplate.clock import ManualClock
 from hotplate.config import Config
 from hotplate.engine.engine import Engine
 from hotplate.limits import LARGE_BULK_BYTES
-from hotplate.server.connection import BATCH_REQUESTS, WRITE_HIGH_BYTES, Connection
+from hotplate.server.connection import (
+    BATCH_REQUESTS,
+    LARGE_BYTES_A_PASS,
+    WRITE_HIGH_BYTES,
+    Connection,
+)
+from hotplate.server.large_bulk import QUIET_READS_MAX, LargeBulkReceiver
 
 PONG = b"+PONG\r\n"
 
@@ -44,9 +55,12 @@ class Bench:
         return transport.take()
 
 
-@pytest.fixture
-def bench() -> Bench:
-    return Bench()
+@pytest.fixture(params=["read at once", "handed in"])
+def bench(request: pytest.FixtureRequest) -> Bench:
+    """Large strings: read as far as they came, or as the loop hands them in."""
+    bench = Bench()
+    bench.loop.reads_now = request.param == "read at once"
+    return bench
 
 
 # order and fairness
@@ -418,6 +432,35 @@ def test_a_large_string_waits_while_replies_are_not_taken(bench: Bench) -> None:
     bench.settle()
     assert transport.take().endswith(b"*1\r\n:500000\r\n")
     assert bench.trial.received == [b"y" * 500_000]
+
+
+def test_a_client_that_sends_nothing_large_any_more_is_read_as_before(bench: Bench) -> None:
+    transport, connection = bench.client()
+    assert transport.get_protocol() is connection
+    bench.ask(transport, request("SET", "a", b"x" * 100_000))
+    assert isinstance(transport.get_protocol(), LargeBulkReceiver)
+    replies = [bench.ask(transport, request("PING")) for _ in range(QUIET_READS_MAX + 2)]
+    assert replies == [PONG] * len(replies)
+    assert transport.get_protocol() is connection
+    assert bench.ask(transport, request("SET", "a", b"y" * 100_000)) == b"+OK\r\n"
+    assert isinstance(transport.get_protocol(), LargeBulkReceiver)
+
+
+def test_many_large_strings_let_others_go_between_them(bench: Bench) -> None:
+    greedy, _ = bench.client()
+    modest, _ = bench.client()
+    size = LARGE_BYTES_A_PASS // 4
+    greedy.send(request("SET", "a", b"x" * size) * 40)
+    bench.loop.run_pass()
+    modest.send(request("PING"))
+    for _ in range(2 * size // CHUNK_BYTES):
+        if modest.sent:
+            break
+        bench.loop.run_pass()
+    assert modest.take() == PONG
+    assert bench.engine.stats.commands_processed <= 10
+    bench.settle()
+    assert greedy.take() == b"+OK\r\n" * 40
 
 
 def test_bytes_are_counted_as_they_come(bench: Bench) -> None:
