@@ -22,9 +22,14 @@ class Target:
     def __init__(self, size: int) -> None:
         self.view = memoryview(bytearray(size))
         self.abandoned = 0
+        self.arrivals: list[int] = []
 
     def __len__(self) -> int:
         return len(self.view)
+
+    def arrived(self, filled: int) -> None:
+        """Remember it."""
+        self.arrivals.append(filled)
 
     def abandon(self) -> None:
         """Count it."""

@@ -228,9 +228,7 @@ class Connection(asyncio.Protocol):
             budget -= stopped.size
             if not self._begin_large(stopped):
                 return
-            requests = self._reader.batch(BATCH_REQUESTS)
-            if requests:
-                self._run(requests, 0, [])
+            self._run_behind_large()
 
     def _schedule(self, *, pause: bool = True) -> None:
         """Go on in the loop's next pass, after the other clients; `pause`: read nothing until then,
@@ -255,7 +253,7 @@ class Connection(asyncio.Protocol):
         if large is not None and large.target is not None:
             if not large.complete:
                 return
-            self._reader.resume(large.end())
+            self._end_large(large)
         requests = self._reader.batch(BATCH_REQUESTS)
         if requests:
             self._run(requests, 0, [])
@@ -296,24 +294,40 @@ class Connection(asyncio.Protocol):
             large = self._large = LargeBulkReceiver(self)
             self._receive_with(large)
         large.begin(target, self._reader.take_buffered(target.view))
-        before = large.filled
-        behind = large.read_now(self._read_now, self.descriptor)
-        self._stats.net_input_bytes += large.filled - before + len(behind)
+        self._stats.net_input_bytes += large.read_now(self._read_now, self.descriptor)
         if not large.complete:
             return False
         self._saw_client()
+        self._end_large(large)
+        return True
+
+    def _end_large(self, large: LargeBulkReceiver) -> None:
+        """Hand the reader what is complete, and what came behind it."""
+        self._stats.net_input_bytes += large.read_behind(self._read_now, self.descriptor)
+        behind = large.take_behind()
         self._reader.resume(large.end())
         if behind:
             self._reader.feed(behind)
-        return True
+
+    def _run_behind_large(self) -> None:
+        requests = self._reader.batch(BATCH_REQUESTS)
+        if requests:
+            self._run(requests, 0, [])
 
     def on_large_bytes(self, size_bytes: int, *, complete: bool) -> None:
         """Part of the large bulk string came in, or all of it is there."""
         self._stats.net_input_bytes += size_bytes
         self._saw_client()
-        if complete:
-            # not at once: the loop has the target's buffer in its hands until this returns
+        if not complete:
+            return
+        large = self._large
+        if self._waits or large is None or isinstance(large.target, HeapTarget):
+            # a heap target's view is released: not while the loop has the buffer in its hands
             self._schedule(pause=False)
+            return
+        self._end_large(large)
+        self._run_behind_large()
+        self._go_on()
 
     def _receive_with(self, protocol: asyncio.BaseProtocol) -> None:
         transport = self._transport

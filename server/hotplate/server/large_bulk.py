@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _CLEARED_BYTES_MAX: Final = 4 * 1024 * 1024
 HEAD_BYTES: Final = 16 * 1024  # of a request, read before its large bulk string is known
+PIECE_BYTES: Final = 256 * 1024  # read at once: whoever sums them finds them in the caches
 QUIET_READS_MAX: Final = 32  # without a large bulk string: then the client sends others again
 
 ReadNow = Callable[[int, Sequence[memoryview]], int]
@@ -52,18 +53,30 @@ class HeapTarget:
         self.view.release()
         return self._file.getvalue()
 
+    def arrived(self, filled: int) -> None:
+        """Nothing to do with them yet."""
+
     def abandon(self) -> None:
         """Nothing to give back."""
+
+
+def _read(read: ReadNow, descriptor: int, buffers: Sequence[memoryview]) -> int:
+    """Read what is there: 0 where nothing is, or only the end, which the transport comes upon."""
+    try:
+        return read(descriptor, buffers)
+    except BlockingIOError:
+        return 0
 
 
 class LargeBulkReceiver(asyncio.BufferedProtocol):
     """The protocol of a transport whose client sends large bulk strings."""
 
-    __slots__ = ("_connection", "_head", "filled", "quiet_reads", "target")
+    __slots__ = ("_behind", "_connection", "_head", "filled", "quiet_reads", "target")
 
     def __init__(self, connection: "Connection") -> None:
         self._connection = connection
         self._head = memoryview(bytearray(HEAD_BYTES))
+        self._behind = 0  # bytes in it that follow the bulk string under way
         self.target: PayloadTarget | None = None  # of the bulk string under way
         self.filled = 0  # bytes of it that are in place
         self.quiet_reads = 0
@@ -78,6 +91,7 @@ class LargeBulkReceiver(asyncio.BufferedProtocol):
         self.target = target
         self.filled = filled
         self.quiet_reads = 0
+        target.arrived(filled)
 
     def end(self) -> Any:
         """The target, filled, as an argument."""
@@ -90,21 +104,34 @@ class LargeBulkReceiver(asyncio.BufferedProtocol):
             self.target.abandon()
             self.target, self.filled = None, 0
 
-    def read_now(self, read: ReadNow, descriptor: int) -> bytes:
-        """Take what the socket holds: the bulk string's bytes, and a few that follow it."""
+    def read_now(self, read: ReadNow, descriptor: int) -> int:
+        """Take what the socket holds of the bulk string, and some that follows; bytes read."""
         target = self.target
         assert target is not None
-        behind = 0
-        while not behind and self.filled < len(target):
-            try:
-                count = read(descriptor, (target.view[self.filled :], self._head))
-            except BlockingIOError:
-                break
+        size = len(target)
+        before = filled = self.filled
+        while filled < size:
+            piece = target.view[filled : filled + PIECE_BYTES]
+            is_last = filled + len(piece) == size
+            count = _read(read, descriptor, (piece, self._head) if is_last else (piece,))
             if not count:
-                break  # the end; the transport comes upon it as well
-            self.filled += count
-            behind = max(self.filled - len(target), 0)
-        self.filled -= behind
+                break
+            self._behind = max(count - len(piece), 0)
+            filled += count - self._behind
+            target.arrived(filled)
+        self.filled = filled
+        return filled - before + self._behind
+
+    def read_behind(self, read: ReadNow, descriptor: int) -> int:
+        """Take some of what follows the complete bulk string, unless it was; bytes read."""
+        if self._behind:
+            return 0
+        self._behind = _read(read, descriptor, (self._head,))
+        return self._behind
+
+    def take_behind(self) -> bytes:
+        """What followed the bulk string."""
+        behind, self._behind = self._behind, 0
         return bytes(self._head[:behind])
 
     # -- the transport's side ------------------------------------------------------------------
@@ -114,7 +141,7 @@ class LargeBulkReceiver(asyncio.BufferedProtocol):
         target = self.target
         if target is None or self.filled == len(target):
             return self._head
-        return target.view[self.filled :]
+        return target.view[self.filled : self.filled + PIECE_BYTES]
 
     def buffer_updated(self, nbytes: int) -> None:
         """`nbytes` more are there."""
@@ -123,6 +150,7 @@ class LargeBulkReceiver(asyncio.BufferedProtocol):
             self._connection.data_received(bytes(self._head[:nbytes]))
         else:
             self.filled += nbytes
+            self.target.arrived(self.filled)
             self._connection.on_large_bytes(nbytes, complete=self.complete)
 
     def eof_received(self) -> bool:
