@@ -78,6 +78,8 @@ def set_run(
         entry = shards[hash(key) & SHARD_MASK].get(key)
         if entry is None or entry.expire_at_ms:
             break
+        if entry.value.__class__ is not bytes:
+            db.discard(entry.value)
         entry.value = argv[2]
         entry.accessed_ms = now_ms
         append(OK)

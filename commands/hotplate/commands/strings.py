@@ -183,6 +183,8 @@ def set_(ctx: Context, argv: list[bytes]) -> Reply:
         store(ctx, key, value)
         return OK
     else:
+        if entry.value.__class__ is not bytes:
+            db.discard(entry.value)
         entry.value = value
         entry.accessed_ms = ctx.now_ms
     db.dirty += 1
@@ -472,6 +474,8 @@ def _set_many(ctx: Context, argv: list[bytes]) -> None:
         if entry is None or entry.expire_at_ms or observer is not None:
             store(ctx, key, argv[position + 1])
         else:
+            if entry.value.__class__ is not bytes:
+                db.discard(entry.value)
             entry.value = argv[position + 1]
             entry.accessed_ms = now_ms
             db.dirty += 1

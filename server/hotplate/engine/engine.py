@@ -15,6 +15,7 @@ from hotplate.engine.context import Context, Gate, Link
 from hotplate.engine.stats import Stats
 from hotplate.engine.watch import WatchTable
 from hotplate.keyspace.database import Database
+from hotplate.keyspace.discard import DiscardCycle
 from hotplate.keyspace.expire import ExpiryCycle
 from hotplate.spec.registry import Registry
 
@@ -42,6 +43,7 @@ class Engine:
         self.clients: dict[int, Context] = {}
         self.watches = WatchTable(self.databases)
         self.active_expire = True  # DEBUG SET-ACTIVE-EXPIRE
+        self.discards = DiscardCycle(self.databases, clock.monotonic_ns)
         self._expiry = ExpiryCycle(self.databases, clock.monotonic_ns)
         self.gates: int = Gate.OPEN
         self.run_id = f"{rng.getrandbits(160):040x}"
@@ -88,6 +90,10 @@ class Engine:
             return False
         self._expiry.run(now_ms)
         return self._expiry.behind
+
+    def free_memory(self) -> bool:
+        """One bounded pass over what was deleted; whether there is more."""
+        return self.discards.run()
 
     def client_list(self) -> Sequence[Context]:
         """All clients, oldest first."""

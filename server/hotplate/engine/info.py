@@ -125,7 +125,7 @@ def _memory(engine: "Engine") -> Rows:
     yield "mem_aof_buffer", 0
     yield "mem_allocator", "python"
     yield "active_defrag_running", 0
-    yield "lazyfree_pending_objects", 0
+    yield "lazyfree_pending_objects", engine.discards.pending()
 
 
 def _persistence(engine: "Engine") -> Rows:

@@ -18,6 +18,7 @@ from itertools import islice
 from random import Random
 from typing import Final
 
+from hotplate.keyspace.discard import Discarded, is_large
 from hotplate.keyspace.entry import Entry, Value
 
 SHARDS: Final = 1024
@@ -55,7 +56,7 @@ class Database:
         self.expiring_count = 0
         self.added = 0  # keys ever added and removed: their difference is the size
         self.removed = 0
-        self.discarded: list[Shard] = []  # flushed, their memory still to be freed
+        self.discarded: list[Discarded] = []  # no key's any more, its memory still to be freed
         self.dirty = 0  # changes ever made
         self.hits = 0
         self.misses = 0
@@ -95,6 +96,8 @@ class Database:
             self.shards[hash(key) & SHARD_MASK][key] = entry
             self.added += 1
         else:
+            if entry.value.__class__ is not bytes:
+                self.discard(entry.value)
             entry.value = value
             entry.accessed_ms = now_ms
         if expire_at_ms or entry.expire_at_ms:
@@ -126,7 +129,7 @@ class Database:
 
     def put(self, key: bytes, entry: Entry) -> None:
         """Store an entry taken elsewhere, its expiry included, in place of what was there."""
-        self.take(key)
+        self.delete(key)
         self.shards[hash(key) & SHARD_MASK][key] = entry
         self.added += 1
         expire_at_ms, entry.expire_at_ms = entry.expire_at_ms, 0
@@ -134,7 +137,17 @@ class Database:
 
     def delete(self, key: bytes) -> bool:
         """Remove the key; whether it was there."""
-        return self.take(key) is not None
+        entry = self.take(key)
+        if entry is None:
+            return False
+        if entry.value.__class__ is not bytes:
+            self.discard(entry.value)
+        return True
+
+    def discard(self, value: Value) -> None:
+        """`value` is no key's any more: a large one is freed in slices (keyspace.discard)."""
+        if is_large(value):
+            self.discarded.append(value)  # type: ignore[arg-type]  # no string is large
 
     def rename(self, source: bytes, destination: bytes) -> bool:
         """Move a value and its expiry; whether `source` was there."""
@@ -177,33 +190,25 @@ class Database:
         raise AssertionError("the sizes of the shards do not add up to the size")
 
     def flush(self) -> int:
-        """Remove all keys; how many. O(1) in keys: `release_discarded` frees their memory."""
+        """Remove all keys; how many. O(1) in keys: their memory is freed in slices."""
         count = self.size()
         if not count:
             return 0
         # empty shards stay: making a thousand anew takes longer than most commands
-        for index, shard in enumerate(self.shards):
-            if shard:
-                self.discarded.append(shard)
-                self.shards[index] = {}
-        if self.expiring_count:
-            self.expiring = [{} for _ in range(SHARDS)]
+        for shards in (self.shards, self.expiring) if self.expiring_count else (self.shards,):
+            for index, shard in enumerate(shards):
+                if shard:
+                    self.discarded.append(shard)
+                    shards[index] = {}
         self.earliest_ms = [NEVER_MS] * SHARDS
         self.expiring_count = 0
         self.added = self.removed = 0
         self.dirty += count
         return count
 
-    def release_discarded(self) -> bool:
-        """Free the memory of one flushed shard; whether there was one."""
-        if not self.discarded:
-            return False
-        self.discarded.pop().clear()
-        return True
-
     def swap(self, other: "Database") -> None:
         """Exchange all keys with another database; observers and counters of use stay."""
-        for name in ("shards", "expiring", "expiring_count", "added", "removed", "discarded"):
+        for name in ("shards", "expiring", "expiring_count", "added", "removed"):
             mine, theirs = getattr(self, name), getattr(other, name)
             setattr(self, name, theirs)
             setattr(other, name, mine)

@@ -76,6 +76,7 @@ class Server:
         self.addresses = [_shown(sock.getsockname()) for sock in sockets]
         self._cron = Cron(loop, self.engine.clock.now_ms, lambda: self.config.hz)
         self._cron.add(self._expire_keys)
+        self._cron.add(self._free_memory)
         self._cron.add(self._kvcache.tick)
         self._cron.add(self._close_idle)
         self._cron.add(self._sample_rates)
@@ -130,6 +131,9 @@ class Server:
 
     def _expire_keys(self, now_ms: int) -> bool:
         return self.engine.expire_keys(now_ms)
+
+    def _free_memory(self, now_ms: int) -> bool:
+        return self.engine.free_memory()
 
     def _close_idle(self, now_ms: int) -> bool:
         self._clients.close_idle(now_ms)
