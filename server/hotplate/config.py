@@ -79,11 +79,11 @@ def _later(kind: Kind, default: Any, needs: str, *, mutable: bool = True) -> Any
     return _option(kind, default, doc, needs=needs, mutable=mutable)
 
 
-_OUTPUT_LIMITS: Final[OutputLimits] = {
-    "normal": OutputLimit(0, 0, 0),
-    "replica": OutputLimit(256 * _MIB, 64 * _MIB, 60),
-    "pubsub": OutputLimit(32 * _MIB, 8 * _MIB, 60),
-}
+_OUTPUT_LIMITS: Final = OutputLimits(
+    normal=OutputLimit(0, 0, 0),
+    replica=OutputLimit(256 * _MIB, 64 * _MIB, 60),
+    pubsub=OutputLimit(32 * _MIB, 8 * _MIB, 60),
+)
 _LOG_LEVELS: Final = ("debug", "verbose", "notice", "warning")
 _POLICIES: Final = (
     *("volatile-lru", "volatile-lfu", "volatile-random", "volatile-ttl"),
@@ -117,6 +117,11 @@ class Settings:
     )
     client_query_buffer_limit: int = _option(
         Size(_MIB), limits.QUERY_BUFFER_BYTES_MAX, "Unparsed bytes that a client may have."
+    )
+    client_output_buffer_limit: OutputLimits = _option(  # noqa: RUF009  # a tuple
+        OutputLimitsKind(),
+        _OUTPUT_LIMITS,
+        "Unsent bytes at which a client of a class is closed: at once, or after so many seconds.",
     )
     # the process
     dir: str = _fixed(Text(), ".", "Working directory for what the server writes.")
@@ -242,7 +247,6 @@ INERT: Final[Mapping[str, tuple[Kind, Any]]] = {
     "auto-aof-rewrite-min-size": (Size(), 64 * _MIB),
     "auto-aof-rewrite-percentage": (Integer(0, _INT32_MAX), 100),
     "busy-reply-threshold": (Integer(), 5000),
-    "client-output-buffer-limit": (OutputLimitsKind(), _OUTPUT_LIMITS),
     "crash-log-enabled": _YES,
     "dbfilename": (Text(), "dump.rdb"),
     "disable-thp": _YES,

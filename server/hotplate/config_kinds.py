@@ -223,7 +223,14 @@ class OutputLimit(NamedTuple):
     soft_seconds: int
 
 
-OutputLimits = dict[str, OutputLimit]
+class OutputLimits(NamedTuple):
+    """The limits of each class of clients."""
+
+    normal: OutputLimit
+    replica: OutputLimit
+    pubsub: OutputLimit
+
+
 _CLASS_NAMES: Final = {"normal": "normal", "slave": "replica", "replica": "replica"} | {
     "pubsub": "pubsub"
 }
@@ -240,7 +247,7 @@ class OutputLimitsKind:
         parts = [part for word in words for part in word.split()]
         if not parts or len(parts) % 4:
             raise ValueRefusedError("Wrong number of arguments in buffer limit configuration.")
-        limits = dict(current)
+        limits: dict[str, OutputLimit] = {}
         for at in range(0, len(parts), 4):
             name = _CLASS_NAMES.get(parts[at].lower())
             if name is None:
@@ -256,14 +263,15 @@ class OutputLimitsKind:
                 raise ValueRefusedError(
                     "Error in hard, soft or soft_seconds setting in buffer limit configuration."
                 ) from error
-        return limits
+        merged: OutputLimits = current._replace(**limits)
+        return merged
 
     def show(self, value: Any) -> str:
         """All classes; replicas are called slaves, as Redis does."""
         return " ".join(
             f"{'slave' if name == 'replica' else name} {limit.hard_bytes} {limit.soft_bytes}"
             f" {limit.soft_seconds}"
-            for name, limit in value.items()
+            for name, limit in value._asdict().items()
         )
 
     def describe(self) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from hotplate.clock import Clock
 from hotplate.config import Config
 from hotplate.engine.context import Context, Gate, Link
+from hotplate.engine.pubsub import PubSub
 from hotplate.engine.stats import Stats
 from hotplate.engine.watch import WatchTable
 from hotplate.keyspace.database import Database
@@ -42,6 +43,7 @@ class Engine:
         self.databases: list[Database] = [Database(index) for index in range(config.databases)]
         self.clients: dict[int, Context] = {}
         self.watches = WatchTable(self.databases)
+        self.pubsub = PubSub()
         self.active_expire = True  # DEBUG SET-ACTIVE-EXPIRE
         self.discards = DiscardCycle(self.databases, clock.monotonic_ns)
         self._expiry = ExpiryCycle(self.databases, clock.monotonic_ns)
@@ -67,6 +69,7 @@ class Engine:
     def disconnect(self, ctx: Context) -> None:
         """Forget a client and what it holds."""
         self.watches.forget(ctx)
+        self.pubsub.forget(ctx)
         self.clients.pop(ctx.client_id, None)
 
     def report_http(self, ctx: Context) -> None:

@@ -137,6 +137,7 @@ class Server:
 
     def _close_idle(self, now_ms: int) -> bool:
         self._clients.close_idle(now_ms)
+        self._clients.output_limits.tick()
         return False
 
     def _sample_rates(self, now_ms: int) -> bool:

@@ -138,6 +138,8 @@ class Connection(asyncio.Protocol):
         """The transport is full."""
         self._waits |= _FULL
         self._transport.pause_reading()
+        if not self._waits & _CLOSED:
+            self._clients.output_limits.check(self)
 
     def resume_writing(self) -> None:
         """The transport is empty again."""
@@ -341,8 +343,15 @@ class Connection(asyncio.Protocol):
         self._transport.close()
 
     def push(self, frames: bytes) -> None:
-        """Write frames outside of a reply."""
-        self._transport.write(frames)
+        """Write frames outside of a reply; one who leaves too many unread is closed."""
+        if self._waits & _CLOSED:
+            return
+        transport = self._transport
+        self._stats.net_output_bytes += len(frames)
+        transport.write(frames)
+        limits = self._clients.output_limits
+        if transport.get_write_buffer_size() > limits.push_bytes_max:
+            limits.check(self)
 
     def output_bytes(self) -> int:
         """Bytes that wait to be sent."""
