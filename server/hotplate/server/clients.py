@@ -33,6 +33,7 @@ class ClientTable:
         self.engine = engine
         self.loop = loop
         self.output_limits = OutputLimits(engine)
+        self.pushing: list[Connection] = []  # those with messages to be written
         self._connections: dict[int, Connection] = {}
         self._empty = asyncio.Event()
 
@@ -98,6 +99,12 @@ class ClientTable:
     def gates_changed(self, ctx: Context, reader: RequestReader) -> None:
         """AUTH may have lifted the limits."""
         reader.limits = self._limits(ctx)
+
+    def flush_pushed(self) -> None:
+        """Write the messages that were pushed since the last call."""
+        for connection in self.pushing:
+            connection.flush_pushed()
+        self.pushing.clear()
 
     def close_idle(self, now_ms: int) -> None:
         """Close clients that said nothing for `timeout` seconds; subscribers need not."""

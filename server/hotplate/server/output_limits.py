@@ -7,7 +7,7 @@ closed by the timer, unless it falls below it within the class's seconds.
 """
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from hotplate.engine.context import Gate
 from hotplate.engine.engine import Engine
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from hotplate.server.connection import Connection
 
 log = logging.getLogger("hotplate.server")
-_NEVER_BYTES = 2**63
+_PUSHED_BYTES_MAX: Final = 1024 * 1024  # messages that one pass may gather, whatever the limits
 
 
 class OutputLimits:
@@ -32,7 +32,7 @@ class OutputLimits:
     def _read_settings(self, _: frozenset[str]) -> None:
         limit = self._engine.config.client_output_buffer_limit.pubsub
         sizes = [size for size in (limit.hard_bytes, limit.soft_bytes) if size]
-        self.push_bytes_max = min(sizes, default=_NEVER_BYTES)
+        self.push_bytes_max = min([_PUSHED_BYTES_MAX, *sizes])
 
     def check(self, connection: "Connection") -> None:
         """Close a client over its hard limit; remember one over its soft limit."""
