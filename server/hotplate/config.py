@@ -17,6 +17,7 @@ from hotplate import limits
 from hotplate.config_kinds import (
     Boolean,
     Choice,
+    EventClasses,
     Integer,
     Kind,
     Octal,
@@ -132,6 +133,9 @@ class Settings:
     enable_debug_command: str = _fixed(
         Choice(("no", "yes", "local")), "no", "Who may use DEBUG; local: loopback and unix."
     )
+    notify_keyspace_events: str = _option(
+        EventClasses(), "", "Which events of keys are published; K and E: on which channels."
+    )
     # how small collections are named by OBJECT ENCODING
     hash_max_listpack_entries: int = _option(
         Integer(), 512, "Fields up to which a hash is a `listpack`."
@@ -202,7 +206,6 @@ class Settings:
     save: str = _later(Text(multiple=True), "", "snapshots")
     maxmemory: int = _later(Size(), 0, "eviction of keys")
     maxmemory_policy: str = _later(Choice(_POLICIES), "noeviction", "eviction of keys")
-    notify_keyspace_events: str = _later(Text(), "", "keyspace notifications")
     replicaof: str = _later(Text(multiple=True), "", "replication")
     masterauth: str = _later(Text(), "", "replication")
     masteruser: str = _later(Text(), "", "replication")

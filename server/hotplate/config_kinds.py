@@ -215,6 +215,36 @@ class Words:
         return "list of words"
 
 
+_EVENT_LETTERS: Final = "g$lshzxetd"
+_EVENT_LETTERS_APART: Final = "KEmnoc"  # not part of `A`
+
+
+@dataclass(frozen=True, slots=True)
+class EventClasses:
+    """Letters, one for each class of keyspace events."""
+
+    multiple: bool = False
+
+    def parse(self, words: Sequence[str], current: Any) -> str:
+        """Each letter once, in one order; `A` for all that it stands for."""
+        letters = set(words[0])
+        if not letters <= {"A", *_EVENT_LETTERS, *_EVENT_LETTERS_APART}:
+            raise ValueRefusedError("Invalid event class character. Use 'Ag$lshzxeKEtmdnoc'.")
+        if "A" in letters or letters >= set(_EVENT_LETTERS):
+            named = "A"
+        else:
+            named = "".join(letter for letter in _EVENT_LETTERS if letter in letters)
+        return named + "".join(letter for letter in _EVENT_LETTERS_APART if letter in letters)
+
+    def show(self, value: Any) -> str:
+        """The letters."""
+        return str(value)
+
+    def describe(self) -> str:
+        """All letters."""
+        return "letters of `Ag$lshzxetdKEmnoc`"
+
+
 class OutputLimit(NamedTuple):
     """How much output may wait for one class of clients; 0: any amount."""
 

@@ -80,7 +80,6 @@ def test_settings_of_missing_features_take_their_default_only() -> None:
         ("tls-port", "6380", "TLS"),
         ("replicaof", "127.0.0.1 6379", "replication"),
         ("aclfile", "/etc/acl", "users"),
-        ("notify-keyspace-events", "KEA", "notifications"),
         ("io-threads", "4", "thread"),
     ):
         with pytest.raises(ConfigError, match=needs):

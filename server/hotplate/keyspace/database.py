@@ -19,7 +19,7 @@ from random import Random
 from typing import Final
 
 from hotplate.keyspace.discard import Discarded, is_large
-from hotplate.keyspace.entry import Entry, Value
+from hotplate.keyspace.entry import Entry, Value, type_of
 
 SHARDS: Final = 1024
 SHARD_MASK: Final = SHARDS - 1
@@ -46,6 +46,7 @@ class Database:
         "observer",
         "removed",
         "shards",
+        "witness",
     )
 
     def __init__(self, index: int) -> None:
@@ -62,19 +63,23 @@ class Database:
         self.misses = 0
         self.expired = 0
         self.observer: Callable[[int, bytes, str], None] | None = None
+        # hears what is no change of its own: keymiss, new, overwritten, type_changed
+        self.witness: Callable[[int, bytes, str], None] | None = None
 
     def lookup(self, key: bytes, now_ms: int) -> Entry | None:
         """The entry for reading, counted as a hit or a miss."""
         entry = self.shards[hash(key) & SHARD_MASK].get(key)
         if entry is None:
             self.misses += 1
-            return None
-        if entry.expire_at_ms and entry.expire_at_ms < now_ms:
+        elif entry.expire_at_ms and entry.expire_at_ms < now_ms:
             self.expire(key)
             self.misses += 1
-            return None
-        self.hits += 1
-        return entry
+        else:
+            self.hits += 1
+            return entry
+        if self.witness is not None:
+            self.witness(self.index, key, "keymiss")
+        return None
 
     def lookup_write(self, key: bytes, now_ms: int) -> Entry | None:
         """The entry for a command that changes it: not counted."""
@@ -95,7 +100,11 @@ class Database:
             entry = Entry(value, 0, now_ms)
             self.shards[hash(key) & SHARD_MASK][key] = entry
             self.added += 1
+            if self.witness is not None:
+                self.witness(self.index, key, "new")
         else:
+            if self.witness is not None:
+                self.overwritten(key, entry.value, value)
             if entry.value.__class__ is not bytes:
                 self.discard(entry.value)
             entry.value = value
@@ -132,6 +141,8 @@ class Database:
         self.delete(key)
         self.shards[hash(key) & SHARD_MASK][key] = entry
         self.added += 1
+        if self.witness is not None:
+            self.witness(self.index, key, "new")
         expire_at_ms, entry.expire_at_ms = entry.expire_at_ms, 0
         self.set_expiry(key, entry, expire_at_ms)
 
@@ -168,6 +179,13 @@ class Database:
         self.dirty += 1
         if self.observer is not None:
             self.observer(self.index, key, event)
+
+    def overwritten(self, key: bytes, before: Value, after: Value) -> None:
+        """Tell the witness, if there is one, that a value took another's place."""
+        if self.witness is not None:
+            self.witness(self.index, key, "overwritten")
+            if type_of(before) != type_of(after):
+                self.witness(self.index, key, "type_changed")
 
     def size(self) -> int:
         """How many keys are stored, those included whose time has come unseen."""
