@@ -22,6 +22,7 @@ def build_registry() -> Registry:
         kvc_observe,
         kvc_read,
         kvc_write,
+        pubsub,
         server,
         string_edits,
         strings,
@@ -31,6 +32,7 @@ def build_registry() -> Registry:
     modules = (
         *(connection, client, server, configuration, debug, introspect),
         *(generic, expiration, databases, strings, string_edits, transactions),
+        *(pubsub,),
         *(kvc_admin, kvc_read, kvc_write, kvc_data, kvc_observe),
     )
     return Registry.build(spec for module in modules for spec in module.SPECS)

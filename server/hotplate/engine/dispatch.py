@@ -10,7 +10,7 @@ No socket, no event loop, no per-request object. Statistics are kept per run of 
 import logging
 from typing import Any, Final
 
-from hotplate.engine.context import Context, Deferred, Gate
+from hotplate.engine.context import Context, Deferred, Followed, Gate
 from hotplate.engine.gates import admit, find
 from hotplate.errors import CommandError
 from hotplate.resp.encoder import BULK_HEADERS, INTEGERS, encode
@@ -116,6 +116,10 @@ def answer(ctx: Context, reply: Any, out: list[Any]) -> int:
     if isinstance(reply, (Payload, Payloads)):
         encode(reply, ctx.resp, out.append)
         return _hold(ctx, reply)
+    if type(reply) is Followed:
+        size_bytes = answer(ctx, reply.reply, out)
+        out.append(reply.messages)
+        return size_bytes + len(reply.messages)
     frames: list[bytes] = []
     encode(reply, ctx.resp, frames.append)
     data = b"".join(frames)

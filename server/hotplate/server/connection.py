@@ -48,6 +48,9 @@ class Connection(asyncio.Protocol):
         "_deferred",
         "_held",
         "_large",
+        "_pushed",
+        "_pushed_bytes",
+        "_pushing",
         "_read_now",
         "_reader",
         "_requests",
@@ -79,6 +82,9 @@ class Connection(asyncio.Protocol):
         self._reader: RequestReader = cast("RequestReader", None)
         # flow control
         self._waits = _CLOSED  # why nothing is run now; 0: run what comes
+        self._pushing = clients.pushing
+        self._pushed: list[bytes] = []  # messages not written yet
+        self._pushed_bytes = 0
         self._held: list[Callable[[], None]] = []  # releases, due when the transport is empty
         self.unsent_seen = 0  # by the table of clients, when it last looked for idle ones
         # a Deferred under way, and the requests behind it
@@ -144,6 +150,8 @@ class Connection(asyncio.Protocol):
         """The transport is full."""
         self._waits |= _FULL
         self._transport.pause_reading()
+        if not self._waits & _CLOSED:
+            self._clients.output_limits.check(self)
 
     def resume_writing(self) -> None:
         """The transport is empty again."""
@@ -169,6 +177,8 @@ class Connection(asyncio.Protocol):
             data = b"".join(frames)
             self._stats.net_output_bytes += len(data)
             self._transport.write(data)
+        if self._pushing:
+            self._clients.flush_pushed()
         if ctx.gates != gates:
             self._clients.gates_changed(ctx, self._reader)
             if ctx.gates & Gate.CLOSING:
@@ -376,12 +386,33 @@ class Connection(asyncio.Protocol):
         self._transport.close()
 
     def push(self, frames: bytes) -> None:
-        """Write frames outside of a reply."""
-        self._transport.write(frames)
+        """Write frames outside of a reply, with all others at the end of the pass that makes them.
+
+        A write costs as much as ten messages.
+        """
+        if self._waits & _CLOSED:
+            return
+        if not self._pushed:
+            self._pushing.append(self)
+        self._pushed.append(frames)
+        self._pushed_bytes += len(frames)
+        if self._pushed_bytes > self._clients.output_limits.push_bytes_max:
+            self.flush_pushed()
+
+    def flush_pushed(self) -> None:
+        """Write what was pushed; a client that leaves too much unread is closed."""
+        data = b"".join(self._pushed)
+        self._pushed.clear()
+        self._pushed_bytes = 0
+        if data and not self._waits & _CLOSED:
+            self._write(data)
+            limits = self._clients.output_limits
+            if self._transport.get_write_buffer_size() > limits.push_bytes_max:
+                limits.check(self)
 
     def output_bytes(self) -> int:
         """Bytes that wait to be sent."""
-        return self._transport.get_write_buffer_size()
+        return self._transport.get_write_buffer_size() + self._pushed_bytes
 
     def query_bytes(self) -> int:
         """Bytes received and not run yet."""
