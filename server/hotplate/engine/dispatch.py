@@ -37,6 +37,7 @@ def run(ctx: Context, requests: list[Any], out: list[Any], start: int = 0) -> in
     engine = ctx.engine
     lookup = engine.commands.table.get
     append = out.append
+    ready = engine.blocking.ready
     # the command of the run under way, what the loop needs of it, and where the run began
     current: Command | None = None
     handler: Any = None
@@ -93,6 +94,8 @@ def run(ctx: Context, requests: list[Any], out: list[Any], start: int = 0) -> in
                 done = done if room > 0 else index + 1
         except Exception as error:
             append(_failed(ctx, command, error))
+        if ready:
+            engine.blocking.serve()
         index += 1
     _count(ctx, current, done - run_start, started_ns)
     engine.stats.commands_processed += done - start
