@@ -61,12 +61,7 @@ def run(ctx: Context, requests: list[Any], out: list[Any], start: int = 0) -> in
                 handler = command.handler
                 arity_min = command.arity_min
                 arity_max = command.arity_max
-                if (
-                    command.run is not None
-                    and done - index > 1
-                    and requests[index + 1][0] == argv[0]
-                    and not (ctx.gates or engine.gates)
-                ):
+                if command.run is not None and done - index > 1 and not (ctx.gates or engine.gates):
                     index = command.run(ctx, requests, index, append)
                     continue
         try:
