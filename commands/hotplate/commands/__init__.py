@@ -22,8 +22,13 @@ def build_registry() -> Registry:
         kvc_observe,
         kvc_read,
         kvc_write,
+        list_edits,
+        list_moves,
+        lists,
         pubsub,
         server,
+        set_algebra,
+        sets,
         string_edits,
         strings,
         transactions,
@@ -33,6 +38,7 @@ def build_registry() -> Registry:
         *(connection, client, server, configuration, debug, introspect),
         *(generic, expiration, databases, strings, string_edits, transactions),
         *(pubsub,),
+        *(lists, list_edits, list_moves, sets, set_algebra),
         *(kvc_admin, kvc_read, kvc_write, kvc_data, kvc_observe),
     )
     return Registry.build(spec for module in modules for spec in module.SPECS)
