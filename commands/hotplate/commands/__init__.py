@@ -9,6 +9,7 @@ from hotplate.spec.registry import Registry
 def build_registry() -> Registry:
     """The table of all commands; contradictions among their specs are errors here."""
     from hotplate.commands import (
+        blocking_lists,
         client,
         configuration,
         connection,
@@ -38,7 +39,7 @@ def build_registry() -> Registry:
         *(connection, client, server, configuration, debug, introspect),
         *(generic, expiration, databases, strings, string_edits, transactions),
         *(pubsub,),
-        *(lists, list_edits, list_moves, sets, set_algebra),
+        *(lists, list_edits, list_moves, blocking_lists, sets, set_algebra),
         *(kvc_admin, kvc_read, kvc_write, kvc_data, kvc_observe),
     )
     return Registry.build(spec for module in modules for spec in module.SPECS)
