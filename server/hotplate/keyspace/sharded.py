@@ -40,6 +40,7 @@ _SHARD_PLACE_BITS: Final = _PLACE_BITS - SHARD_BITS
 _SHARD_PLACES: Final = 1 << _SHARD_PLACE_BITS
 _CHUNKS_MAX: Final = 64  # a dict is returned in about so many calls at most: each reads all of it
 _TRIES_MAX: Final = 64
+_MISSING: Final = object()
 
 
 class ShardedDict(Generic[Value]):
@@ -100,12 +101,15 @@ class ShardedDict(Generic[Value]):
     def pop(self, key: bytes) -> Value: ...
     @overload
     def pop(self, key: bytes, default: Value | Other) -> Value | Other: ...
-    def pop(self, key: bytes, *default: Any) -> Any:
+    def pop(self, key: bytes, default: Any = _MISSING) -> Any:
         """Remove `key` and answer its value; `default`, or KeyError, where it is missing."""
-        shard = self.shards[hash(key) >> SHARD_SHIFT & SHARD_MASK]
-        if key in shard:
+        value: Any = self.shards[hash(key) >> SHARD_SHIFT & SHARD_MASK].pop(key, _MISSING)
+        if value is not _MISSING:
             self._count -= 1
-        return shard.pop(key, *default)
+            return value
+        if default is _MISSING:
+            raise KeyError(key)
+        return default
 
     def keys(self) -> Iterable[bytes]:
         """Every key, in no order that means anything."""
