@@ -16,6 +16,10 @@ def build_registry() -> Registry:
         debug,
         expiration,
         generic,
+        hash_expiry,
+        hash_sessions,
+        hash_walks,
+        hashes,
         introspect,
         kvc_admin,
         kvc_data,
@@ -31,6 +35,7 @@ def build_registry() -> Registry:
     modules = (
         *(connection, client, server, configuration, debug, introspect),
         *(generic, expiration, databases, strings, string_edits, transactions),
+        *(hashes, hash_walks, hash_expiry, hash_sessions),
         *(kvc_admin, kvc_read, kvc_write, kvc_data, kvc_observe),
     )
     return Registry.build(spec for module in modules for spec in module.SPECS)
