@@ -122,7 +122,7 @@ def test_counters_count_and_tell(console: Console, events: list[tuple[bytes, str
         ("HINCRBY h f 1.5", "ERR value is not an integer or out of range"),
         ("HINCRBYFLOAT h text 1", "ERR hash value is not a float"),
         ("HINCRBYFLOAT h f x", "ERR value is not a valid float"),
-        ("HINCRBYFLOAT h f inf", "ERR increment would produce NaN or Infinity"),
+        ("HINCRBYFLOAT h f inf", "ERR value is NaN or Infinity"),
         ("HRANDFIELD h 1 FOO", "ERR syntax error"),
         ("HRANDFIELD h -4611686018427387905 WITHVALUES", "ERR value is out of range"),
         ("HSCAN h x", "ERR invalid cursor"),

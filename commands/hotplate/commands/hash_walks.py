@@ -10,12 +10,12 @@ from hotplate.commands.collection_scan import (
     scan_step,
 )
 from hotplate.commands.databases import parse_cursor
+from hotplate.commands.hash_runs import FLAT_HEADERS, MAP_HEADERS, frames_of, hgetall_run
 from hotplate.commands.hash_values import read_whole_hash
 from hotplate.engine.context import Context
 from hotplate.errors import CommandError
 from hotplate.keyspace.hash import HASHTABLE
 from hotplate.keyspace.sharded import ShardedDict, Table, random_key
-from hotplate.resp.shared import ARRAY_HEADERS, BULK_HEADERS
 from hotplate.resp.types import EMPTY_ARRAY, Map, Raw, Reply
 from hotplate.spec.args import INT64_MAX, parse_int, syntax_error
 from hotplate.spec.model import Flag, Keys, block, command, integer, key, specs_of, token
@@ -29,12 +29,6 @@ from hotplate.spec.reply import (
 )
 
 _BULKS: Final = ArrayReply(BulkReply())
-# a reply of at most so many fields, all short, is made in one piece
-_PIECE_FIELDS: Final = 32
-_PIECE_BYTES: Final = 512
-_SEPARATORS: Final = tuple(b"\r\n" + header for header in BULK_HEADERS[:_PIECE_BYTES])
-_MAP_HEADERS: Final = tuple(b"%%%d" % count for count in range(_PIECE_FIELDS + 1))
-_FLAT_HEADERS: Final = tuple(header[:-2] for header in ARRAY_HEADERS[: 2 * _PIECE_FIELDS + 1 : 2])
 _RANDOM_MAX: Final = 2**27  # fields that may be asked for with repetition: their list has to fit
 
 
@@ -51,27 +45,17 @@ _RANDOM_MAX: Final = 2**27  # fields that may be asked for with repetition: thei
     reply=MapReply(BulkReply()),
     acl_categories=("hash",),
     tips=("nondeterministic_output_order",),
+    run=hgetall_run,
 )
 def hgetall(ctx: Context, argv: list[bytes]) -> Reply:
     """HGETALL key"""
     value = read_whole_hash(ctx, argv[1])
     if value is None:
         return Map()
+    frames = frames_of(value, FLAT_HEADERS if ctx.resp == 2 else MAP_HEADERS)
+    if frames is not None:
+        return Raw(frames)
     table = value.table
-    count = len(table)
-    if count <= _PIECE_FIELDS:
-        pieces = [_FLAT_HEADERS[count] if ctx.resp == 2 else _MAP_HEADERS[count]]
-        append = pieces.append
-        try:
-            for field, item in table.items():
-                append(_SEPARATORS[len(field)])
-                append(field)
-                append(_SEPARATORS[len(item)])
-                append(item)
-            append(b"\r\n")
-            return Raw(b"".join(pieces))
-        except IndexError:  # a long one
-            pass
     if ctx.resp == 2:
         return [part for pair in table.items() for part in pair]
     return Map(table.items())

@@ -6,6 +6,7 @@ HSET and HGET of one field look the key up in place: they are what clients send 
 from fractions import Fraction
 from typing import Any, Final
 
+from hotplate.commands.hash_runs import hget_run, hset_run
 from hotplate.commands.hash_values import (
     NOT_A_FLOAT_VALUE,
     NOT_AN_INTEGER_VALUE,
@@ -26,6 +27,8 @@ from hotplate.keyspace.long_double import (
     format_long_double,
     read_long_double,
 )
+from hotplate.keyspace.sharded import SHARD_MASK as FIELD_SHARD_MASK
+from hotplate.keyspace.sharded import SHARD_SHIFT as FIELD_SHARD_SHIFT
 from hotplate.resp.types import OK, ONE, ZERO, Reply
 from hotplate.spec.args import NOT_A_FLOAT, parse_int, read_int, wrong_arity
 from hotplate.spec.model import Flag, Keys, block, command, double, integer, key, specs_of, string
@@ -55,6 +58,7 @@ _COUNT: Final = IntegerReply(minimum=0)
     reply=_COUNT,
     acl_categories=("hash",),
     history=(("4.0.0", "Accepts multiple `field` and `value` arguments."),),
+    run=hset_run,
 )
 def hset(ctx: Context, argv: list[bytes]) -> Reply:
     """HSET key field value [field value ...]"""
@@ -71,6 +75,8 @@ def hset(ctx: Context, argv: list[bytes]) -> Reply:
     if value.__class__ is not Hash or value.deadlines is not None:
         return _set_fields(ctx, argv)
     table = value.table
+    if table.__class__ is not dict:
+        table = table.shards[hash(field) >> FIELD_SHARD_SHIFT & FIELD_SHARD_MASK]
     if field in table and (
         value.name is HASHTABLE or len(item) <= ctx.engine.config.hash_max_listpack_value
     ):
@@ -150,6 +156,7 @@ def hsetnx(ctx: Context, argv: list[bytes]) -> Reply:
     args=(key(), string("field")),
     reply=_VALUE_OR_NULL,
     acl_categories=("hash",),
+    run=hget_run,
 )
 def hget(ctx: Context, argv: list[bytes]) -> Reply:
     """HGET key field"""
@@ -323,6 +330,8 @@ def hincrbyfloat(ctx: Context, argv: list[bytes]) -> Reply:
     increment = read_long_double(increment_text)
     if increment is None:
         raise CommandError(NOT_A_FLOAT)
+    if isinstance(increment, float):
+        raise CommandError("value is NaN or Infinity")
     text = _value_of(ctx, key, field)
     before = read_long_double(b"0" if text is None else text)
     if before is None:

@@ -63,22 +63,35 @@ class Hash:
             if self.deadlines is not None:
                 self.deadlines.discard(field)
             return False
-        if self.name is not HASHTABLE:
+        if len(table) >= SPREAD_FROM:
+            if isinstance(table, dict):
+                self.table = table = ShardedDict(table)
+        elif self.name is not HASHTABLE:
             if len(names) >= NAMES_MAX:
                 names.clear()
             field = names.setdefault(field, field)
-        elif len(table) >= SPREAD_FROM and isinstance(table, dict):
-            self.table = table = ShardedDict(table)
         table[field] = value
         return True
 
     def put_many(self, parts: Sequence[bytes], names: dict[bytes, bytes]) -> int:
         """Set fields given as field, value, field ...; how many are new."""
-        put = self.put
-        before = len(self.table)
-        pairs = iter(parts)
-        for field in pairs:
-            put(field, next(pairs), names)
+        table = self.table
+        before = len(table)
+        fields = parts[::2]
+        if (
+            self.deadlines is not None
+            or not isinstance(table, dict)
+            or before + len(fields) > SPREAD_FROM
+        ):
+            for field, value in zip(fields, parts[1::2], strict=True):
+                self.put(field, value, names)
+        elif self.name is HASHTABLE:
+            table.update(zip(fields, parts[1::2], strict=True))
+        else:
+            if len(names) + len(fields) > NAMES_MAX:
+                names.clear()
+            shared = map(names.setdefault, fields, fields)
+            table.update(zip(shared, parts[1::2], strict=True))
         return len(self.table) - before
 
     def remove(self, field: bytes) -> bool:
