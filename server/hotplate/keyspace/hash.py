@@ -77,21 +77,19 @@ class Hash:
         """Set fields given as field, value, field ...; how many are new."""
         table = self.table
         before = len(table)
-        fields = parts[::2]
+        pairs = iter(parts)
         if (
             self.deadlines is not None
-            or not isinstance(table, dict)
-            or before + len(fields) > SPREAD_FROM
+            or self.name is HASHTABLE
+            or len(names) + before + len(parts) > NAMES_MAX
         ):
-            for field, value in zip(fields, parts[1::2], strict=True):
-                self.put(field, value, names)
-        elif self.name is HASHTABLE:
-            table.update(zip(fields, parts[1::2], strict=True))
+            put = self.put
+            for field in pairs:
+                put(field, next(pairs), names)
         else:
-            if len(names) + len(fields) > NAMES_MAX:
-                names.clear()
-            shared = map(names.setdefault, fields, fields)
-            table.update(zip(shared, parts[1::2], strict=True))
+            shared = names.setdefault
+            for field in pairs:
+                table[shared(field, field)] = next(pairs)
         return len(self.table) - before
 
     def remove(self, field: bytes) -> bool:
