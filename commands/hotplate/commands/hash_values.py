@@ -8,7 +8,7 @@ is one comparison, all this does nothing.
 from collections.abc import Sequence
 from typing import Final
 
-from hotplate.commands.values import create_value, read_value, write_value
+from hotplate.commands.values import read_value, write_value
 from hotplate.engine.context import Context
 from hotplate.keyspace.field_expiry import expire_fields
 from hotplate.keyspace.hash import HASHTABLE, Hash
@@ -43,7 +43,11 @@ def write_hash(ctx: Context, key: bytes, fields: Sequence[bytes]) -> Hash | None
 
 def create_hash(ctx: Context, key: bytes, fields: Sequence[bytes]) -> Hash:
     """The hash whose `fields` are set, made where there is none."""
-    return write_hash(ctx, key, fields) or create_value(ctx, key, Hash)
+    value = write_hash(ctx, key, fields)
+    if value is None:
+        value = Hash()
+        ctx.db.assign(key, value, ctx.now_ms)
+    return value
 
 
 def put_fields(ctx: Context, value: Hash, parts: Sequence[bytes]) -> int:
