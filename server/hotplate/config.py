@@ -17,6 +17,7 @@ from hotplate import limits
 from hotplate.config_kinds import (
     Boolean,
     Choice,
+    EventClasses,
     Integer,
     Kind,
     Octal,
@@ -79,11 +80,11 @@ def _later(kind: Kind, default: Any, needs: str, *, mutable: bool = True) -> Any
     return _option(kind, default, doc, needs=needs, mutable=mutable)
 
 
-_OUTPUT_LIMITS: Final[OutputLimits] = {
-    "normal": OutputLimit(0, 0, 0),
-    "replica": OutputLimit(256 * _MIB, 64 * _MIB, 60),
-    "pubsub": OutputLimit(32 * _MIB, 8 * _MIB, 60),
-}
+_OUTPUT_LIMITS: Final = OutputLimits(
+    normal=OutputLimit(0, 0, 0),
+    replica=OutputLimit(256 * _MIB, 64 * _MIB, 60),
+    pubsub=OutputLimit(32 * _MIB, 8 * _MIB, 60),
+)
 _LOG_LEVELS: Final = ("debug", "verbose", "notice", "warning")
 _POLICIES: Final = (
     *("volatile-lru", "volatile-lfu", "volatile-random", "volatile-ttl"),
@@ -118,6 +119,11 @@ class Settings:
     client_query_buffer_limit: int = _option(
         Size(_MIB), limits.QUERY_BUFFER_BYTES_MAX, "Unparsed bytes that a client may have."
     )
+    client_output_buffer_limit: OutputLimits = _option(  # noqa: RUF009  # a tuple
+        OutputLimitsKind(),
+        _OUTPUT_LIMITS,
+        "Unsent bytes at which a client of a class is closed: at once, or after so many seconds.",
+    )
     # the process
     dir: str = _fixed(Text(), ".", "Working directory for what the server writes.")
     databases: int = _fixed(Integer(1, 65536), 16, "Number of databases.")
@@ -126,6 +132,9 @@ class Settings:
     logfile: str = _fixed(Text(), "", "File to log to; empty: standard output.")
     enable_debug_command: str = _fixed(
         Choice(("no", "yes", "local")), "no", "Who may use DEBUG; local: loopback and unix."
+    )
+    notify_keyspace_events: str = _option(
+        EventClasses(), "", "Which events of keys are published; K and E: on which channels."
     )
     # how small collections are named by OBJECT ENCODING
     hash_max_listpack_entries: int = _option(
@@ -197,7 +206,6 @@ class Settings:
     save: str = _later(Text(multiple=True), "", "snapshots")
     maxmemory: int = _later(Size(), 0, "eviction of keys")
     maxmemory_policy: str = _later(Choice(_POLICIES), "noeviction", "eviction of keys")
-    notify_keyspace_events: str = _later(Text(), "", "keyspace notifications")
     replicaof: str = _later(Text(multiple=True), "", "replication")
     masterauth: str = _later(Text(), "", "replication")
     masteruser: str = _later(Text(), "", "replication")
@@ -242,7 +250,6 @@ INERT: Final[Mapping[str, tuple[Kind, Any]]] = {
     "auto-aof-rewrite-min-size": (Size(), 64 * _MIB),
     "auto-aof-rewrite-percentage": (Integer(0, _INT32_MAX), 100),
     "busy-reply-threshold": (Integer(), 5000),
-    "client-output-buffer-limit": (OutputLimitsKind(), _OUTPUT_LIMITS),
     "crash-log-enabled": _YES,
     "dbfilename": (Text(), "dump.rdb"),
     "disable-thp": _YES,

@@ -7,6 +7,7 @@ from tests.testing.console import Console
 
 from hotplate.errors import CommandError
 from hotplate.keyspace.database import Database
+from hotplate.keyspace.hash import Hash
 from hotplate.keyspace.sharded import SPREAD_FROM
 
 
@@ -325,6 +326,10 @@ def test_names_are_shared_between_small_hashes(console: Console) -> None:
     for number in range(3):
         console("HSET", b"h%d" % number, "a field", number)
     db = console.ctx.db
-    entries = [db.lookup(b"h%d" % number, 0) for number in range(3)]
-    names = {id(next(iter(entry.value.table))) for entry in entries if entry is not None}
-    assert len(names) == 1
+    names: list[bytes] = []
+    for number in range(3):
+        entry = db.lookup(b"h%d" % number, 0)
+        assert entry is not None
+        assert isinstance(entry.value, Hash)
+        names += entry.value.table
+    assert names[0] is names[1] is names[2]

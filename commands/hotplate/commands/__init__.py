@@ -26,6 +26,7 @@ def build_registry() -> Registry:
         kvc_observe,
         kvc_read,
         kvc_write,
+        pubsub,
         server,
         string_edits,
         strings,
@@ -36,6 +37,7 @@ def build_registry() -> Registry:
         *(connection, client, server, configuration, debug, introspect),
         *(generic, expiration, databases, strings, string_edits, transactions),
         *(hashes, hash_walks, hash_expiry, hash_sessions),
+        *(pubsub,),
         *(kvc_admin, kvc_read, kvc_write, kvc_data, kvc_observe),
     )
     return Registry.build(spec for module in modules for spec in module.SPECS)

@@ -176,7 +176,7 @@ def rename(ctx: Context, argv: list[bytes]) -> Reply:
     """RENAME key newkey"""
     _get_source(ctx, argv[1])
     if argv[1] != argv[2]:
-        _rename(ctx.db, argv[1], argv[2])
+        _rename(ctx, argv[1], argv[2])
     return OK
 
 
@@ -205,7 +205,7 @@ def renamenx(ctx: Context, argv: list[bytes]) -> Reply:
     _get_source(ctx, argv[1])
     if ctx.db.lookup_write(argv[2], ctx.now_ms) is not None:
         return ZERO
-    _rename(ctx.db, argv[1], argv[2])
+    _rename(ctx, argv[1], argv[2])
     return ONE
 
 
@@ -216,10 +216,15 @@ def _get_source(ctx: Context, key: bytes) -> Entry:
     return entry
 
 
-def _rename(db: Database, source: bytes, destination: bytes) -> None:
+def _rename(ctx: Context, source: bytes, destination: bytes) -> None:
+    db = ctx.db
+    replaced = db.lookup_write(destination, ctx.now_ms)
+    entry = db.lookup_write(source, ctx.now_ms)
     db.rename(source, destination)
     db.changed(source, "rename_from")
     db.changed(destination, "rename_to")
+    if replaced is not None and entry is not None:
+        db.overwritten(destination, replaced.value, entry.value)
 
 
 @command(
@@ -259,12 +264,17 @@ def copy(ctx: Context, argv: list[bytes]) -> Reply:
     entry = ctx.db.lookup(source, ctx.now_ms)
     if entry is None:
         return ZERO
-    if target.lookup_write(destination, ctx.now_ms) is not None and not replace:
-        return ZERO
+    replaced = target.lookup_write(destination, ctx.now_ms)
+    if replaced is not None:
+        if not replace:
+            return ZERO
+        target.delete(destination)
     value = copy_of(entry.value)
     target.assign(destination, value, ctx.now_ms, entry.expire_at_ms)
     target.track_fields(destination, value)
     target.changed(destination, "copy_to")
+    if replaced is not None:
+        target.overwritten(destination, replaced.value, entry.value)
     return ONE
 
 
@@ -321,6 +331,16 @@ _OBJECT = container(
 )
 
 
+def _look_inside(ctx: Context, key: bytes) -> Entry | None:
+    """The entry, counted as a hit or a miss; but no event tells that it is missing."""
+    entry = ctx.db.lookup_write(key, ctx.now_ms)
+    if entry is None:
+        ctx.db.misses += 1
+    else:
+        ctx.db.hits += 1
+    return entry
+
+
 @command(
     "OBJECT|ENCODING",
     group="generic",
@@ -337,7 +357,7 @@ _OBJECT = container(
 )
 def object_encoding(ctx: Context, argv: list[bytes]) -> Reply:
     """OBJECT ENCODING key"""
-    entry = ctx.db.lookup(argv[2], ctx.now_ms)
+    entry = _look_inside(ctx, argv[2])
     return None if entry is None else encoding_of(entry.value)
 
 
@@ -357,7 +377,7 @@ def object_encoding(ctx: Context, argv: list[bytes]) -> Reply:
 )
 def object_freq(ctx: Context, argv: list[bytes]) -> Reply:
     """OBJECT FREQ key: there is no LFU policy, so that it is refused for every key there is"""
-    if ctx.db.lookup(argv[2], ctx.now_ms) is None:
+    if _look_inside(ctx, argv[2]) is None:
         return None
     raise CommandError(
         "An LFU maxmemory policy is not selected, access frequency not tracked. Please note that"
@@ -382,7 +402,7 @@ def object_freq(ctx: Context, argv: list[bytes]) -> Reply:
 )
 def object_idletime(ctx: Context, argv: list[bytes]) -> Reply:
     """OBJECT IDLETIME key"""
-    entry = ctx.db.lookup(argv[2], ctx.now_ms)
+    entry = _look_inside(ctx, argv[2])
     return None if entry is None else max(ctx.now_ms - entry.accessed_ms, 0) // 1000
 
 
@@ -402,7 +422,7 @@ def object_idletime(ctx: Context, argv: list[bytes]) -> Reply:
 )
 def object_refcount(ctx: Context, argv: list[bytes]) -> Reply:
     """OBJECT REFCOUNT key: what Redis would say, which shares small numbers"""
-    entry = ctx.db.lookup(argv[2], ctx.now_ms)
+    entry = _look_inside(ctx, argv[2])
     if entry is None:
         return None
     number = integer_of(string_of(entry.value)) if encoding_of(entry.value) == b"int" else None

@@ -39,7 +39,7 @@ def hget_run(
     null = NULL_BULK if ctx.resp == 2 else NULL
     index = start
     misses = 0
-    if ctx.no_touch:
+    if ctx.no_touch or db.witness is not None:
         return start
     for index in range(start, len(requests)):
         argv = requests[index]
@@ -98,7 +98,7 @@ def hset_run(
         value: Any = entry.value
         if value.__class__ is not Hash or value.deadlines is not None:
             break
-        table = value.table
+        table: Any = value.table
         if table.__class__ is not dict:
             table = table.shards[hash(field) >> FIELD_SHARD_SHIFT & FIELD_SHARD_MASK]
         if field in table and (value.name is HASHTABLE or len(item) <= size_max):

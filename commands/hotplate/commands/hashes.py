@@ -74,7 +74,7 @@ def hset(ctx: Context, argv: list[bytes]) -> Reply:
     value: Any = entry.value
     if value.__class__ is not Hash or value.deadlines is not None:
         return _set_fields(ctx, argv)
-    table = value.table
+    table: Any = value.table
     if table.__class__ is not dict:
         table = table.shards[hash(field) >> FIELD_SHARD_SHIFT & FIELD_SHARD_MASK]
     if field in table and (

@@ -288,7 +288,11 @@ def incrbyfloat(ctx: Context, argv: list[bytes]) -> Reply:
     if isinstance(total, float):
         raise CommandError("increment would produce NaN or Infinity")
     text = format_long_double(Fraction(total))
-    db.assign(key, Text(text), ctx.now_ms, 0 if entry is None else entry.expire_at_ms)
+    if entry is None:
+        db.assign(key, Text(text), ctx.now_ms)
+    else:
+        entry.value = Text(text)
+        entry.accessed_ms = ctx.now_ms
     db.changed(key, "incrbyfloat")
     return text
 

@@ -10,7 +10,7 @@ No socket, no event loop, no per-request object. Statistics are kept per run of 
 import logging
 from typing import Any, Final
 
-from hotplate.engine.context import Context, Deferred, Gate
+from hotplate.engine.context import Context, Deferred, Followed, Gate
 from hotplate.engine.gates import admit, find
 from hotplate.errors import CommandError
 from hotplate.resp.encoder import BULK_HEADERS, INTEGERS, encode
@@ -37,6 +37,7 @@ def run(ctx: Context, requests: list[Any], out: list[Any], start: int = 0) -> in
     engine = ctx.engine
     lookup = engine.commands.table.get
     append = out.append
+    ready = engine.blocking.ready
     # the command of the run under way, what the loop needs of it, and where the run began
     current: Command | None = None
     handler: Any = None
@@ -93,6 +94,8 @@ def run(ctx: Context, requests: list[Any], out: list[Any], start: int = 0) -> in
                 done = done if room > 0 else index + 1
         except Exception as error:
             append(_failed(ctx, command, error))
+        if ready:
+            engine.blocking.serve()
         index += 1
     _count(ctx, current, done - run_start, started_ns)
     engine.stats.commands_processed += done - start
@@ -116,6 +119,10 @@ def answer(ctx: Context, reply: Any, out: list[Any]) -> int:
     if isinstance(reply, (Payload, Payloads)):
         encode(reply, ctx.resp, out.append)
         return _hold(ctx, reply)
+    if type(reply) is Followed:
+        size_bytes = answer(ctx, reply.reply, out)
+        out.append(reply.messages)
+        return size_bytes + len(reply.messages)
     frames: list[bytes] = []
     encode(reply, ctx.resp, frames.append)
     data = b"".join(frames)

@@ -1,6 +1,7 @@
 """The checks before a command runs, in one fixed order, for all that is not the hot path.
 
-    exists ─► arity ─► authenticated ─► not loading ─► queue it in MULTI, or run it
+    exists ─► arity ─► authenticated ─► allowed to a subscriber ─► not loading
+      ─► queue it in MULTI, or run it
 
 Every refusal taints an open transaction; that of EXEC ends it. The dispatcher comes here when a
 gate bit is set, when the name or the number of arguments is not plain, and never else.
@@ -9,11 +10,16 @@ gate bit is set, when the name or the number of arguments is not plain, and neve
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from hotplate.engine.context import Context, Deferred, Gate
+from hotplate.engine.context import Context, Deferred, Followed, Gate
 from hotplate.errors import CommandError, ExecAbortError, LoadingError, NoAuthError
 from hotplate.resp.types import OK, QUEUED, Payload, Payloads, Raw, Reply
-from hotplate.spec.args import unknown_command, unknown_subcommand, wrong_arity
-from hotplate.spec.model import Command, Flag
+from hotplate.spec.args import (
+    not_while_subscribed,
+    unknown_command,
+    unknown_subcommand,
+    wrong_arity,
+)
+from hotplate.spec.model import Command, Flag, Handler
 
 if TYPE_CHECKING:
     from hotplate.engine.engine import Engine
@@ -22,6 +28,13 @@ NO_REPLY: Final = Raw(b"")
 _RUNS_IN_TRANSACTION: Final = frozenset(
     (b"exec", b"discard", b"multi", b"watch", b"quit", b"reset")
 )
+_RUNS_WHILE_SUBSCRIBED: Final = frozenset(
+    (
+        *(b"subscribe", b"psubscribe", b"ssubscribe", b"unsubscribe", b"punsubscribe"),
+        *(b"sunsubscribe", b"ping", b"quit", b"reset"),
+    )
+)
+_ANSWERED_BY_MESSAGES: Final = _RUNS_WHILE_SUBSCRIBED - {b"ping", b"quit", b"reset"}
 _SILENT: Final = Gate.REPLY_OFF | Gate.REPLY_SKIP
 _HTTP_WORDS: Final = frozenset((b"post", b"host:"))  # how a web page's request would begin
 _HTTP_WORD_BYTES_MAX: Final = 5
@@ -71,7 +84,25 @@ def _run(ctx: Context, command: Command | None, argv: list[Any]) -> Reply:
         ctx.queue.append((command, argv))
         command.calls -= 1  # neither is waiting: EXEC counts it
         return QUEUED
+    if ctx.gates & Gate.SUBSCRIBED or command.name == b"exec":  # EXEC may subscribe, then publish
+        return _run_for_subscriber(ctx, command.handler, argv)
     return command.handler(ctx, argv)
+
+
+def _run_for_subscriber(ctx: Context, handler: Handler, argv: list[Any]) -> Reply:
+    """The command may tell its own client something: that comes after the reply."""
+    pubsub = ctx.engine.pubsub
+    reply: Any = None
+    answered = False
+    pubsub.begin_command(ctx)
+    try:
+        reply = handler(ctx, argv)
+        answered = type(reply) is not Deferred
+    finally:
+        messages = pubsub.end_command()
+        if messages and not answered:
+            ctx.link.push(messages)  # an error, or a reply to come: nothing can follow those
+    return Followed(reply, messages) if messages and answered else reply
 
 
 def _check(ctx: Context, command: Command | None, argv: list[Any]) -> None:
@@ -84,6 +115,8 @@ def _check(ctx: Context, command: Command | None, argv: list[Any]) -> None:
     flags = command.flags
     if ctx.gates & Gate.UNAUTHENTICATED and not flags & Flag.NO_AUTH:
         raise NoAuthError("Authentication required.")
+    if ctx.gates & Gate.SUBSCRIBED and ctx.resp == 2 and command.name not in _RUNS_WHILE_SUBSCRIBED:
+        raise not_while_subscribed(command)
     if ctx.engine.gates & Gate.LOADING and not flags & Flag.LOADING:
         raise LoadingError("Hotplate is loading the dataset in memory")
     if ctx.queue is not None and flags & Flag.NO_MULTI:
@@ -108,6 +141,11 @@ def _run_silently(ctx: Context, command: Command | None, argv: list[Any]) -> Rep
         if command is not None:
             command.failed += 1
         return NO_REPLY
+    if type(reply) is Followed:
+        _give_back(reply.reply)
+        return Raw(reply.messages)
+    if command is not None and command.name in _ANSWERED_BY_MESSAGES:
+        return reply
     turned_on = was_off and not ctx.gates & Gate.REPLY_OFF
     if turned_on or (reply is OK and command is not None and command.name == b"client|reply"):
         return reply
@@ -127,7 +165,7 @@ def _silenced(deferred: Deferred) -> Deferred:
 
         deferred.start(finish)
 
-    return Deferred(start, deferred.cancel)
+    return Deferred(start, deferred.cancel, reads_on=deferred.reads_on)
 
 
 def _give_back(reply: Reply) -> None:

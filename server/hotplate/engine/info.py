@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from hotplate.engine.context import Gate
+from hotplate.engine.pubsub import CHANNEL, PATTERN, SHARD_CHANNEL
 
 if TYPE_CHECKING:
     from hotplate.engine.engine import Engine
@@ -90,13 +91,13 @@ def _clients(engine: "Engine") -> Rows:
     yield "client_recent_max_input_buffer", max((c.link.query_bytes() for c in clients), default=0)
     output = max((c.link.output_bytes() for c in clients), default=0)
     yield "client_recent_max_output_buffer", output
-    yield "blocked_clients", 0
+    yield "blocked_clients", len(engine.blocking)
     yield "tracking_clients", 0
-    yield "pubsub_clients", 0
+    yield "pubsub_clients", sum(1 for c in clients if c.gates & Gate.SUBSCRIBED)
     yield "watching_clients", sum(1 for c in clients if c.watched)
     yield "clients_in_timeout_table", 0
     yield "total_watched_keys", len({entry for c in clients for entry in c.watched})
-    yield "total_blocking_keys", 0
+    yield "total_blocking_keys", engine.blocking.keys
 
 
 def _memory(engine: "Engine") -> Rows:
@@ -125,7 +126,7 @@ def _memory(engine: "Engine") -> Rows:
     yield "mem_aof_buffer", 0
     yield "mem_allocator", "python"
     yield "active_defrag_running", 0
-    yield "lazyfree_pending_objects", 0
+    yield "lazyfree_pending_objects", engine.discards.pending()
 
 
 def _persistence(engine: "Engine") -> Rows:
@@ -170,13 +171,17 @@ def _stats(engine: "Engine") -> Rows:
     yield "evicted_clients", 0
     yield "keyspace_hits", sum(database.hits for database in databases)
     yield "keyspace_misses", sum(database.misses for database in databases)
-    yield "pubsub_channels", 0
-    yield "pubsub_patterns", 0
-    yield "pubsubshard_channels", 0
+    for name, kind in (
+        ("pubsub_channels", CHANNEL),
+        ("pubsub_patterns", PATTERN),
+        ("pubsubshard_channels", SHARD_CHANNEL),
+    ):
+        yield name, len(list(engine.pubsub.names(kind)))
     yield "latest_fork_usec", 0
     yield "total_forks", 0
     yield "migrate_cached_sockets", 0
     yield "slave_expires_tracked_keys", 0
+    yield "client_output_buffer_limit_disconnections", stats.output_limit_disconnections
     yield "total_error_replies", sum(stats.errors.values())
     yield "total_protocol_errors", stats.protocol_errors
     yield "acl_access_denied_auth", stats.auth_failures

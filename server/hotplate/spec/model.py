@@ -128,7 +128,7 @@ def block(name: str, *args: Arg, **more: Any) -> Arg:
 
 
 class PayloadTarget(Protocol):
-    """Where one large bulk string is received: `view` is filled by the connection.
+    """Where one large bulk string is received: `view` is filled by the connection, front to back.
 
     After the last byte the object itself stands in argv at the payload's place (`len()` is its
     size, `bytes(target.view)` its content). `abandon` is called instead when the client goes away
@@ -138,6 +138,7 @@ class PayloadTarget(Protocol):
     view: memoryview
 
     def __len__(self) -> int: ...
+    def arrived(self, filled: int) -> None: ...  # the first `filled` bytes are there
     def abandon(self) -> None: ...
 
 
