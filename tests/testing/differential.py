@@ -6,6 +6,8 @@ Frames must be equal byte by byte, in RESP2 and RESP3, except for what is time o
 
     KEYS, SCAN          the order of keys (a SCAN here asks for all keys at once)
     RANDOMKEY           which key
+    HGETALL, HKEYS, HVALS, HSCAN    the order of fields
+    HRANDFIELD          which fields; how many there are must agree
     TTL, PTTL, EXPIRETIME, PEXPIRETIME    two seconds, as the clocks are read one after the other
     OBJECT IDLETIME, OBJECT REFCOUNT    the number: Redis shares one object among all small integers
     OBJECT ENCODING     small lists and sets are `listpack` since 7.2
@@ -39,6 +41,7 @@ REDIS_OPTIONS: Final = ("--enable-debug-command", "yes")
 _TOLERANCE: Final = {b"ttl": 2, b"pttl": 2000, b"expiretime": 2, b"pexpiretime": 2000}
 _UNORDERED: Final = frozenset((b"keys", b"smembers", b"sinter", b"sunion", b"sdiff"))
 _OLD_ENCODINGS: Final = {b"listpack": (b"quicklist", b"hashtable", b"intset")}  # by ours, if newer
+_HASH_WALKS: Final = frozenset((b"hgetall", b"hkeys", b"hvals", b"hscan", b"hrandfield"))
 _RECEIVE_BYTES: Final = 1 << 16
 _AGGREGATES: Final = {ord("*"): 1, ord("%"): 2, ord("~"): 1, ord(">"): 1}
 _BULKS: Final = frozenset(b"$=!")
@@ -195,11 +198,31 @@ def alike(argv: Sequence[bytes], theirs: bytes, ours: bytes) -> bool:
         return their_cursor == our_cursor and sorted(items_of(their_keys)) == sorted(
             items_of(our_keys)
         )
+    if name in _HASH_WALKS:
+        return _same_pairs(name, theirs, ours)
     if theirs[:1] != b":" or min(_integer(theirs), _integer(ours)) < 0:
         return False
     if name == b"object":
         return argv[1].lower() in (b"refcount", b"idletime")
     return abs(_integer(theirs) - _integer(ours)) <= _TOLERANCE.get(name, -1)
+
+
+def _same_pairs(name: bytes, theirs: bytes, ours: bytes) -> bool:
+    """Whether two replies on all of a hash name the same fields and values in any order."""
+    if theirs[:1] not in b"*%":
+        return name == b"hrandfield" and theirs[:1] == b"$" and b"$-1\r\n" not in (theirs, ours)
+    their_items, our_items = items_of(theirs), items_of(ours)
+    if name == b"hrandfield":
+        return len(their_items) == len(our_items)
+    if name == b"hscan":
+        if their_items[0] != our_items[0]:
+            return False
+        their_items, our_items = items_of(their_items[1]), items_of(our_items[1])
+    if name in (b"hkeys", b"hvals"):
+        return sorted(their_items) == sorted(our_items)
+    return sorted(zip(their_items[::2], their_items[1::2], strict=True)) == sorted(
+        zip(our_items[::2], our_items[1::2], strict=True)
+    )
 
 
 def _integer(frame: bytes) -> int:

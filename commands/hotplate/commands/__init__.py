@@ -17,6 +17,10 @@ def build_registry() -> Registry:
         debug,
         expiration,
         generic,
+        hash_expiry,
+        hash_sessions,
+        hash_walks,
+        hashes,
         introspect,
         kvc_admin,
         kvc_data,
@@ -38,6 +42,7 @@ def build_registry() -> Registry:
     modules = (
         *(connection, client, server, configuration, debug, introspect),
         *(generic, expiration, databases, strings, string_edits, transactions),
+        *(hashes, hash_walks, hash_expiry, hash_sessions),
         *(pubsub,),
         *(lists, list_edits, list_moves, blocking_lists, sets, set_algebra),
         *(kvc_admin, kvc_read, kvc_write, kvc_data, kvc_observe),

@@ -268,7 +268,9 @@ def copy(ctx: Context, argv: list[bytes]) -> Reply:
         if not replace:
             return ZERO
         target.delete(destination)
-    target.assign(destination, copy_of(entry.value), ctx.now_ms, entry.expire_at_ms)
+    value = copy_of(entry.value)
+    target.assign(destination, value, ctx.now_ms, entry.expire_at_ms)
+    target.track_fields(destination, value)
     target.changed(destination, "copy_to")
     if replaced is not None:
         target.overwritten(destination, replaced.value, entry.value)

@@ -19,6 +19,7 @@ from hotplate.engine.watch import Observer, WatchTable
 from hotplate.keyspace.database import Database
 from hotplate.keyspace.discard import DiscardCycle
 from hotplate.keyspace.expire import ExpiryCycle
+from hotplate.keyspace.field_expiry import expire_due_fields
 from hotplate.keyspace.notify import Notifications
 from hotplate.spec.registry import Registry
 
@@ -111,9 +112,10 @@ class Engine:
         if not self.active_expire:
             return False
         self._expiry.run(now_ms)
+        is_behind = expire_due_fields(self.databases, now_ms, self.clock.monotonic_ns)
         if self.blocking.ready:
             self.blocking.serve()
-        return self._expiry.behind
+        return is_behind or self._expiry.behind
 
     def free_memory(self) -> bool:
         """One bounded pass over what was deleted; whether there is more."""
