@@ -22,17 +22,21 @@ def build_registry() -> Registry:
         kvc_observe,
         kvc_read,
         kvc_write,
+        latency,
+        memory,
         pubsub,
         server,
+        slowlog,
         string_edits,
         strings,
         transactions,
+        wait,
     )
 
     modules = (
         *(connection, client, server, configuration, debug, introspect),
         *(generic, expiration, databases, strings, string_edits, transactions),
-        *(pubsub,),
+        *(pubsub, memory, slowlog, latency, wait),
         *(kvc_admin, kvc_read, kvc_write, kvc_data, kvc_observe),
     )
     return Registry.build(spec for module in modules for spec in module.SPECS)
