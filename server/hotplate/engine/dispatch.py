@@ -53,15 +53,16 @@ def run(ctx: Context, requests: list[Any], out: list[Any], start: int = 0) -> in
             command = command or find(engine, argv)  # a container, an unusual spelling, or none
             if running is not None:
                 _count(ctx, running, requests, run_start, index)
-            run_start = index
-            running = command
+            run_start, running = index, command
             current = None if command is None or command.measured_alone else command
             if command is None:
                 arity_max = -1
             else:
-                handler = command.handler
-                arity_min = command.arity_min
-                arity_max = command.arity_max
+                handler, arity_min, arity_max = (
+                    command.handler,
+                    command.arity_min,
+                    command.arity_max,
+                )
                 if command.run is not None and done - index > 1 and not (ctx.gates or engine.gates):
                     index = command.run(ctx, requests, index, append)
                     continue
