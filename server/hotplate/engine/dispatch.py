@@ -40,7 +40,6 @@ def run(ctx: Context, requests: list[Any], out: list[Any], start: int = 0) -> in
     # of the run under way: its command, `current` if more may join it, what the loop needs of it
     handler: Any = None
     running = current = handler
-    reply: Any
     arity_min = arity_max = -1
     ctx.run_started_ns = engine.clock.monotonic_ns()
     deferred: Deferred | None = None
@@ -58,11 +57,8 @@ def run(ctx: Context, requests: list[Any], out: list[Any], start: int = 0) -> in
             if command is None:
                 arity_max = -1
             else:
-                handler, arity_min, arity_max = (
-                    command.handler,
-                    command.arity_min,
-                    command.arity_max,
-                )
+                handler = command.handler
+                arity_min, arity_max = command.arity_min, command.arity_max
                 if command.run is not None and done - index > 1 and not (ctx.gates or engine.gates):
                     index = command.run(ctx, requests, index, append)
                     continue
