@@ -52,11 +52,7 @@ def hget_run(
             append(null)
             continue
         value: Any = entry.value
-        if (
-            type(value) is not Hash
-            or value.first_ms < now_ms
-            or 0 < entry.expire_at_ms < now_ms
-        ):
+        if type(value) is not Hash or value.first_ms < now_ms or 0 < entry.expire_at_ms < now_ms:
             break
         item = value.table.get(argv[2])
         if item is None:
