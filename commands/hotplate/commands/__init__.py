@@ -9,6 +9,7 @@ from hotplate.spec.registry import Registry
 def build_registry() -> Registry:
     """The table of all commands; contradictions among their specs are errors here."""
     from hotplate.commands import (
+        blocking_lists,
         client,
         configuration,
         connection,
@@ -26,8 +27,13 @@ def build_registry() -> Registry:
         kvc_observe,
         kvc_read,
         kvc_write,
+        list_edits,
+        list_moves,
+        lists,
         pubsub,
         server,
+        set_algebra,
+        sets,
         string_edits,
         strings,
         transactions,
@@ -38,6 +44,7 @@ def build_registry() -> Registry:
         *(generic, expiration, databases, strings, string_edits, transactions),
         *(hashes, hash_walks, hash_expiry, hash_sessions),
         *(pubsub,),
+        *(lists, list_edits, list_moves, blocking_lists, sets, set_algebra),
         *(kvc_admin, kvc_read, kvc_write, kvc_data, kvc_observe),
     )
     return Registry.build(spec for module in modules for spec in module.SPECS)

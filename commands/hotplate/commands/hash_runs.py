@@ -53,7 +53,7 @@ def hget_run(
             continue
         value: Any = entry.value
         if (
-            value.__class__ is not Hash
+            type(value) is not Hash
             or value.first_ms < now_ms
             or 0 < entry.expire_at_ms < now_ms
         ):
@@ -96,10 +96,10 @@ def hset_run(
         if entry is None or 0 < entry.expire_at_ms < now_ms:
             break
         value: Any = entry.value
-        if value.__class__ is not Hash or value.deadlines is not None:
+        if type(value) is not Hash or value.deadlines is not None:
             break
         table: Any = value.table
-        if table.__class__ is not dict:
+        if type(table) is not dict:
             table = table.shards[hash(field) >> FIELD_SHARD_SHIFT & FIELD_SHARD_MASK]
         if field in table and (value.name is HASHTABLE or len(item) <= size_max):
             table[field] = item
@@ -134,7 +134,7 @@ def hgetall_run(
         if entry is None or 0 < entry.expire_at_ms < now_ms:
             break
         value: Any = entry.value
-        if value.__class__ is not Hash or value.first_ms < now_ms:
+        if type(value) is not Hash or value.first_ms < now_ms:
             break
         frames = frames_of(value, headers)
         if frames is None:

@@ -72,10 +72,10 @@ def hset(ctx: Context, argv: list[bytes]) -> Reply:
     if entry is None or 0 < entry.expire_at_ms < ctx.now_ms:
         return _set_fields(ctx, argv)
     value: Any = entry.value
-    if value.__class__ is not Hash or value.deadlines is not None:
+    if type(value) is not Hash or value.deadlines is not None:
         return _set_fields(ctx, argv)
     table: Any = value.table
-    if table.__class__ is not dict:
+    if type(table) is not dict:
         table = table.shards[hash(field) >> FIELD_SHARD_SHIFT & FIELD_SHARD_MASK]
     if field in table and (
         value.name is HASHTABLE or len(item) <= ctx.engine.config.hash_max_listpack_value
@@ -168,7 +168,7 @@ def hget(ctx: Context, argv: list[bytes]) -> Reply:
         db.lookup(key, now_ms)  # counts the miss, expires the key
         return None
     value: Any = entry.value
-    if value.__class__ is not Hash or value.first_ms < now_ms:
+    if type(value) is not Hash or value.first_ms < now_ms:
         value = read_hash(ctx, key, argv[2:])
         return None if value is None else value.table.get(argv[2])
     db.hits += 1
