@@ -24,8 +24,8 @@ LISTPACK_WITH_TIMES: Final = b"listpackex"
 HASHTABLE: Final = b"hashtable"
 NAMES_MAX: Final = 8192  # field names remembered for sharing; then all are forgotten at once
 
-_OBJECT_BYTES: Final = 200  # of the hash itself and an empty dict
-_ENTRY_BYTES: Final = 104  # of a place in the dict and the head of a value
+_OBJECT_BYTES: Final = 150  # of the hash itself and an empty dict
+_ENTRY_BYTES: Final = 72  # of a place in the dict and the head of a value
 _FIELD_BYTES: Final = 40  # of the head of a field that no other hash shares
 _TIME_BYTES: Final = 240  # of a field's time: dict and heap
 
