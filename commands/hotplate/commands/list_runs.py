@@ -30,11 +30,12 @@ def _find(ctx: "Context", key: bytes) -> List | None:
     entry = db.shards[hash(key) & SHARD_MASK].get(key)
     if entry is None or entry.expire_at_ms or ctx.no_touch or db.observer is not None:
         return None
-    value = entry.value
+    value: Any = entry.value
     if value.__class__ is not List:
         return None
     entry.accessed_ms = ctx.now_ms
-    return value
+    found: List = value
+    return found
 
 
 def _pushed(requests: list[Any], start: int) -> list[bytes]:
