@@ -16,6 +16,8 @@ def build_registry() -> Registry:
         debug,
         expiration,
         generic,
+        geo,
+        geo_search,
         introspect,
         kvc_admin,
         kvc_data,
@@ -23,6 +25,10 @@ def build_registry() -> Registry:
         kvc_read,
         kvc_write,
         server,
+        sorted_set_algebra,
+        sorted_set_picks,
+        sorted_set_ranges,
+        sorted_sets,
         string_edits,
         strings,
         transactions,
@@ -31,6 +37,7 @@ def build_registry() -> Registry:
     modules = (
         *(connection, client, server, configuration, debug, introspect),
         *(generic, expiration, databases, strings, string_edits, transactions),
+        *(sorted_sets, sorted_set_ranges, sorted_set_picks, sorted_set_algebra, geo, geo_search),
         *(kvc_admin, kvc_read, kvc_write, kvc_data, kvc_observe),
     )
     return Registry.build(spec for module in modules for spec in module.SPECS)
