@@ -1,7 +1,7 @@
 """ZUNION, ZINTER, ZDIFF and their kin: sorted sets made of others, or of plain sets."""
 
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, cast
 
 from hotplate.commands.sorted_set_forms import (
     COUNT,
@@ -14,8 +14,11 @@ from hotplate.commands.sorted_set_forms import (
 from hotplate.commands.values import read_entry
 from hotplate.engine.context import Context
 from hotplate.errors import CommandError, WrongTypeError
+from hotplate.keyspace.entry import type_of
 from hotplate.keyspace.score_algebra import (
     Aggregate,
+    EvenScores,
+    PlainSet,
     Scores,
     add,
     difference,
@@ -60,7 +63,9 @@ def _scores_of(ctx: Context, key: bytes) -> Scores:
     value = entry.value
     if isinstance(value, SortedSet):
         return value.scores
-    raise WrongTypeError
+    if type_of(value) != b"set":
+        raise WrongTypeError
+    return EvenScores(cast("PlainSet", value))
 
 
 def _parse_options(args: Args, key_count: int, *, weighted: bool, store: bool) -> AlgebraOptions:

@@ -56,9 +56,10 @@ def _pop_generic(ctx: Context, argv: list[bytes], *, highest: bool) -> Reply:
         raise syntax_error()
     count = 1
     if len(argv) == 3:
-        count = parse_int(argv[2])
-        if count < 0:
+        number = read_int(argv[2])
+        if number is None or number < 0:
             raise CommandError("value is out of range, must be positive")
+        count = number
     value = write_value(ctx, argv[1], SortedSet)
     if value is None or not count:
         return EMPTY_ARRAY
