@@ -24,7 +24,12 @@ def build_registry() -> Registry:
         kvc_observe,
         kvc_read,
         kvc_write,
+        list_edits,
+        list_moves,
+        lists,
         server,
+        set_algebra,
+        sets,
         sorted_set_algebra,
         sorted_set_picks,
         sorted_set_ranges,
@@ -37,6 +42,7 @@ def build_registry() -> Registry:
     modules = (
         *(connection, client, server, configuration, debug, introspect),
         *(generic, expiration, databases, strings, string_edits, transactions),
+        *(lists, list_edits, list_moves, sets, set_algebra),
         *(sorted_sets, sorted_set_ranges, sorted_set_picks, sorted_set_algebra, geo, geo_search),
         *(kvc_admin, kvc_read, kvc_write, kvc_data, kvc_observe),
     )

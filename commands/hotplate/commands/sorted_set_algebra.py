@@ -1,7 +1,7 @@
 """ZUNION, ZINTER, ZDIFF and their kin: sorted sets made of others, or of plain sets."""
 
 from dataclasses import dataclass, field
-from typing import Final, cast
+from typing import Final
 
 from hotplate.commands.sorted_set_forms import (
     COUNT,
@@ -14,11 +14,9 @@ from hotplate.commands.sorted_set_forms import (
 from hotplate.commands.values import read_entry
 from hotplate.engine.context import Context
 from hotplate.errors import CommandError, WrongTypeError
-from hotplate.keyspace.entry import type_of
 from hotplate.keyspace.score_algebra import (
     Aggregate,
     EvenScores,
-    PlainSet,
     Scores,
     add,
     difference,
@@ -29,9 +27,10 @@ from hotplate.keyspace.score_algebra import (
     lower,
     union,
 )
+from hotplate.keyspace.set import Set
 from hotplate.keyspace.sorted_set import SortedSet
 from hotplate.resp.types import Reply
-from hotplate.spec.args import Args, parse_int, read_int, syntax_error
+from hotplate.spec.args import Args, parse_int, parse_int_from, syntax_error
 from hotplate.spec.model import Flag, Keys, command, integer, key, oneof, specs_of, token
 from hotplate.spec.reply import one_of
 
@@ -63,9 +62,9 @@ def _scores_of(ctx: Context, key: bytes) -> Scores:
     value = entry.value
     if isinstance(value, SortedSet):
         return value.scores
-    if type_of(value) != b"set":
-        raise WrongTypeError
-    return EvenScores(cast("PlainSet", value))
+    if isinstance(value, Set):
+        return EvenScores(value.table)
+    raise WrongTypeError
 
 
 def _parse_options(args: Args, key_count: int, *, weighted: bool, store: bool) -> AlgebraOptions:
@@ -302,10 +301,7 @@ def zintercard(ctx: Context, argv: list[bytes]) -> Reply:
     while args:
         if not args.accept(b"LIMIT") or not args:
             raise syntax_error()
-        number = read_int(args.take())
-        if number is None or number < 0:
-            raise CommandError("LIMIT can't be negative")
-        limit = number
+        limit = parse_int_from(args.take(), 0, "LIMIT can't be negative")
     return intersection_size(tables, limit)
 
 

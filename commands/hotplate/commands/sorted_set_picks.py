@@ -16,7 +16,15 @@ from hotplate.errors import CommandError
 from hotplate.keyspace.sorted_set import SortedSet
 from hotplate.resp.encoder import double_text
 from hotplate.resp.types import EMPTY_ARRAY, NULL_ARRAY, Double, Reply
-from hotplate.spec.args import INT64_MAX, Args, parse_int, read_int, syntax_error
+from hotplate.spec.args import (
+    INT64_MAX,
+    NEGATIVE_COUNT,
+    NO_KEY_NUMBER,
+    Args,
+    parse_int_between,
+    parse_int_from,
+    syntax_error,
+)
 from hotplate.spec.model import (
     Flag,
     Keys,
@@ -56,10 +64,7 @@ def _pop_generic(ctx: Context, argv: list[bytes], *, highest: bool) -> Reply:
         raise syntax_error()
     count = 1
     if len(argv) == 3:
-        number = read_int(argv[2])
-        if number is None or number < 0:
-            raise CommandError("value is out of range, must be positive")
-        count = number
+        count = parse_int_from(argv[2], 0, NEGATIVE_COUNT)
     value = write_value(ctx, argv[1], SortedSet)
     if value is None or not count:
         return EMPTY_ARRAY
@@ -119,9 +124,7 @@ def zpopmax(ctx: Context, argv: list[bytes]) -> Reply:
 
 def parse_pop(argv: list[bytes], start: int) -> tuple[list[bytes], bool, int]:
     """numkeys key [key ...] MIN | MAX [COUNT count]: the keys, whether the highest, how many."""
-    key_count = read_int(argv[start])
-    if key_count is None or key_count < 1:
-        raise CommandError("numkeys should be greater than 0")
+    key_count = parse_int_from(argv[start], 1, NO_KEY_NUMBER)
     args = Args(argv, start + 1)
     if key_count >= len(args):
         raise syntax_error()
@@ -133,9 +136,7 @@ def parse_pop(argv: list[bytes], start: int) -> tuple[list[bytes], bool, int]:
     while args:
         if count or not args.accept(b"COUNT"):
             raise syntax_error()
-        count = read_int(args.take()) or 0
-        if count < 1:
-            raise CommandError("count should be greater than 0")
+        count = parse_int_from(args.take(), 1, "count should be greater than 0")
     return keys, where == b"MAX", count or 1
 
 
@@ -220,10 +221,7 @@ def zrandmember(ctx: Context, argv: list[bytes]) -> Reply:
 
 
 def _parse_random(argv: list[bytes]) -> tuple[int, bool]:
-    count = parse_int(argv[2])
-    if count < -INT64_MAX:
-        bounds = f"{-INT64_MAX} and {INT64_MAX}"
-        raise CommandError(f"value is out of range, value must between {bounds}")
+    count = parse_int_between(argv[2], -INT64_MAX, INT64_MAX)
     if len(argv) == 3:
         return count, False
     if len(argv) > 4 or argv[3].upper() != b"WITHSCORES":
