@@ -22,7 +22,6 @@ from hotplate.engine.context import Context
 from hotplate.errors import CommandError
 from hotplate.keyspace.geohash import Shape, covering, decode
 from hotplate.keyspace.sorted_set import SortedSet
-from hotplate.keyspace.sorted_set_range import ScoreRange
 from hotplate.resp.types import EMPTY_ARRAY, Reply
 from hotplate.spec.args import Args, syntax_error
 from hotplate.spec.model import (
@@ -176,7 +175,7 @@ def _find(value: SortedSet, search: Search) -> list[Point]:
     wanted = search.count if search.any_will_do else 0
     found: list[Point] = []
     for low, high in covering(shape):
-        span = value.score_span(ScoreRange(low, high, high_open=True))
+        span = value.score_span((low, high, False, True))
         pairs = zip(value.members_of(span), value.scores_of(span), strict=True)
         for member, score in pairs:
             longitude, latitude = decode(score)

@@ -9,7 +9,7 @@ from hotplate.engine.context import Context
 from hotplate.errors import CommandError
 from hotplate.keyspace.sorted_set import SortedSet
 from hotplate.keyspace.sorted_set_range import LexRange, ScoreRange
-from hotplate.resp.encoder import double_text
+from hotplate.resp.encoder import double_text, double_texts
 from hotplate.resp.types import Double, Reply
 from hotplate.spec.args import NOT_A_FLOAT, read_float
 from hotplate.spec.reply import (
@@ -50,14 +50,13 @@ def parse_score(text: bytes, message: str = NOT_A_FLOAT) -> float:
 
 def parse_score_range(low: bytes, high: bytes) -> ScoreRange:
     """A range of scores; `(` before an end leaves it out."""
+    if low.isdigit() and high.isdigit() and len(low) + len(high) <= _PLAIN_BYTES_MAX:
+        return float(low), float(high), False, False
     low_open = low[:1] == b"("
     high_open = high[:1] == b"("
-    return ScoreRange(
-        _parse_end(low[1:] if low_open else low),
-        _parse_end(high[1:] if high_open else high),
-        low_open,
-        high_open,
-    )
+    low_score = _parse_end(low[1:] if low_open else low)
+    high_score = _parse_end(high[1:] if high_open else high)
+    return low_score, high_score, low_open, high_open
 
 
 def _parse_end(text: bytes) -> float:
@@ -108,7 +107,7 @@ def pairs_reply(ctx: Context, members: list[bytes], scores: list[float]) -> Repl
     if ctx.resp == 2:
         flat: list[bytes] = [b""] * (2 * len(members))
         flat[::2] = members
-        flat[1::2] = map(double_text, scores)
+        flat[1::2] = double_texts(scores)
         return flat
     return nested_reply(members, scores)
 
@@ -116,6 +115,11 @@ def pairs_reply(ctx: Context, members: list[bytes], scores: list[float]) -> Repl
 def nested_reply(members: list[bytes], scores: list[float]) -> list[Any]:
     """Members with scores as pairs."""
     return [[member, Double(score)] for member, score in zip(members, scores, strict=True)]
+
+
+def score_reply(ctx: Context, score: float) -> Reply:
+    """One score."""
+    return double_text(score) if ctx.resp == 2 else Double(score)
 
 
 def keep_packed(ctx: Context, value: SortedSet, member: bytes) -> None:

@@ -18,6 +18,7 @@ from hotplate.commands.sorted_set_forms import (
     parse_score_range,
     store_result,
 )
+from hotplate.commands.sorted_set_runs import zrangebyscore_run
 from hotplate.commands.values import read_value, settle, write_value
 from hotplate.engine.context import Context
 from hotplate.errors import CommandError
@@ -266,6 +267,7 @@ def zrevrange(ctx: Context, argv: list[bytes]) -> Reply:
     history=(("2.0.0", "Added the `WITHSCORES` modifier."),),
     deprecated_since="6.2.0",
     replaced_by="`ZRANGE` with the `BYSCORE` argument",
+    run=zrangebyscore_run,
 )
 def zrangebyscore(ctx: Context, argv: list[bytes]) -> Reply:
     """ZRANGEBYSCORE key min max [WITHSCORES] [LIMIT offset count]"""

@@ -11,7 +11,9 @@ from hotplate.commands.sorted_set_forms import (
     parse_lex_range,
     parse_score,
     parse_score_range,
+    score_reply,
 )
+from hotplate.commands.sorted_set_runs import zadd_run
 from hotplate.commands.values import create_value, read_value, settle, write_value
 from hotplate.engine.context import Context
 from hotplate.errors import CommandError
@@ -110,6 +112,7 @@ def parse_add_options(argv: list[bytes]) -> tuple[AddOptions, int]:
         ("3.0.2", "Added the `XX`, `NX`, `CH` and `INCR` options."),
         ("6.2.0", "Added the `GT` and `LT` options."),
     ),
+    run=zadd_run,
 )
 def zadd(ctx: Context, argv: list[bytes]) -> Reply:
     """ZADD key [NX | XX] [GT | LT] [CH] [INCR] score member [score member ...]"""
@@ -198,7 +201,7 @@ def _increment(
         if value.packed:
             keep_packed(ctx, value, member)
         ctx.db.changed(key, "zincr")
-        return Double(increment)
+        return score_reply(ctx, increment)
     if options.only_new:
         return None
     score = before + increment
@@ -209,7 +212,7 @@ def _increment(
     if score != before and value is not None:
         value.move(member, before, score)
         ctx.db.changed(key, "zincr")
-    return Double(score)
+    return score_reply(ctx, score)
 
 
 @command(
@@ -305,7 +308,7 @@ def zscore(ctx: Context, argv: list[bytes]) -> Reply:
     """ZSCORE key member"""
     value = read_value(ctx, argv[1], SortedSet)
     score = None if value is None else value.scores.get(argv[2])
-    return None if score is None else Double(score)
+    return None if score is None else score_reply(ctx, score)
 
 
 @command(

@@ -9,13 +9,8 @@ Span: TypeAlias = tuple[int, int, int, int]
 """Neighbours in a sorted set: from (chunk, index) up to, not including, (chunk, index)."""
 
 
-class ScoreRange(NamedTuple):
-    """Scores from `low` to `high`, each end included unless open."""
-
-    low: float
-    high: float
-    low_open: bool = False
-    high_open: bool = False
+ScoreRange: TypeAlias = tuple[float, float, bool, bool]
+"""Scores from low to high; whether the low end and the high end are left out."""
 
 
 class LexRange(NamedTuple):

@@ -91,6 +91,17 @@ def double_text(value: float) -> bytes:
     return (sign + text).encode()
 
 
+def double_texts(values: list[float]) -> list[bytes]:
+    """`double_text` of many; none is NaN."""
+    try:
+        wholes = list(map(int, values))
+    except OverflowError:  # an infinity
+        return list(map(double_text, values))
+    if wholes == values and values and -_WHOLE_MAX <= min(values) <= max(values) <= _WHOLE_MAX:
+        return str(wholes)[1:-1].encode().split(b", ")
+    return list(map(double_text, values))
+
+
 # -- one function per way of writing; aggregates look into the table for what they hold ----------
 
 
