@@ -126,6 +126,8 @@ def zadd(ctx: Context, argv: list[bytes]) -> Reply:
             if entry is not None and not entry.expire_at_ms:
                 value: Any = entry.value
                 if value.__class__ is SortedSet:
+                    if not ctx.no_touch:
+                        entry.accessed_ms = ctx.now_ms
                     before = value.scores.get(member)
                     if before == score:
                         return ZERO
@@ -135,8 +137,6 @@ def zadd(ctx: Context, argv: list[bytes]) -> Reply:
                             keep_packed(ctx, value, member)
                     else:
                         value.move(member, before, score)
-                    if not ctx.no_touch:
-                        entry.accessed_ms = ctx.now_ms
                     db.dirty += 1
                     if db.observer is not None:
                         db.observer(db.index, key, "zadd")
