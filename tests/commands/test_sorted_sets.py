@@ -364,7 +364,8 @@ def test_a_scan_passes_every_member_once(console: CheckedConsole) -> None:
     assert console("ZSCAN small 7 MATCH b*") == [b"0", [b"b", b"2"]]
     assert console("ZSCAN none 0") == [b"0", []]
     console("ZADD z " + " ".join(f"{at} m{at}" for at in range(MANY)))
-    cursor, found = b"0", {}
+    cursor = b"0"
+    found: dict[bytes, bytes] = {}
     while True:
         cursor, flat = console("ZSCAN", "z", cursor, "COUNT", "20")
         found.update(zip(flat[::2], flat[1::2], strict=True))

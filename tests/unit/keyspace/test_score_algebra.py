@@ -7,6 +7,7 @@ import pytest
 from hotplate.keyspace.score_algebra import (
     Aggregate,
     EvenScores,
+    Source,
     add,
     difference,
     higher,
@@ -26,7 +27,7 @@ PLAIN = EvenScores({b"c": None, b"d": None})
     ("aggregate", "b", "c"), [(add, 12.0, 2.0), (lower, 2.0, -1.0), (higher, 10.0, 3.0)]
 )
 def test_scores_are_joined_as_told(aggregate: Aggregate, b: float, c: float) -> None:
-    sources = [(FIRST, 1.0), (SECOND, 1.0), (PLAIN, 1.0)]
+    sources: list[Source] = [(FIRST, 1.0), (SECOND, 1.0), (PLAIN, 1.0)]
     joined = union(sources, aggregate)
     assert joined.keys() == {b"a", b"b", b"c", b"d"}
     assert (joined[b"a"], joined[b"b"], joined[b"d"]) == (1.0, b, 1.0)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hotplate.keyspace import sorted_set
-from hotplate.keyspace.sharded import ShardedDict
+from hotplate.keyspace.sharded import SPREAD_FROM, ShardedDict
 from hotplate.keyspace.sorted_set import SortedSet
 from hotplate.keyspace.sorted_set_range import LexRange
 
@@ -188,7 +188,7 @@ def test_shedding_forgets_all_in_slices(table: dict[bytes, float], count: int) -
 
 def test_many_members_are_spread_over_many_tables() -> None:
     made = SortedSet()
-    for number in range(sorted_set.SPREAD_FROM + 10):
+    for number in range(SPREAD_FROM + 10):
         made.insert(b"%d" % number, float(number % 100))
     assert isinstance(made.scores, ShardedDict)
     assert made.remove(b"5")
