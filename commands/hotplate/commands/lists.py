@@ -6,6 +6,7 @@ LPUSH and RPUSH look their key up in place: clients send them most.
 from itertools import islice
 from typing import Final
 
+from hotplate.commands.list_runs import lpop_run, lpush_run, rpop_run, rpush_run
 from hotplate.commands.values import create_value, read_value, settle, write_value
 from hotplate.engine.context import Context
 from hotplate.errors import CommandError
@@ -96,6 +97,7 @@ def slice_bounds(length: int, start: int, stop: int) -> tuple[int, int]:
     reply=_LENGTH,
     acl_categories=("list",),
     history=(("2.4.0", "Accepts multiple `element` arguments."),),
+    run=lpush_run,
 )
 def lpush(ctx: Context, argv: list[bytes]) -> Reply:
     """LPUSH key element [element ...]"""
@@ -127,6 +129,7 @@ def lpush(ctx: Context, argv: list[bytes]) -> Reply:
     reply=_LENGTH,
     acl_categories=("list",),
     history=(("2.4.0", "Accepts multiple `element` arguments."),),
+    run=rpush_run,
 )
 def rpush(ctx: Context, argv: list[bytes]) -> Reply:
     """RPUSH key element [element ...]"""
@@ -206,6 +209,7 @@ def rpushx(ctx: Context, argv: list[bytes]) -> Reply:
     reply=one_of(BulkReply(), NullReply(), _ELEMENTS),
     acl_categories=("list",),
     history=(("6.2.0", "Added the `count` argument."),),
+    run=lpop_run,
 )
 def lpop(ctx: Context, argv: list[bytes]) -> Reply:
     """LPOP key [count]"""
@@ -233,6 +237,7 @@ def lpop(ctx: Context, argv: list[bytes]) -> Reply:
     reply=one_of(BulkReply(), NullReply(), _ELEMENTS),
     acl_categories=("list",),
     history=(("6.2.0", "Added the `count` argument."),),
+    run=rpop_run,
 )
 def rpop(ctx: Context, argv: list[bytes]) -> Reply:
     """RPOP key [count]"""

@@ -12,6 +12,7 @@ from hotplate.commands.collection_scan import (
     scan_step,
 )
 from hotplate.commands.databases import parse_cursor
+from hotplate.commands.set_runs import sadd_run, spop_run
 from hotplate.commands.values import create_value, read_value, settle, write_value
 from hotplate.engine.context import Context
 from hotplate.keyspace.database import SHARD_MASK
@@ -57,6 +58,7 @@ _YES_OR_NO: Final = IntegerReply(0, 1)
     reply=COUNT,
     acl_categories=("set",),
     history=(("2.4.0", "Accepts multiple `member` arguments."),),
+    run=sadd_run,
 )
 def sadd(ctx: Context, argv: list[bytes]) -> Reply:
     """SADD key member [member ...]"""
@@ -202,6 +204,7 @@ def smembers(ctx: Context, argv: list[bytes]) -> Reply:
     acl_categories=("set",),
     tips=("nondeterministic_output",),
     history=(("3.2.0", "Added the `count` argument."),),
+    run=spop_run,
 )
 def spop(ctx: Context, argv: list[bytes]) -> Reply:
     """SPOP key [count]"""

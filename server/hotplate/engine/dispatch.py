@@ -61,7 +61,12 @@ def run(ctx: Context, requests: list[Any], out: list[Any], start: int = 0) -> in
                 handler = command.handler
                 arity_min = command.arity_min
                 arity_max = command.arity_max
-                if command.run is not None and done - index > 1 and not (ctx.gates or engine.gates):
+                if (
+                    command.run is not None
+                    and done - index > 1
+                    and requests[index + 1][0] == argv[0]
+                    and not (ctx.gates or engine.gates)
+                ):
                     index = command.run(ctx, requests, index, append)
                     continue
         try:
@@ -83,8 +88,8 @@ def run(ctx: Context, requests: list[Any], out: list[Any], start: int = 0) -> in
                 if size >= _HEADERS_END:
                     room -= size
                     done = done if room > 0 else index + 1
-            elif kind is int and 0 <= reply < _INTEGERS_END:
-                append(INTEGERS[reply])
+            elif kind is int:
+                append(INTEGERS[reply] if 0 <= reply < _INTEGERS_END else b":%d\r\n" % reply)
             elif kind is Deferred:
                 deferred = reply
                 ctx.resume_at = done = index + 1

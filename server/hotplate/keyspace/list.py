@@ -61,11 +61,14 @@ class List:
         if self._bytes >= 0:
             self._count_in(elements, fill)
         head = self._head
-        for element in elements:
-            if len(head) < CHUNK:
-                head.insert(0, element)
-            else:
-                head = self._add_head(element)
+        if 1 < len(elements) <= CHUNK - len(head):
+            head[:0] = elements[::-1]
+        else:
+            for element in elements:
+                if len(head) < CHUNK:
+                    head.insert(0, element)
+                else:
+                    head = self._add_head(element)
         self._count += len(elements)
 
     def push_tail(self, elements: Sequence[bytes], fill: int) -> None:
@@ -73,12 +76,24 @@ class List:
         if self._bytes >= 0:
             self._count_in(elements, fill)
         tail = self._tail
-        for element in elements:
-            if len(tail) < CHUNK:
-                tail.append(element)
-            else:
-                tail = self._add_tail(element)
+        if 1 < len(elements) <= CHUNK - len(tail):
+            tail += elements
+        else:
+            for element in elements:
+                if len(tail) < CHUNK:
+                    tail.append(element)
+                else:
+                    tail = self._add_tail(element)
         self._count += len(elements)
+
+    def push_singly(self, elements: Sequence[bytes], at_head: bool, fill: int) -> None:
+        """Push one after the other, which the encoding may tell from pushing all at once."""
+        push = self.push_head if at_head else self.push_tail
+        if self._bytes < 0:
+            push(elements, fill)
+        else:
+            for element in elements:
+                push((element,), fill)
 
     def pop_head(self, fill: int) -> bytes:
         """Take the first element."""
@@ -86,8 +101,13 @@ class List:
         self._count -= 1
         if not self._head:
             self._drop_head()
-        if self._bytes >= 0 or self._count <= _COUNTED_FROM:
-            self._count_out((element,), fill)
+        if self._bytes >= 0:
+            self._bytes -= _listpack_bytes(element)
+            if not self._is_listpack:
+                self._shrink(fill)
+        elif self._count <= _COUNTED_FROM:
+            self._measure()
+            self._shrink(fill)
         return element
 
     def pop_tail(self, fill: int) -> bytes:
@@ -96,8 +116,13 @@ class List:
         self._count -= 1
         if not self._tail:
             self._drop_tail()
-        if self._bytes >= 0 or self._count <= _COUNTED_FROM:
-            self._count_out((element,), fill)
+        if self._bytes >= 0:
+            self._bytes -= _listpack_bytes(element)
+            if not self._is_listpack:
+                self._shrink(fill)
+        elif self._count <= _COUNTED_FROM:
+            self._measure()
+            self._shrink(fill)
         return element
 
     def take_head(self, count: int, fill: int) -> list[bytes]:
@@ -403,7 +428,8 @@ class List:
         """Before a change by `elements`, which make the list longer by `more`."""
         if self._is_listpack:
             bytes_then = self._bytes + sum(map(len, elements))
-            self._is_listpack = _fits(bytes_then, self._count + more, fill)
+            if fill >= 0 or bytes_then > _NODE_BYTES[0]:
+                self._is_listpack = _fits(bytes_then, self._count + more, fill)
 
     def _count_in(self, elements: Sequence[bytes], fill: int) -> None:
         """Before `elements` are added."""

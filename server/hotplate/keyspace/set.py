@@ -15,7 +15,15 @@ from random import Random
 from typing import ClassVar, Final, Protocol
 
 from hotplate.keyspace.entry import integer_of
-from hotplate.keyspace.sharded import SHARDS, SPREAD_FROM, ShardedDict, Table, shed_entries
+from hotplate.keyspace.sharded import (
+    SHARD_MASK,
+    SHARD_SHIFT,
+    SHARDS,
+    SPREAD_FROM,
+    ShardedDict,
+    Table,
+    shed_entries,
+)
 from hotplate.keyspace.urn import ShardedUrn, Urn
 
 INTSET: Final = b"intset"
@@ -80,14 +88,17 @@ class Set:
     def add(self, member: bytes, limits: Limits) -> bool:
         """Add a member; whether it is new."""
         table = self.table
-        if member in table:
+        if isinstance(table, dict):
+            if member in table:
+                return False
+        elif member in table.shards[hash(member) >> SHARD_SHIFT & SHARD_MASK]:
             return False
         if self._encoding is not HASHTABLE:
             self._encoding = self._encoding_with(member, limits)
         table[member] = None
         if self._urn is not None:
             self._urn.added(member)
-        if table.__class__ is dict and len(table) > SPREAD_FROM:
+        if isinstance(table, dict) and len(table) > SPREAD_FROM:
             self._spread()
         return True
 
@@ -111,10 +122,10 @@ class Set:
 
     def take(self, rng: Random) -> bytes:
         """Remove any member; there must be one."""
-        member = (self._urn or self._make_urn()).take(rng)
-        table = self.table
-        del table[member]
-        if table.__class__ is ShardedDict and len(table) < _GATHER_BELOW:
+        urn = self._urn or self._make_urn()
+        member = urn.take(rng)
+        del self.table[member]
+        if urn.is_sparse:
             self._gather()
         return member
 

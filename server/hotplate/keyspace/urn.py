@@ -23,11 +23,12 @@ _TRIES_MAX: Final = 64  # at shards: then it is asked how long the longest is no
 class Urn:
     """The members of one dict."""
 
-    __slots__ = ("_gone", "_order")
+    __slots__ = ("_gone", "_order", "is_sparse")
 
     def __init__(self, members: dict[bytes, None]) -> None:
         self._order = list(members)
         self._gone: set[bytes] = set()
+        self.is_sparse = False
 
     def added(self, member: bytes) -> None:
         """A new member."""
@@ -46,11 +47,22 @@ class Urn:
 
     def draw(self, rng: Random) -> bytes:
         """Any member; there must be one."""
-        return self._order[self._place(rng)]
+        place = self._place(rng)  # which may change the order
+        return self._order[place]
 
     def take(self, rng: Random) -> bytes:
         """Any member, which leaves; there must be one."""
-        return self._forget(self._place(rng))
+        return self.take_at(int(rng.random() * len(self._order)), rng)
+
+    def take_at(self, place: int, rng: Random) -> bytes:
+        """`take`, from a place that was drawn among as many as there are members."""
+        order = self._order
+        if self._gone:
+            place = self._place(rng)
+        member = order[place]
+        order[place] = order[-1]
+        order.pop()
+        return member
 
     def _place(self, rng: Random) -> int:
         order = self._order
@@ -63,23 +75,25 @@ class Urn:
 
     def _forget(self, place: int) -> bytes:
         order = self._order
-        last = order.pop()
-        if place == len(order):
-            return last
         member = order[place]
-        order[place] = last
+        order[place] = order[-1]
+        order.pop()
         return member
 
 
 class ShardedUrn:
-    """The members of a spread table, an urn for each shard."""
+    """The members of a spread table, an urn for each shard.
 
-    __slots__ = ("_longest", "_shards", "_urns")
+    `is_sparse` once so few are left that a shard that has any is hard to find.
+    """
+
+    __slots__ = ("_longest", "_shards", "_urns", "is_sparse")
 
     def __init__(self, table: ShardedDict[None]) -> None:
         self._shards = table.shards
         self._longest = max(map(len, table.shards))  # no shard holds more; may be too large
         self._urns: list[Urn | None] = [None] * SHARDS
+        self.is_sparse = False
 
     def added(self, member: bytes) -> None:
         """A new member."""
@@ -97,26 +111,30 @@ class ShardedUrn:
 
     def draw(self, rng: Random) -> bytes:
         """Any member; there must be one."""
-        return self._pick(rng).draw(rng)
+        place = self._pick(rng)
+        return (self._urns[place & SHARD_MASK] or self._make(place & SHARD_MASK)).draw(rng)
 
     def take(self, rng: Random) -> bytes:
         """Any member, which leaves; there must be one."""
-        return self._pick(rng).take(rng)
+        place = int(rng.random() * (self._longest << SHARD_BITS))
+        if place >> SHARD_BITS >= len(self._shards[place & SHARD_MASK]):
+            place = self._pick(rng)
+        urn = self._urns[place & SHARD_MASK] or self._make(place & SHARD_MASK)
+        return urn.take_at(place >> SHARD_BITS, rng)
 
-    def _pick(self, rng: Random) -> Urn:
-        """A shard's urn, the more likely the more members it has."""
+    def _pick(self, rng: Random) -> int:
+        """A place in a table of SHARDS columns, one that a shard is long enough to reach."""
         shards = self._shards
         tries = 0
         while True:
-            # a place in a table of SHARDS rows, tried again where the row is not that long
             place = int(rng.random() * (self._longest << SHARD_BITS))
-            index = place & SHARD_MASK
-            if place >> SHARD_BITS < len(shards[index]):
-                break
+            if place >> SHARD_BITS < len(shards[place & SHARD_MASK]):
+                return place
             tries += 1
             if tries % _TRIES_MAX == 0:
                 self._longest = max(map(len, shards))
-        urn = self._urns[index]
-        if urn is None:
-            urn = self._urns[index] = Urn(shards[index])
+                self.is_sparse = sum(map(len, shards)) < SHARDS
+
+    def _make(self, index: int) -> Urn:
+        urn = self._urns[index] = Urn(self._shards[index])
         return urn

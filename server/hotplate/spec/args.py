@@ -24,6 +24,7 @@ NEGATIVE_COUNT: Final = "value is out of range, must be positive"
 NO_KEY_NUMBER: Final = "numkeys should be greater than 0"
 
 _INT64_TEXT_MAX: Final = 20  # "-9223372036854775808"
+_USUAL_INTEGERS: Final = {b"%d" % number: number for number in range(-128, 1025)}
 _SHOWN_BYTES_MAX: Final = 128  # of a name or of arguments in an error, as Redis
 _DECIMAL: Final = re.compile(rb"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _HEXADECIMAL: Final = re.compile(
@@ -64,6 +65,9 @@ def unknown_subcommand(argv: Sequence[Any]) -> CommandError:
 
 def read_int(text: bytes) -> int | None:
     """A 64-bit integer in its one canonical form (no `+`, spaces, leading zeros), else None."""
+    usual = _USUAL_INTEGERS.get(text)
+    if usual is not None:
+        return usual
     if len(text) > _INT64_TEXT_MAX:
         return None
     try:
