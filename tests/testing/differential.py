@@ -9,6 +9,9 @@ Frames must be equal byte by byte, in RESP2 and RESP3, except for what is time o
     HGETALL, HKEYS, HVALS, HSCAN    the order of fields
     HRANDFIELD          which fields; how many there are must agree
     TTL, PTTL, EXPIRETIME, PEXPIRETIME    two seconds, as the clocks are read one after the other
+    scores and coordinates    the digits: Redis prints fewer since 7.2; they mean the same number
+    ZRANDMEMBER         which members
+    ZSCAN               the order of members
     OBJECT IDLETIME, OBJECT REFCOUNT    the number: Redis shares one object among all small integers
     OBJECT ENCODING     small lists and sets are `listpack` since 7.2
     SMEMBERS, SINTER, SUNION, SDIFF, SSCAN    the order of members (SSCAN asks for all at once)
@@ -23,7 +26,7 @@ import random
 import socket
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Final, Protocol
@@ -33,6 +36,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import seed as with_seed
 from tests.testing.commands import command_lists
 from tests.testing.console import Console, build_engine
+from tests.testing.reply_schema import Frame, parse_frame
 
 from hotplate.bench.process import start_redis
 from hotplate.clock import SystemClock
@@ -185,6 +189,8 @@ def alike(argv: Sequence[bytes], theirs: bytes, ours: bytes) -> bool:
     if theirs[:1] != ours[:1]:
         return False
     name = argv[0].lower()
+    if name.startswith((b"z", b"geo")):
+        return _alike_scores(name, parse_frame(theirs)[0], parse_frame(ours)[0])
     if name == b"randomkey":
         return theirs[:1] == b"$" and b"$-1\r\n" not in (theirs, ours)
     if name in _UNORDERED and theirs[:1] in (b"*", b"~"):
@@ -223,6 +229,39 @@ def _same_pairs(name: bytes, theirs: bytes, ours: bytes) -> bool:
     return sorted(zip(their_items[::2], their_items[1::2], strict=True)) == sorted(
         zip(our_items[::2], our_items[1::2], strict=True)
     )
+
+
+def _alike_scores(name: bytes, theirs: Frame, ours: Frame) -> bool:
+    """Whether two replies hold the same members, and scores that are the same numbers."""
+    if theirs.kind != ours.kind:
+        return False
+    if not isinstance(theirs.value, list):
+        is_random = name == b"zrandmember"
+        return is_random or theirs.value == ours.value or _same_number(theirs, ours)
+    if name == b"zscan" and len(theirs.value) == len(ours.value) and theirs.kind == "*":
+        their_flat, our_flat = theirs.value[1].value, ours.value[1].value
+        return theirs.value[0] == ours.value[0] and _score_table(their_flat) == _score_table(
+            our_flat
+        )
+    return len(theirs.value) == len(ours.value) and all(
+        _alike_scores(name, *pair) for pair in zip(theirs.value, ours.value, strict=True)
+    )
+
+
+def _same_number(theirs: Frame, ours: Frame) -> bool:
+    try:
+        return theirs.kind in "$," and float(theirs.value) == float(ours.value)
+    except (TypeError, ValueError):
+        return False
+
+
+def _score_table(flat: list[Frame]) -> dict[bytes, float]:
+    return {member.value: float(score.value) for member, score in _pairs(flat)}
+
+
+def _pairs(items: Sequence[Frame]) -> Iterator[tuple[Frame, Frame]]:
+    """Pairs of neighbours."""
+    return zip(items[::2], items[1::2], strict=True)
 
 
 def _integer(frame: bytes) -> int:

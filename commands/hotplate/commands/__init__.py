@@ -17,6 +17,8 @@ def build_registry() -> Registry:
         debug,
         expiration,
         generic,
+        geo,
+        geo_search,
         hash_expiry,
         hash_sessions,
         hash_walks,
@@ -37,6 +39,10 @@ def build_registry() -> Registry:
         set_algebra,
         sets,
         slowlog,
+        sorted_set_algebra,
+        sorted_set_picks,
+        sorted_set_ranges,
+        sorted_sets,
         string_edits,
         strings,
         transactions,
@@ -49,6 +55,7 @@ def build_registry() -> Registry:
         *(hashes, hash_walks, hash_expiry, hash_sessions),
         *(lists, list_edits, list_moves, blocking_lists, sets, set_algebra),
         *(pubsub, memory, slowlog, latency, wait),
+        *(sorted_sets, sorted_set_ranges, sorted_set_picks, sorted_set_algebra, geo, geo_search),
         *(kvc_admin, kvc_read, kvc_write, kvc_data, kvc_observe),
     )
     return Registry.build(spec for module in modules for spec in module.SPECS)
