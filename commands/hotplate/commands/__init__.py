@@ -9,6 +9,8 @@ from hotplate.spec.registry import Registry
 def build_registry() -> Registry:
     """The table of all commands; contradictions among their specs are errors here."""
     from hotplate.commands import (
+        bitfields,
+        bitmaps,
         client,
         configuration,
         connection,
@@ -16,6 +18,7 @@ def build_registry() -> Registry:
         debug,
         expiration,
         generic,
+        hyperloglog,
         introspect,
         kvc_admin,
         kvc_data,
@@ -31,6 +34,7 @@ def build_registry() -> Registry:
     modules = (
         *(connection, client, server, configuration, debug, introspect),
         *(generic, expiration, databases, strings, string_edits, transactions),
+        *(bitmaps, bitfields, hyperloglog),
         *(kvc_admin, kvc_read, kvc_write, kvc_data, kvc_observe),
     )
     return Registry.build(spec for module in modules for spec in module.SPECS)
