@@ -18,6 +18,10 @@ def build_registry() -> Registry:
         debug,
         expiration,
         generic,
+        hash_expiry,
+        hash_sessions,
+        hash_walks,
+        hashes,
         hyperloglog,
         introspect,
         kvc_admin,
@@ -34,6 +38,7 @@ def build_registry() -> Registry:
     modules = (
         *(connection, client, server, configuration, debug, introspect),
         *(generic, expiration, databases, strings, string_edits, transactions),
+        *(hashes, hash_walks, hash_expiry, hash_sessions),
         *(bitmaps, bitfields, hyperloglog),
         *(kvc_admin, kvc_read, kvc_write, kvc_data, kvc_observe),
     )

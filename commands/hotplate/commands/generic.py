@@ -261,7 +261,9 @@ def copy(ctx: Context, argv: list[bytes]) -> Reply:
         return ZERO
     if target.lookup_write(destination, ctx.now_ms) is not None and not replace:
         return ZERO
-    target.assign(destination, copy_of(entry.value), ctx.now_ms, entry.expire_at_ms)
+    value = copy_of(entry.value)
+    target.assign(destination, value, ctx.now_ms, entry.expire_at_ms)
+    target.track_fields(destination, value)
     target.changed(destination, "copy_to")
     return ONE
 

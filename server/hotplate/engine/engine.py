@@ -16,6 +16,7 @@ from hotplate.engine.stats import Stats
 from hotplate.engine.watch import WatchTable
 from hotplate.keyspace.database import Database
 from hotplate.keyspace.expire import ExpiryCycle
+from hotplate.keyspace.field_expiry import expire_due_fields
 from hotplate.spec.registry import Registry
 
 if TYPE_CHECKING:
@@ -87,7 +88,8 @@ class Engine:
         if not self.active_expire:
             return False
         self._expiry.run(now_ms)
-        return self._expiry.behind
+        is_behind = expire_due_fields(self.databases, now_ms, self.clock.monotonic_ns)
+        return is_behind or self._expiry.behind
 
     def client_list(self) -> Sequence[Context]:
         """All clients, oldest first."""

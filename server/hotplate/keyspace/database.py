@@ -18,12 +18,14 @@ from itertools import islice
 from random import Random
 from typing import Final
 
+from hotplate.keyspace.deadlines import NEVER_MS as NEVER_MS
+from hotplate.keyspace.deadlines import Deadlines
 from hotplate.keyspace.entry import Entry, Value
+from hotplate.keyspace.hash import Hash
 
 SHARDS: Final = 1024
 SHARD_MASK: Final = SHARDS - 1
 SHARD_BITS: Final = 10
-NEVER_MS: Final = 2**63
 
 Shard = dict[bytes, Entry]
 
@@ -37,8 +39,11 @@ class Database:
         "discarded",
         "earliest_ms",
         "expired",
+        "expired_fields",
         "expiring",
         "expiring_count",
+        "field_deadlines",
+        "field_names",
         "hits",
         "index",
         "misses",
@@ -60,6 +65,10 @@ class Database:
         self.hits = 0
         self.misses = 0
         self.expired = 0
+        self.expired_fields = 0
+        # of hashes with fields that expire, by key; a key may be gone or hold something else by now
+        self.field_deadlines = Deadlines()
+        self.field_names: dict[bytes, bytes] = {}  # one object for each name, shared by hashes
         self.observer: Callable[[int, bytes, str], None] | None = None
 
     def lookup(self, key: bytes, now_ms: int) -> Entry | None:
@@ -131,6 +140,14 @@ class Database:
         self.added += 1
         expire_at_ms, entry.expire_at_ms = entry.expire_at_ms, 0
         self.set_expiry(key, entry, expire_at_ms)
+        self.track_fields(key, entry.value)
+
+    def track_fields(self, key: bytes, value: Value) -> None:
+        """See to it that fields of the hash stored at `key` expire though nobody asks for them."""
+        if isinstance(value, Hash) and value.first_ms != NEVER_MS:
+            due_ms = self.field_deadlines.get(key)
+            if due_ms is None or value.first_ms < due_ms:
+                self.field_deadlines.set(key, value.first_ms)
 
     def delete(self, key: bytes) -> bool:
         """Remove the key; whether it was there."""
@@ -190,6 +207,7 @@ class Database:
             self.expiring = [{} for _ in range(SHARDS)]
         self.earliest_ms = [NEVER_MS] * SHARDS
         self.expiring_count = 0
+        self.field_deadlines = Deadlines()
         self.added = self.removed = 0
         self.dirty += count
         return count
@@ -203,7 +221,10 @@ class Database:
 
     def swap(self, other: "Database") -> None:
         """Exchange all keys with another database; observers and counters of use stay."""
-        for name in ("shards", "expiring", "expiring_count", "added", "removed", "discarded"):
+        for name in (
+            *("shards", "expiring", "expiring_count", "added", "removed", "discarded"),
+            "field_deadlines",
+        ):
             mine, theirs = getattr(self, name), getattr(other, name)
             setattr(self, name, theirs)
             setattr(other, name, mine)
