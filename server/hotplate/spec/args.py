@@ -19,6 +19,9 @@ INT64_MAX: Final = 2**63 - 1
 NOT_AN_INTEGER: Final = "value is not an integer or out of range"
 NOT_A_FLOAT: Final = "value is not a valid float"
 SYNTAX_ERROR: Final = "syntax error"
+NO_SUCH_KEY: Final = "no such key"
+NEGATIVE_COUNT: Final = "value is out of range, must be positive"
+NO_KEY_NUMBER: Final = "numkeys should be greater than 0"
 
 _INT64_TEXT_MAX: Final = 20  # "-9223372036854775808"
 _SHOWN_BYTES_MAX: Final = 128  # of a name or of arguments in an error, as Redis
@@ -77,6 +80,23 @@ def parse_int(text: bytes, message: str = NOT_AN_INTEGER) -> int:
     value = read_int(text)
     if value is None:
         raise CommandError(message)
+    return value
+
+
+def parse_int_from(text: bytes, minimum: int, message: str) -> int:
+    """An integer of at least `minimum`; `message` where it is less or no integer."""
+    value = read_int(text)
+    if value is None or value < minimum:
+        raise CommandError(message)
+    return value
+
+
+def parse_int_between(text: bytes, minimum: int, maximum: int) -> int:
+    """An integer within [minimum, maximum], refused as Redis refuses what is outside of a range."""
+    value = parse_int(text)
+    if not minimum <= value <= maximum:
+        bounds = f"between {minimum} and {maximum}"
+        raise CommandError(f"value is out of range, value must {bounds}")
     return value
 
 
