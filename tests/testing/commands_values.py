@@ -9,6 +9,16 @@ from typing import Final
 from hypothesis import strategies as st
 from tests.testing.commands import Words, key, number, some, value, words
 
+from hotplate.keyspace.rdb import (
+    Plain,
+    PlainHash,
+    PlainList,
+    PlainSet,
+    PlainSortedSet,
+    PlainString,
+    dump,
+)
+
 _offset: Final = st.one_of(
     st.integers(0, 80).map(lambda bit: b"%d" % bit),
     number.filter(lambda text: text not in (b"2147483647", b"2147483648")),
@@ -64,4 +74,78 @@ _HYPERLOGLOGS: Final = [
     words(b"PFDEBUG", st.sampled_from([b"DECODE", b"encoding", b"FOO"]), _sketch),
 ]
 
-VALUES: Final[list[Words]] = [*_BITMAPS, *_HYPERLOGLOGS]
+_pattern: Final = st.sampled_from(
+    [b"*", b"w_*", b"a*", b"h->*", b"h*->f", b"*->", b"nosort", b"#", b"", b"{tag}*", b"*->a"]
+)
+_sort_option: Final = st.one_of(
+    st.sampled_from([[b"ASC"], [b"desc"], [b"DESC"], [b"ALPHA"], [b"alpha"], [b"ALPHA"]]),
+    words(b"LIMIT", _small, _small),
+    words(b"LIMIT", number, number),
+    words(b"GET", _pattern),
+    words(b"get", st.sampled_from([b"#", b"*"])),
+)
+_sort_by: Final = st.one_of(st.just([]), words(b"BY", _pattern))
+# with STORE and BY and ALPHA, equal weights would store the members of a set in any order
+_sort_store: Final = st.one_of(
+    st.lists(_sort_option.filter(lambda parts: parts[0].upper() != b"ALPHA"), max_size=3).map(
+        lambda lists: [word for parts in lists for word in parts]
+    ),
+    words(b"ALPHA"),
+)
+_SORTS: Final = [
+    words(b"SORT", key, _sort_by, some(_sort_option, 4)),
+    words(b"SORT", key, some(_sort_option, 4)),
+    words(b"SORT_RO", key, some(_sort_option, 4)),
+    words(b"SORT", key, some(_sort_option, 3), b"STORE", key),
+    words(b"SORT", key, words(b"BY", _pattern), _sort_store, b"STORE", key),
+]
+
+_texts: Final = st.one_of(
+    st.sampled_from([b"a", b"b", b"c", b"1", b"2", b"10", b"-3.5", b"x" * 70, b"w_1", b""]),
+    st.integers(-70_000, 70_000).map(lambda n: b"%d" % n),
+)
+_plain: Final[st.SearchStrategy[Plain]] = st.one_of(
+    st.builds(PlainString, _texts),
+    st.builds(PlainList, st.lists(_texts, min_size=1, max_size=9)),
+    st.builds(PlainSet, st.lists(_texts, min_size=1, max_size=9, unique=True)),
+    st.builds(
+        PlainSortedSet,
+        st.dictionaries(_texts, st.sampled_from([0.0, 1.0, -2.5, 1e300, float("inf")]), min_size=1),
+    ),
+    st.builds(PlainHash, st.dictionaries(_texts, _texts, min_size=1, max_size=9)),
+)
+
+
+@st.composite
+def _payload(draw: st.DrawFn) -> bytes:
+    """A payload of DUMP, sometimes with a byte too few or a wrong one."""
+    payload = dump(draw(_plain), compact=draw(st.booleans()))
+    damage = draw(st.sampled_from(["none"] * 8 + ["cut", "flip"]))
+    at = draw(st.integers(0, len(payload) - 1))
+    if damage == "cut":
+        return payload[:at]
+    return payload[:at] + b"\xf7" + payload[at + 1 :] if damage == "flip" else payload
+
+
+_restore_option: Final = st.one_of(
+    st.sampled_from([[b"REPLACE"], [b"replace"], [b"REPLACE"], [b"FOO"]]),
+    words(b"IDLETIME", st.sampled_from([b"0", b"100", b"-1", b"a"])),
+    words(b"FREQ", st.sampled_from([b"0", b"255", b"256", b"-1", b"a"])),
+)
+_ttl: Final = st.sampled_from([b"0", b"0", b"100000", b"999999", b"-1", b"a", b"1.5"])
+_time: Final = st.sampled_from([b"0", b"1", b"4102444800000", b"-1", b"a"])
+_TRAVELS: Final = [
+    words(b"DUMP", key),
+    words(b"RESTORE", key, b"0", _payload(), b"REPLACE"),
+    words(b"RESTORE", key, b"0", _payload(), b"REPLACE"),
+    words(b"RESTORE", key, _ttl, _payload(), some(_restore_option, 3)),
+    words(b"RESTORE", key, _time, _payload(), b"ABSTTL", some(_restore_option, 2)),
+]
+_LOOKS: Final = [
+    words(b"LRANGE", key, b"0", b"-1"),
+    words(b"ZRANGE", key, b"0", b"-1", b"WITHSCORES"),
+    words(b"SCARD", key),
+    words(b"HLEN", key),
+]
+
+VALUES: Final[list[Words]] = [*_BITMAPS, *_HYPERLOGLOGS, *_SORTS, *_TRAVELS]

@@ -8,6 +8,8 @@ Frames must be equal byte by byte, in RESP2 and RESP3, except for what is time o
     RANDOMKEY           which key
     TTL, PTTL, EXPIRETIME, PEXPIRETIME    two seconds, as the clocks are read one after the other
     BITCOUNT, BITPOS    wrong arguments are refused first, as Redis does since 7.2
+    DUMP                what is dumped must be equal, not how it is written
+    SORT, SORT_RO       the order of equal weights (BY with ALPHA), and of a set that is not sorted
     OBJECT IDLETIME, OBJECT REFCOUNT    the number: Redis shares one object among all small integers
     OBJECT ENCODING     small lists and sets are `listpack` since 7.2
     SMEMBERS, SINTER, SUNION, SDIFF, SSCAN    the order of members (SSCAN asks for all at once)
@@ -35,6 +37,7 @@ from tests.testing.console import Console, build_engine
 
 from hotplate.bench.process import start_redis
 from hotplate.clock import SystemClock
+from hotplate.keyspace.rdb import PlainSet, load
 
 REDIS_OPTIONS: Final = ("--enable-debug-command", "yes")
 _TOLERANCE: Final = {b"ttl": 2, b"pttl": 2000, b"expiretime": 2, b"pexpiretime": 2000}
@@ -195,6 +198,10 @@ def alike(argv: Sequence[bytes], theirs: bytes, ours: bytes) -> bool:
         return sorted(items_of(theirs)) == sorted(items_of(ours))
     if name in (b"spop", b"srandmember") and theirs[:1] in (b"*", b"~", b"$"):
         return b"$-1\r\n" not in (theirs, ours) and len(_members(theirs)) == len(_members(ours))
+    if name == b"dump" and theirs[:1] == b"$":
+        return b"$-1\r\n" not in (theirs, ours) and _is_same_value(bulk_of(theirs), bulk_of(ours))
+    if name in (b"sort", b"sort_ro") and theirs[:1] == b"*":
+        return _is_sorted_alike(argv, theirs, ours)
     if name == b"object" and argv[1].lower() == b"encoding" and theirs[:1] == b"$":
         return bulk_of(theirs) in _OLD_ENCODINGS.get(bulk_of(ours), ())
     if name in (b"scan", b"sscan") and theirs[:1] == b"*":
@@ -207,6 +214,27 @@ def alike(argv: Sequence[bytes], theirs: bytes, ours: bytes) -> bool:
     if name == b"object":
         return argv[1].lower() in (b"refcount", b"idletime")
     return abs(_integer(theirs) - _integer(ours)) <= _TOLERANCE.get(name, -1)
+
+
+def _is_same_value(their_payload: bytes, our_payload: bytes) -> bool:
+    values = [load(payload) for payload in (their_payload, our_payload)]
+    for value in values:
+        if isinstance(value, PlainSet):
+            value.members.sort()
+    return values[0] == values[1]
+
+
+def _is_sorted_alike(argv: Sequence[bytes], theirs: bytes, ours: bytes) -> bool:
+    words = [word.upper() for word in argv]
+    if b"BY" not in words:
+        return False
+    by = argv[words.index(b"BY") + 1]
+    if b"*" in by and b"ALPHA" not in words:
+        return False
+    their_items, our_items = items_of(theirs), items_of(ours)
+    if b"LIMIT" in words:
+        return len(their_items) == len(our_items)
+    return sorted(their_items) == sorted(our_items)
 
 
 def _integer(frame: bytes) -> int:

@@ -41,9 +41,11 @@ def build_registry() -> Registry:
         sorted_set_picks,
         sorted_set_ranges,
         sorted_sets,
+        sorting,
         string_edits,
         strings,
         transactions,
+        transfer,
     )
 
     modules = (
@@ -52,7 +54,7 @@ def build_registry() -> Registry:
         *(lists, list_edits, list_moves, sets, set_algebra),
         *(sorted_sets, sorted_set_ranges, sorted_set_picks, sorted_set_algebra, geo, geo_search),
         *(hashes, hash_walks, hash_expiry, hash_sessions),
-        *(bitmaps, bitfields, hyperloglog),
+        *(bitmaps, bitfields, hyperloglog, sorting, transfer),
         *(kvc_admin, kvc_read, kvc_write, kvc_data, kvc_observe),
     )
     return Registry.build(spec for module in modules for spec in module.SPECS)

@@ -56,7 +56,7 @@ def _check_keys(spec: CommandSpec) -> Iterator[str]:
             yield f"{spec.name}: argument {arg.name} points at key spec {index}, which is not there"
         else:
             used.add(index)
-    described = any("INCOMPLETE" in keys.flags for keys in spec.keys)
+    described = any("INCOMPLETE" in keys.flags or keys.unknown for keys in spec.keys)
     unused = set(range(len(spec.keys))) - used
     if unused and not described:
         yield f"{spec.name}: no argument uses key spec {sorted(unused)}"

@@ -47,7 +47,8 @@ class Keys:
 
     `begin` is a position, or `keyword` is searched from `start_from` (negative: from the end).
     Then either a range (`last`, `step`, `limit`, relative to the begin as in Redis) or, with
-    `key_number`, a count at begin + key_number, keys from begin + `first`.
+    `key_number`, a count at begin + key_number, keys from begin + `first`. `unknown`: no rule says
+    where (SORT); the spec's `get_keys` does for as many as it can.
     """
 
     begin: int = 1
@@ -58,6 +59,7 @@ class Keys:
     start_from: int = 0
     key_number: int | None = None
     first: int = 1
+    unknown: bool = False
     flags: tuple[str, ...] = ("RO", "ACCESS")
     notes: str | None = None
 
