@@ -125,6 +125,8 @@ def command_docs(command: Command) -> Map:
     )
     if spec.complexity:
         out[b"complexity"] = spec.complexity.encode()
+    if spec.is_internal:
+        out[b"doc_flags"] = Set([Simple(b"syscmd")])
     if spec.deprecated_since is not None:
         out[b"doc_flags"] = Set([Simple(b"deprecated")])
         out[b"deprecated_since"] = spec.deprecated_since.encode()
@@ -149,6 +151,8 @@ def _argument(arg: Arg) -> Map:
         out[b"token"] = arg.token.encode()
     if arg.since is not None:
         out[b"since"] = arg.since.encode()
+    if arg.deprecated_since is not None:
+        out[b"deprecated_since"] = arg.deprecated_since.encode()
     flags = [
         Simple(name)
         for name, on in (

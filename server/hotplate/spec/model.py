@@ -81,6 +81,7 @@ class Arg:
     multiple_token: bool = False
     key_spec_index: int | None = None
     since: str | None = None
+    deprecated_since: str | None = None
     args: tuple["Arg", ...] = ()
 
 
@@ -176,6 +177,7 @@ class CommandSpec:
     history: tuple[tuple[str, str], ...] = ()
     deprecated_since: str | None = None
     replaced_by: str | None = None
+    is_internal: bool = False  # not for clients in general: `syscmd` in COMMAND DOCS
     get_keys: Callable[[list[bytes]], list[int]] | None = None  # positions, where specs can't say
     sink: PayloadSink | None = None
     run: RunHandler | None = None
