@@ -84,7 +84,7 @@ _sort_option: Final = st.one_of(
     words(b"GET", _pattern),
     words(b"get", st.sampled_from([b"#", b"*"])),
 )
-_sort_by: Final = st.one_of(st.just([]), words(b"BY", _pattern))
+_sort_by: Final[Words] = st.one_of(st.just([]), words(b"BY", _pattern))
 # with STORE and BY and ALPHA, equal weights would store the members of a set in any order
 _sort_store: Final = st.one_of(
     st.lists(_sort_option.filter(lambda parts: parts[0].upper() != b"ALPHA"), max_size=3).map(
