@@ -2,6 +2,7 @@
 
 from typing import Any, Final
 
+from hotplate.commands.bit_runs import SHORT_OFFSET_DIGITS, getbit_run, setbit_run
 from hotplate.commands.values import read_entry
 from hotplate.engine.context import Context
 from hotplate.errors import CommandError
@@ -38,6 +39,8 @@ def bits_of(value: Value) -> Bits:
 
 def parse_bit_offset(ctx: Context, text: bytes) -> int:
     """The offset of a bit that a string may have."""
+    if len(text) <= SHORT_OFFSET_DIGITS and text.isdigit() and (text >= b"1" or text == b"0"):
+        return int(text)
     offset = read_int(text)
     if offset is None or not 0 <= offset >> 3 < ctx.engine.config.proto_max_bulk_len:
         raise CommandError(BAD_OFFSET)
@@ -56,6 +59,7 @@ def parse_bit_offset(ctx: Context, text: bytes) -> int:
     args=(key(), integer("offset"), integer("value")),
     reply=_BIT,
     acl_categories=("bitmap",),
+    run=setbit_run,
 )
 def setbit(ctx: Context, argv: list[bytes]) -> Reply:
     """SETBIT key offset value: the bit that was there"""
@@ -102,6 +106,7 @@ def setbit(ctx: Context, argv: list[bytes]) -> Reply:
     args=(key(), integer("offset")),
     reply=_BIT,
     acl_categories=("bitmap",),
+    run=getbit_run,
 )
 def getbit(ctx: Context, argv: list[bytes]) -> Reply:
     """GETBIT key offset"""

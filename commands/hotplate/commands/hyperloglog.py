@@ -3,6 +3,7 @@
 import random
 from typing import Final
 
+from hotplate.commands.bit_runs import pfadd_run
 from hotplate.commands.bitmaps import bits_of
 from hotplate.commands.values import read_entry
 from hotplate.engine.context import Context
@@ -71,6 +72,7 @@ def _changeable(ctx: Context, entry: Entry) -> bytearray:
     args=(key(), string("element", optional=True, multiple=True)),
     reply=IntegerReply(0, 1),
     acl_categories=("hyperloglog",),
+    run=pfadd_run,
 )
 def pfadd(ctx: Context, argv: list[bytes]) -> Reply:
     """PFADD key [element ...]: 1 where the estimate may have changed"""

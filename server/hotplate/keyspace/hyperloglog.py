@@ -13,13 +13,13 @@ is refused with InvalidObjectError when it is read or changed where that shows.
 
 import re
 from binascii import a2b_base64, b2a_base64
-from collections.abc import Iterable
+from collections.abc import Sequence
 from math import inf, sqrt
-from struct import iter_unpack
 from typing import Final, TypeAlias
 
 from hotplate.errors import InvalidObjectError
 from hotplate.keyspace.entry import INTEGER_MAX
+from hotplate.keyspace.murmur import murmur_hashes
 
 Sketch: TypeAlias = bytes | bytearray
 
@@ -41,10 +41,6 @@ _TOTAL_MIN: Final = REGISTERS**2 / 2**63  # below, the estimate is no number of 
 
 _NONZERO: Final = re.compile(rb"[^\0]")
 _ONE_EACH: Final = tuple(bytes((value,)) for value in range(64))
-_MASK: Final = 2**64 - 1
-_MULTIPLIER: Final = 0xC6A4A7935BD1E995
-_SEED: Final = 0xADC83B19
-_SHORT_ELEMENT_BYTES: Final = 64  # one number for all is faster than one for each word
 
 _VALUE_MAX: Final = 32  # what a sparse run can say
 _RUN_MAX: Final = 4
@@ -59,29 +55,6 @@ _ALPHABET: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456
 _DIGITS: Final = bytes.maketrans(bytes(range(64)), _ALPHABET)
 _VALUES: Final = bytes.maketrans(_ALPHABET, bytes(range(64)))
 _TOP_BITS: Final = int.from_bytes(b"\x80" * REGISTERS, "little")
-
-
-def murmur_hash(element: bytes) -> int:
-    """MurmurHash64A with the seed of Redis."""
-    size = len(element)
-    state = _SEED ^ size * _MULTIPLIER
-    if size > _SHORT_ELEMENT_BYTES:
-        for (word,) in iter_unpack("<Q", element[: size & ~7]):
-            word = (word * _MULTIPLIER) & _MASK
-            state = (state ^ (word ^ word >> 47) * _MULTIPLIER) * _MULTIPLIER & _MASK
-        element = element[size & ~7 :]
-        size &= 7
-    number = int.from_bytes(element, "little")
-    while size >= 8:
-        word = (number & _MASK) * _MULTIPLIER & _MASK
-        number >>= 64
-        state = (state ^ (word ^ word >> 47) * _MULTIPLIER) * _MULTIPLIER & _MASK
-        size -= 8
-    if size:
-        state = (state ^ number) * _MULTIPLIER
-    state &= _MASK
-    state = (state ^ state >> 47) * _MULTIPLIER & _MASK
-    return state ^ state >> 47
 
 
 def new_sketch() -> bytearray:
@@ -101,25 +74,36 @@ def is_sparse(data: Sketch) -> bool:
     return data[_ENCODING_AT] == _SPARSE
 
 
-def add(data: bytearray, elements: Iterable[bytes], sparse_bytes_max: int) -> bool:
+def add(data: bytearray, elements: Sequence[bytes], sparse_bytes_max: int) -> bool:
     """Note elements; whether a register changed. Beyond so many bytes it becomes dense."""
     changed = False
-    is_dense = data[_ENCODING_AT] == _DENSE
-    for element in elements:
-        word = murmur_hash(element)
+    for word in murmur_hashes(elements):
         rest = word >> _INDEX_BITS | 1 << _HASH_BITS
         count = (rest & -rest).bit_length()
-        if is_dense:
-            bit = (word & REGISTERS - 1) * 6
-            at = HEADER_BYTES + (bit >> 3)
-            pair = data[at] | data[at + 1] << 8 if at < _LAST_BYTE else data[at]
-            if pair >> (bit & 7) & 63 >= count:
-                continue  # mostly: this loop is for the elements that change nothing
         if set_register(data, word & REGISTERS - 1, count, sparse_bytes_max):
             changed = True
     if changed:
         forget_count(data)
     return changed
+
+
+def add_to_dense(data: bytearray, elements: Sequence[bytes]) -> list[bool]:
+    """For each element whether a register changed; `data` is dense."""
+    changes: list[bool] = []
+    note = changes.append
+    for word in murmur_hashes(elements):
+        bit = (word & REGISTERS - 1) * 6
+        at = HEADER_BYTES + (bit >> 3)
+        pair = data[at] | data[at + 1] << 8 if at < _LAST_BYTE else data[at]
+        rest = word >> _INDEX_BITS | 1 << _HASH_BITS
+        count = (rest & -rest).bit_length()
+        if pair >> (bit & 7) & 63 >= count:
+            note(False)  # mostly
+        else:
+            note(_set_dense(data, word & REGISTERS - 1, count))
+    if True in changes:
+        forget_count(data)
+    return changes
 
 
 def set_register(data: bytearray, index: int, count: int, sparse_bytes_max: int) -> bool:

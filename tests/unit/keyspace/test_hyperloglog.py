@@ -9,6 +9,7 @@ from hotplate.keyspace.hyperloglog import (
     DENSE_BYTES,
     REGISTERS,
     add,
+    add_to_dense,
     cache_count,
     cached_count,
     describe_runs,
@@ -18,13 +19,13 @@ from hotplate.keyspace.hyperloglog import (
     is_sparse,
     make_dense,
     merge_registers,
-    murmur_hash,
     new_sketch,
     pack_registers,
     raise_registers,
     registers_of,
     set_register,
 )
+from hotplate.keyspace.murmur import murmur_hash, murmur_hashes
 
 # near each other, so that runs are split and joined
 changes = st.lists(
@@ -109,10 +110,26 @@ def test_long_elements_are_hashed_as_short_ones_are(element: bytes) -> None:
     assert murmur_hash(element) == state ^ state >> 47
 
 
+@given(st.lists(st.one_of(st.binary(max_size=40), st.just(b"x" * 16)), max_size=30))
+def test_many_are_hashed_as_one_is(elements: list[bytes]) -> None:
+    assert list(murmur_hashes(elements)) == list(map(murmur_hash, elements))
+    same = [element.ljust(40, b".") for element in elements]
+    assert list(murmur_hashes(same)) == list(map(murmur_hash, same))
+
+
+@given(st.lists(st.binary(max_size=3), max_size=40))
+def test_adding_to_a_dense_one_tells_of_each_whether_it_changed(elements: list[bytes]) -> None:
+    one, other = new_sketch(), new_sketch()
+    make_dense(one)
+    make_dense(other)
+    assert add_to_dense(one, elements) == [add(other, [element], 0) for element in elements]
+    assert one == other
+
+
 @pytest.mark.parametrize("number", [0, 1, 10, 100, 1000, 20_000])
 def test_the_estimate_is_near(number: int) -> None:
     data = new_sketch()
-    add(data, (b"element %d" % n for n in range(number)), 3000)
+    add(data, [b"element %d" % n for n in range(number)], 3000)
     assert abs(estimate(registers_of(data)) - number) <= max(number * 0.03, 0)
     assert is_sparse(data) is (number <= 1000)
 
