@@ -26,7 +26,8 @@ def getbit_run(
     name = requests[start][0]
     shards = ctx.db.shards
     index = start
-    last_key = value = None
+    last_key: bytes | None = None
+    value: Any = b""
     if ctx.no_touch:
         return start
     for index in range(start, len(requests)):
@@ -62,7 +63,8 @@ def setbit_run(
     db = ctx.db
     shards = db.shards
     index = start
-    last_key = value = None
+    last_key: bytes | None = None
+    value: Any = b""
     changes = 0
     if db.observer is not None:
         return start

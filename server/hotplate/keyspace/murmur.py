@@ -66,13 +66,10 @@ def _hash_lanes(elements: Sequence[bytes], size: int) -> Sequence[int]:
     state = (_SEED ^ size * _MULTIPLIER & _MASK) * ones
     rest = size
     for start in range(0, size, _LANE_BYTES):
+        pieces = elements
         if size != _LANE_BYTES:
-            pieces = [
-                element[start : start + _LANE_BYTES].ljust(_LANE_BYTES, b"\0")
-                for element in elements
-            ]
-        else:
-            pieces = elements
+            cut = (element[start : start + _LANE_BYTES] for element in elements)
+            pieces = [piece.ljust(_LANE_BYTES, b"\0") for piece in cut]
         pair = int.from_bytes(b"".join(pieces), "little")
         for word in (pair & mask, pair >> 64 & mask)[: (rest + 7) // 8]:
             if rest >= 8:
