@@ -79,4 +79,4 @@ def _hash_lanes(elements: Sequence[bytes], size: int) -> Sequence[int]:
             rest -= 8
     state = ((state ^ state >> 47) & mask) * _MULTIPLIER & mask
     state ^= state >> 47 & mask
-    return unpack("<%dQ" % (2 * count), state.to_bytes(_LANE_BYTES * count, "little"))[::2]  # noqa: UP031
+    return unpack(f"<{2 * count}Q", state.to_bytes(_LANE_BYTES * count, "little"))[::2]
