@@ -94,8 +94,8 @@ class InvalidObjectError(CommandError):
 
     code = "INVALIDOBJ"
 
-    def __init__(self) -> None:
-        super().__init__("Corrupted HLL object detected")
+    def __init__(self, message: str = "Corrupted HLL object detected") -> None:
+        super().__init__(message)
 
 
 class BusyKeyError(CommandError):
@@ -103,8 +103,8 @@ class BusyKeyError(CommandError):
 
     code = "BUSYKEY"
 
-    def __init__(self) -> None:
-        super().__init__("Target key name already exists.")
+    def __init__(self, message: str = "Target key name already exists.") -> None:
+        super().__init__(message)
 
 
 class UnblockedError(CommandError):

@@ -65,6 +65,8 @@ def setbit_run(
     index = start
     last_key: bytes | None = None
     value: Any = b""
+    entry: Any = None
+    now_ms = ctx.now_ms
     changes = 0
     if db.observer is not None:
         return start
@@ -80,12 +82,12 @@ def setbit_run(
             if entry is None or entry.expire_at_ms or entry.value.__class__ is not bytearray:
                 break
             value = entry.value
-            entry.accessed_ms = ctx.now_ms
             last_key = key
         offset = int(text)
         at = offset >> 3
         if at >= len(value) or (bit != b"1" and bit != b"0"):
             break
+        entry.accessed_ms = now_ms
         mask = _MASKS[offset & 7]
         if value[at] & mask:
             append(ONE)
