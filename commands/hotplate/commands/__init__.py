@@ -9,6 +9,8 @@ from hotplate.spec.registry import Registry
 def build_registry() -> Registry:
     """The table of all commands; contradictions among their specs are errors here."""
     from hotplate.commands import (
+        bitfields,
+        bitmaps,
         blocking_lists,
         client,
         configuration,
@@ -23,6 +25,7 @@ def build_registry() -> Registry:
         hash_sessions,
         hash_walks,
         hashes,
+        hyperloglog,
         introspect,
         kvc_admin,
         kvc_data,
@@ -43,9 +46,11 @@ def build_registry() -> Registry:
         sorted_set_picks,
         sorted_set_ranges,
         sorted_sets,
+        sorting,
         string_edits,
         strings,
         transactions,
+        transfer,
         wait,
     )
 
@@ -56,6 +61,7 @@ def build_registry() -> Registry:
         *(lists, list_edits, list_moves, blocking_lists, sets, set_algebra),
         *(pubsub, memory, slowlog, latency, wait),
         *(sorted_sets, sorted_set_ranges, sorted_set_picks, sorted_set_algebra, geo, geo_search),
+        *(bitmaps, bitfields, hyperloglog, sorting, transfer),
         *(kvc_admin, kvc_read, kvc_write, kvc_data, kvc_observe),
     )
     return Registry.build(spec for module in modules for spec in module.SPECS)
