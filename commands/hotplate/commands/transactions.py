@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 from hotplate.engine.context import Context, Deferred, Gate
+from hotplate.engine.gates import call
 from hotplate.errors import CommandError, ExecAbortError
 from hotplate.resp.types import NULL_ARRAY, OK, Raw, Reply
 from hotplate.spec.model import Flag, Keys, command, key, specs_of
@@ -66,7 +67,7 @@ def _run(ctx: Context, queued: Any, argv: list[bytes]) -> Reply:
     clock = ctx.engine.clock.monotonic_ns
     started_ns = clock()
     try:
-        reply = queued.handler(ctx, argv)
+        reply = call(ctx, queued, argv)
         assert type(reply) is not Deferred, f"{queued.spec.name} needs the flag NO_MULTI"
     except CommandError as error:
         queued.failed += 1

@@ -30,6 +30,8 @@ class Gate:
     CLOSING: Final = 16  # flush, then close; no further command runs
     LOADING: Final = 32  # (engine) the data set is being read
     SUBSCRIBED: Final = 64  # the client listens to channels
+    FULL: Final = 128  # (engine) more memory is in use than `maxmemory`
+    LFU: Final = 256  # (engine) the uses of keys are counted
 
 
 class Link(Protocol):

@@ -13,6 +13,7 @@ from hotplate.clock import Clock
 from hotplate.config import Config
 from hotplate.engine.blocking import After, Blocking, Timer
 from hotplate.engine.context import Context, Gate, Link
+from hotplate.engine.memory import MemoryLimit
 from hotplate.engine.pubsub import PubSub
 from hotplate.engine.stats import Stats
 from hotplate.engine.watch import Observer, WatchTable
@@ -54,6 +55,7 @@ class Engine:
         self._expiry = ExpiryCycle(self.databases, clock.monotonic_ns)
         self.gates: int = Gate.OPEN
         self.run_id = f"{rng.getrandbits(160):040x}"
+        self.memory = MemoryLimit(self)
         self.started_ms = self.now_ms = clock.now_ms()
         self.port = 0  # the TCP port in use, 0: none
         self._next_client_id = 0
@@ -99,6 +101,7 @@ class Engine:
 
     def _configure(self, names: frozenset[str]) -> None:
         """Settings changed: see to those that concern the engine."""
+        self.memory.configure(names)
         if "notify-keyspace-events" in names:
             self.notifications.configure(self.config.notify_keyspace_events)
             self.observe(self.notifications.tell, self.notifications.hears_changes())
@@ -118,6 +121,10 @@ class Engine:
     def free_memory(self) -> bool:
         """One bounded pass over what was deleted; whether there is more."""
         return self.discards.run()
+
+    def limit_memory(self, now_ms: int) -> bool:
+        """One bounded pass of counting and evicting; whether there is more."""
+        return self.memory.tick(now_ms)
 
     def client_list(self) -> Sequence[Context]:
         """All clients, oldest first."""

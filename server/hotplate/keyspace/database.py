@@ -20,6 +20,7 @@ from typing import Final
 
 from hotplate.keyspace.discard import Discarded, is_large
 from hotplate.keyspace.entry import Entry, Value, type_of
+from hotplate.keyspace.meter import Meter
 
 SHARDS: Final = 1024
 SHARD_MASK: Final = SHARDS - 1
@@ -42,6 +43,7 @@ class Database:
         "expiring_count",
         "hits",
         "index",
+        "meter",
         "misses",
         "observer",
         "removed",
@@ -62,6 +64,7 @@ class Database:
         self.hits = 0
         self.misses = 0
         self.expired = 0
+        self.meter: Meter | None = None  # counts memory, while there is a limit
         self.observer: Callable[[int, bytes, str], None] | None = None
         # hears what is no change of its own: keymiss, new, overwritten, type_changed
         self.witness: Callable[[int, bytes, str], None] | None = None
@@ -88,6 +91,14 @@ class Database:
             self.expire(key)
             return None
         return entry
+
+    def shard_index(self, key: bytes) -> int:
+        """Which of the shards the key is in."""
+        return hash(key) & SHARD_MASK
+
+    def shard_of(self, key: bytes) -> Shard:
+        """The shard that the key is in, if it is stored."""
+        return self.shards[hash(key) & SHARD_MASK]
 
     def holds(self, key: bytes) -> bool:
         """Whether the key is stored, its time come or not."""
@@ -131,6 +142,8 @@ class Database:
         entry = self.shards[hash(key) & SHARD_MASK].pop(key, None)
         if entry is not None:
             self.removed += 1
+            if self.meter is not None:
+                self.meter.forget(self.index, entry)
             if entry.expire_at_ms:
                 del self.expiring[hash(key) & SHARD_MASK][key]
                 self.expiring_count -= 1
@@ -221,6 +234,8 @@ class Database:
         self.earliest_ms = [NEVER_MS] * SHARDS
         self.expiring_count = 0
         self.added = self.removed = 0
+        if self.meter is not None:
+            self.meter.flushed(self.index)
         self.dirty += count
         return count
 
@@ -233,4 +248,6 @@ class Database:
         # a sweep may be under way in either: nothing is known about the earliest any more
         self.earliest_ms = [0] * SHARDS
         other.earliest_ms = [0] * SHARDS
+        if self.meter is not None:
+            self.meter.swapped(self.index, other.index)
         self.dirty += 1
