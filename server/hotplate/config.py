@@ -133,6 +133,14 @@ class Settings:
     enable_debug_command: str = _fixed(
         Choice(("no", "yes", "local")), "no", "Who may use DEBUG; local: loopback and unix."
     )
+    # what takes long
+    slowlog_log_slower_than: int = _option(
+        Integer(-1), 10_000, "Microseconds from which a command is in the slow log; -1: none is."
+    )
+    slowlog_max_len: int = _option(Integer(), 128, "Commands that the slow log keeps.")
+    latency_monitor_threshold: int = _option(
+        Integer(), 0, "Milliseconds from which a command is a sample of LATENCY; 0: none is."
+    )
     # memory of keys
     maxmemory: int = _option(
         Size(), 0, "Bytes that keys may take, as docs/memory.md reckons them; 0: no limit."
@@ -247,7 +255,6 @@ class Settings:
     syslog_enabled: bool = _later(Boolean(), False, "logging to syslog", mutable=False)
     maxmemory_clients: int = _later(Size(), 0, "eviction of clients")
     latency_tracking: bool = _later(Boolean(), False, "latency percentiles of commands")
-    latency_monitor_threshold: int = _later(Integer(), 0, "the latency monitor")
 
 
 _YES: Final = (Boolean(), True)
@@ -295,8 +302,6 @@ INERT: Final[Mapping[str, tuple[Kind, Any]]] = {
     "replica-serve-stale-data": _YES,
     "set-proc-title": _NO,
     "shutdown-timeout": (Integer(0, _INT32_MAX), 10),
-    "slowlog-log-slower-than": (Integer(-1), 10000),
-    "slowlog-max-len": (Integer(), 128),
     "stop-writes-on-bgsave-error": _YES,
     "stream-node-max-bytes": (Size(), 4096),
     "stream-node-max-entries": (Integer(), 100),

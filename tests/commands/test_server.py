@@ -238,7 +238,7 @@ def test_it_is_a_master_without_replicas_and_without_a_cluster(console: ServerCo
     assert console.refused("CLUSTER SLOTS") == text
 
 
-@pytest.mark.parametrize("name", ["SAVE", "BGSAVE", "BGREWRITEAOF", "LASTSAVE", "MEMORY"])
+@pytest.mark.parametrize("name", ["SAVE", "BGSAVE", "BGREWRITEAOF", "LASTSAVE"])
 def test_what_is_not_there_yet_is_unknown(console: ServerConsole, name: str) -> None:
     text = f"ERR unknown command '{name}', with args beginning with: 'a' 'b' "
     assert console.refused(f"{name} a b") == text

@@ -23,22 +23,26 @@ def build_registry() -> Registry:
         kvc_observe,
         kvc_read,
         kvc_write,
+        latency,
         list_edits,
         list_moves,
         lists,
+        memory,
         pubsub,
         server,
         set_algebra,
         sets,
+        slowlog,
         string_edits,
         strings,
         transactions,
+        wait,
     )
 
     modules = (
         *(connection, client, server, configuration, debug, introspect),
         *(generic, expiration, databases, strings, string_edits, transactions),
-        *(pubsub,),
+        *(pubsub, memory, slowlog, latency, wait),
         *(lists, list_edits, list_moves, blocking_lists, sets, set_algebra),
         *(kvc_admin, kvc_read, kvc_write, kvc_data, kvc_observe),
     )

@@ -73,8 +73,11 @@ def _run(ctx: Context, queued: Any, argv: list[bytes]) -> Reply:
         queued.failed += 1
         ctx.engine.stats.count_error(error.code)
         reply = Raw(error.frame)
+    spent_ns = clock() - started_ns
     queued.calls += 1
-    queued.time_ns += clock() - started_ns
+    queued.time_ns += spent_ns
+    if spent_ns >= ctx.engine.slow_ns:
+        ctx.engine.slowlog.note(ctx, queued, [argv], spent_ns)
     return reply
 
 

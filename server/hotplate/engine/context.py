@@ -120,6 +120,7 @@ class Context:
         "queue",
         "resp",
         "resume_at",
+        "run_started_ns",
         "subscriptions",
         "tainted",
         "user",
@@ -155,6 +156,7 @@ class Context:
         self.now_ms = now_ms
         self.last_seen_ms = now_ms
         self.last_command = b""
+        self.run_started_ns = 0  # the dispatcher's measure of the commands under way
         self.resume_at = 0  # after a Deferred: the next request of the batch
 
     def end_transaction(self) -> None:

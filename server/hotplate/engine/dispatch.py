@@ -11,7 +11,7 @@ import logging
 from typing import Any, Final
 
 from hotplate.engine.context import Context, Deferred, Followed, Gate
-from hotplate.engine.gates import admit, find
+from hotplate.engine.gates import admit, did_run, find
 from hotplate.errors import CommandError
 from hotplate.resp.encoder import BULK_HEADERS, INTEGERS, encode
 from hotplate.resp.types import Payload, Payloads, Raw
@@ -37,11 +37,11 @@ def run(ctx: Context, requests: list[Any], out: list[Any], start: int = 0) -> in
     lookup = engine.commands.table.get
     append = out.append
     ready = engine.blocking.ready
-    # the command of the run under way, what the loop needs of it, and where the run began
-    current: Command | None = None
+    # of the run under way: its command, `current` if more may join it, what the loop needs of it
     handler: Any = None
+    running = current = handler
     arity_min = arity_max = -1
-    started_ns = engine.clock.monotonic_ns()
+    ctx.run_started_ns = engine.clock.monotonic_ns()
     deferred: Deferred | None = None
     room = OUTPUT_BYTES_MAX
     index, run_start, done = start, start, len(requests)
@@ -50,10 +50,11 @@ def run(ctx: Context, requests: list[Any], out: list[Any], start: int = 0) -> in
         command = lookup(argv[0])
         if command is not current or command is None:
             command = command or find(engine, argv)  # a container, an unusual spelling, or none
-            if current is not None:
-                started_ns = _count(ctx, current, index - run_start, started_ns)
+            if running is not None:
+                _count(ctx, running, requests, run_start, index)
             run_start = index
-            current = command
+            running = command
+            current = None if command is None or command.measured_alone else command
             if command is None:
                 arity_max = -1
             else:
@@ -94,7 +95,7 @@ def run(ctx: Context, requests: list[Any], out: list[Any], start: int = 0) -> in
         if ready:
             engine.blocking.serve()
         index += 1
-    _count(ctx, current, done - run_start, started_ns)
+    _count(ctx, running, requests, run_start, done)
     engine.stats.commands_processed += done - start
     return done if deferred is None else deferred
 
@@ -137,11 +138,20 @@ def _hold(ctx: Context, reply: Payload | Payloads) -> int:
     return size_bytes
 
 
-def _count(ctx: Context, command: Command | None, calls: int, started_ns: int) -> int:
-    """Count a run of equal commands that began at `started_ns`; the time now."""
-    now_ns = ctx.engine.clock.monotonic_ns()
-    if command is not None:
-        command.calls += calls
-        command.time_ns += now_ns - started_ns
-        ctx.last_command = command.name
-    return now_ns
+def _count(
+    ctx: Context, command: Command | None, requests: list[Any], start: int, end: int
+) -> None:
+    """Count the run of equal commands `requests[start:end]`; the next one begins now."""
+    if command is None:
+        return
+    engine = ctx.engine
+    now_ns = engine.clock.monotonic_ns()
+    spent_ns = now_ns - ctx.run_started_ns
+    ctx.run_started_ns = now_ns
+    command.calls += end - start
+    command.time_ns += spent_ns
+    ctx.last_command = command.name
+    if spent_ns >= engine.slow_ns:
+        ran = [argv for argv in requests[start:end] if did_run(ctx, command, argv)]
+        if ran:
+            engine.slowlog.note(ctx, command, ran, spent_ns)

@@ -15,6 +15,7 @@ from hotplate.engine.blocking import After, Blocking, Timer
 from hotplate.engine.context import Context, Gate, Link
 from hotplate.engine.memory import MemoryLimit
 from hotplate.engine.pubsub import PubSub
+from hotplate.engine.slowlog import NEVER_NS, SlowLog
 from hotplate.engine.stats import Stats
 from hotplate.engine.watch import Observer, WatchTable
 from hotplate.keyspace.database import Database
@@ -56,6 +57,8 @@ class Engine:
         self.gates: int = Gate.OPEN
         self.run_id = f"{rng.getrandbits(160):040x}"
         self.memory = MemoryLimit(self)
+        self.slowlog = SlowLog()
+        self.slow_ns = NEVER_NS  # runs of commands that take as long go into the slow log
         self.started_ms = self.now_ms = clock.now_ms()
         self.port = 0  # the TCP port in use, 0: none
         self._next_client_id = 0
@@ -102,6 +105,12 @@ class Engine:
     def _configure(self, names: frozenset[str]) -> None:
         """Settings changed: see to those that concern the engine."""
         self.memory.configure(names)
+        config = self.config
+        self.slow_ns = self.slowlog.configure(
+            config.slowlog_log_slower_than,
+            config.slowlog_max_len,
+            config.latency_monitor_threshold,
+        )
         if "notify-keyspace-events" in names:
             self.notifications.configure(self.config.notify_keyspace_events)
             self.observe(self.notifications.tell, self.notifications.hears_changes())

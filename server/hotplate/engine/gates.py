@@ -94,6 +94,15 @@ def _run(ctx: Context, command: Command | None, argv: list[Any]) -> Reply:
     return call(ctx, command, argv)
 
 
+def did_run(ctx: Context, command: Command, argv: list[Any]) -> bool:
+    """Whether a command that was just admitted can have run: neither refused nor queued."""
+    if ctx.queue is not None and command.name not in _RUNS_IN_TRANSACTION:
+        return False
+    if ctx.gates & Gate.UNAUTHENTICATED and not command.flags & Flag.NO_AUTH:
+        return False
+    return command.arity_min <= len(argv) <= command.arity_max
+
+
 def call(ctx: Context, command: Command, argv: list[Any]) -> Reply:
     """Run a command that passed, alone or as part of a transaction."""
     if ctx.engine.gates & Gate.LFU:

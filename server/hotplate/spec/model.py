@@ -191,6 +191,7 @@ class Command:
     arity_max: int
     flags: int
     run: RunHandler | None = None
+    measured_alone: bool = False  # its time is not shared by a run of equal commands
     subcommands: dict[bytes, "Command"] | None = None
     calls: int = 0
     time_ns: int = 0
