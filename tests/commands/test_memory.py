@@ -16,11 +16,11 @@ def test_usage_grows_with_what_a_key_holds(console: ServerConsole) -> None:
     console("SET k v")
     small = console("MEMORY USAGE k")
     console("SET", "k", "v" * 1000)
-    assert 990 <= console("MEMORY USAGE k") - small <= 1010
+    assert 980 <= console("MEMORY USAGE k") - small <= 1020
     console("SET", "longer-name", "v" * 1000)
-    assert console("MEMORY USAGE longer-name") == console("MEMORY USAGE k") + 10
+    assert 0 < console("MEMORY USAGE longer-name") - console("MEMORY USAGE k") <= 16
     console("EXPIRE longer-name 100")
-    assert console("MEMORY USAGE longer-name") > console("MEMORY USAGE k") + 10
+    assert console("MEMORY USAGE longer-name") > console("MEMORY USAGE k") + 16
     assert console("MEMORY USAGE nope") is None
 
 

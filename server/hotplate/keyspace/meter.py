@@ -27,7 +27,7 @@ NUMBER_BYTES: Final = 32
 _BYTES_HEADER: Final = 33
 _BYTEARRAY_HEADER: Final = 57
 _ROUNDING: Final = 16  # of Python's allocator
-_KEY_BYTES: Final = ENTRY_BYTES + PLACE_BYTES + NUMBER_BYTES + _BYTES_HEADER
+_KEY_BYTES: Final = ENTRY_BYTES + PLACE_BYTES + 2 * NUMBER_BYTES  # last use, and this estimate
 _EXPIRY_BYTES: Final = PLACE_BYTES + NUMBER_BYTES
 _GENERATION_BITS: Final = 32
 _GENERATION_MASK: Final = 2**_GENERATION_BITS - 1
@@ -49,7 +49,7 @@ def value_bytes(value: Value, samples: int = SAMPLES) -> int:
 
 def key_bytes(key: bytes, entry: Entry, samples: int = SAMPLES) -> int:
     """The memory of a key with all that belongs to it."""
-    size_bytes = _KEY_BYTES + len(key) + value_bytes(entry.value, samples)
+    size_bytes = _KEY_BYTES + value_bytes(key) + value_bytes(entry.value, samples)
     return size_bytes + _EXPIRY_BYTES if entry.expire_at_ms else size_bytes
 
 
