@@ -52,8 +52,7 @@ def run(ctx: Context, requests: list[Any], out: list[Any], start: int = 0) -> in
             command = command or find(engine, argv)  # a container, an unusual spelling, or none
             if running is not None:
                 _count(ctx, running, requests, run_start, index)
-            run_start = index
-            running = command
+            run_start, running = index, command
             current = None if command is None or command.measured_alone else command
             if command is None:
                 arity_max = -1
