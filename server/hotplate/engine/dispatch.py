@@ -8,7 +8,7 @@ No socket, no event loop, no per-request object. Statistics are kept per run of 
 """
 
 import logging
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from hotplate.engine.context import Context, Deferred, Followed, Gate
 from hotplate.engine.gates import admit, did_run, find
@@ -34,14 +34,11 @@ def run(ctx: Context, requests: list[Any], out: list[Any], start: int = 0) -> in
     `out` is large enough. Or a Deferred: wait for its reply, then go on at `ctx.resume_at`.
     """
     engine = ctx.engine
-    lookup = engine.commands.table.get
-    append = out.append
+    lookup, append = engine.commands.table.get, out.append
     ready = engine.blocking.ready
-    # of the run under way: its command, `current` if more may join it, what the loop needs of it
-    handler: Any = None
-    running = current = handler
+    current = handler = cast("Any", None)  # of the run under way
     arity_min = arity_max = -1
-    ctx.run_started_ns = engine.clock.monotonic_ns()
+    ctx.run_started_ns = since_ns = engine.clock.monotonic_ns()
     deferred: Deferred | None = None
     room = OUTPUT_BYTES_MAX
     index, run_start, done = start, start, len(requests)
@@ -50,14 +47,13 @@ def run(ctx: Context, requests: list[Any], out: list[Any], start: int = 0) -> in
         command = lookup(argv[0])
         if command is not current or command is None:
             command = command or find(engine, argv)  # a container, an unusual spelling, or none
-            if running is not None:
-                _count(ctx, running, requests, run_start, index)
-            run_start, running = index, command
-            current = None if command is None or command.measured_alone else command
-            if command is None:
-                arity_max = -1
-            else:
+            if current is not None:
+                _count(ctx, current, requests, run_start, index)
+            run_start, current = index, command
+            arity_max, alone = -1, False
+            if command is not None:
                 handler = command.handler
+                alone, since_ns = command.measured_alone, ctx.run_started_ns
                 arity_min, arity_max = command.arity_min, command.arity_max
                 if command.run is not None and done - index > 1 and not (ctx.gates or engine.gates):
                     index = command.run(ctx, requests, index, append)
@@ -91,10 +87,14 @@ def run(ctx: Context, requests: list[Any], out: list[Any], start: int = 0) -> in
                 done = done if room > 0 else index + 1
         except Exception as error:
             append(_failed(ctx, command, error))
+        if alone:
+            before_ns, since_ns = since_ns, engine.clock.monotonic_ns()
+            if since_ns - before_ns >= engine.slow_ns:
+                _note_slow(ctx, command, [argv], since_ns - before_ns)
         if ready:
             engine.blocking.serve()
         index += 1
-    _count(ctx, running, requests, run_start, done)
+    _count(ctx, current, requests, run_start, done)
     engine.stats.commands_processed += done - start
     return done if deferred is None else deferred
 
@@ -150,7 +150,12 @@ def _count(
     command.calls += end - start
     command.time_ns += spent_ns
     ctx.last_command = command.name
-    if spent_ns >= engine.slow_ns:
-        ran = [argv for argv in requests[start:end] if did_run(ctx, command, argv)]
-        if ran:
-            engine.slowlog.note(ctx, command, ran, spent_ns)
+    if spent_ns >= engine.slow_ns and not command.measured_alone:
+        _note_slow(ctx, command, requests[start:end], spent_ns)
+
+
+def _note_slow(ctx: Context, command: Command, batch: list[Any], spent_ns: int) -> None:
+    """These took long; those that were refused or queued did not run."""
+    ran = [argv for argv in batch if did_run(ctx, command, argv)]
+    if ran:
+        ctx.engine.slowlog.note(ctx, command, ran, spent_ns)
