@@ -1,8 +1,9 @@
 """Runs of LPUSH, RPUSH, LPOP and RPOP: what a pipeline of them on one list costs least.
 
 A run handler takes consecutive requests of its command for one list that exists and doesn't expire,
-each with one element, and answers the index after the last one it took (see string_runs). The
-ordinary handlers take the rest; the two must agree.
+each with one element, and answers the index after the last one it took (see string_runs). None is
+taken where the next request is another command. The ordinary handlers take the rest; the two must
+agree.
 """
 
 from collections.abc import Callable
@@ -30,7 +31,7 @@ def _find(ctx: "Context", key: bytes) -> List | None:
     if entry is None or entry.expire_at_ms or ctx.no_touch or db.observer is not None:
         return None
     value = entry.value
-    if value.__class__ is not List:
+    if type(value) is not List:
         return None
     entry.accessed_ms = ctx.now_ms
     return value
@@ -61,7 +62,10 @@ def rpush_run(ctx: "Context", requests: list[Any], start: int, append: Append) -
 def _push_run(
     ctx: "Context", requests: list[Any], start: int, append: Append, *, at_head: bool
 ) -> int:
-    value = _find(ctx, requests[start][1]) if len(requests[start]) == 3 else None
+    argv = requests[start]
+    if len(argv) != 3 or requests[start + 1][0] != argv[0]:
+        return start
+    value = _find(ctx, argv[1])
     if value is None:
         return start
     elements = _pushed(requests, start)
@@ -97,7 +101,7 @@ def _pop_run(
     ctx: "Context", requests: list[Any], start: int, append: Append, *, at_head: bool
 ) -> int:
     argv = requests[start]
-    if len(argv) != 2:
+    if len(argv) != 2 or requests[start + 1][0] != argv[0]:
         return start
     value = _find(ctx, argv[1])
     if value is None:

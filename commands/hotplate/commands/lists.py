@@ -104,7 +104,7 @@ def lpush(ctx: Context, argv: list[bytes]) -> Reply:
     key = argv[1]
     db = ctx.db
     entry = db.shards[hash(key) & SHARD_MASK].get(key)
-    if entry is None or entry.expire_at_ms or entry.value.__class__ is not List or ctx.no_touch:
+    if entry is None or entry.expire_at_ms or type(entry.value) is not List or ctx.no_touch:
         value = create_value(ctx, key, List)
     else:
         value = entry.value
@@ -136,7 +136,7 @@ def rpush(ctx: Context, argv: list[bytes]) -> Reply:
     key = argv[1]
     db = ctx.db
     entry = db.shards[hash(key) & SHARD_MASK].get(key)
-    if entry is None or entry.expire_at_ms or entry.value.__class__ is not List or ctx.no_touch:
+    if entry is None or entry.expire_at_ms or type(entry.value) is not List or ctx.no_touch:
         value = create_value(ctx, key, List)
     else:
         value = entry.value

@@ -26,7 +26,7 @@ def _find(ctx: "Context", key: bytes) -> Set | None:
     if entry is None or entry.expire_at_ms or ctx.no_touch or db.observer is not None:
         return None
     value = entry.value
-    if value.__class__ is not Set:
+    if type(value) is not Set:
         return None
     entry.accessed_ms = ctx.now_ms
     return value
@@ -35,10 +35,12 @@ def _find(ctx: "Context", key: bytes) -> Set | None:
 def sadd_run(ctx: "Context", requests: list[Any], start: int, append: Append) -> int:
     """SADD key member."""
     first = requests[start]
-    value = _find(ctx, first[1]) if len(first) == 3 else None
-    if value is None:
+    if len(first) != 3 or requests[start + 1][0] != first[0]:
         return start
     name, key, _ = first
+    value = _find(ctx, key)
+    if value is None:
+        return start
     limits = ctx.engine.config
     add = value.add
     index = start
@@ -61,7 +63,7 @@ def sadd_run(ctx: "Context", requests: list[Any], start: int, append: Append) ->
 def spop_run(ctx: "Context", requests: list[Any], start: int, append: Append) -> int:
     """SPOP key, as long as it leaves a member; or where there is no key."""
     argv = requests[start]
-    if len(argv) != 2:
+    if len(argv) != 2 or requests[start + 1][0] != argv[0]:
         return start
     value = _find(ctx, argv[1])
     if value is None:

@@ -66,7 +66,7 @@ def sadd(ctx: Context, argv: list[bytes]) -> Reply:
     db = ctx.db
     limits = ctx.engine.config
     entry = db.shards[hash(key) & SHARD_MASK].get(key)
-    if entry is None or entry.expire_at_ms or entry.value.__class__ is not Set or ctx.no_touch:
+    if entry is None or entry.expire_at_ms or type(entry.value) is not Set or ctx.no_touch:
         value = create_value(ctx, key, Set)
     else:
         value = entry.value
