@@ -7,12 +7,14 @@ set that does not expire; the rest is left to the ordinary handlers, which answe
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from hotplate.commands.sorted_set_forms import keep_packed
+from hotplate.commands.sorted_set_forms import keep_packed, members_reply
 from hotplate.engine.dispatch import OUTPUT_BYTES_MAX
 from hotplate.keyspace.database import SHARD_MASK
+from hotplate.keyspace.sharded import SHARD_MASK as MEMBER_MASK
+from hotplate.keyspace.sharded import SHARD_SHIFT as MEMBER_SHIFT
 from hotplate.keyspace.sorted_set import SortedSet
 from hotplate.resp.encoder import encode
-from hotplate.resp.types import ONE, ZERO
+from hotplate.resp.types import ONE, ZERO, Raw
 
 if TYPE_CHECKING:
     from hotplate.engine.context import Context
@@ -44,7 +46,10 @@ def zadd_run(
         if value.__class__ is not SortedSet:
             break
         score = float(text)
-        before = value.scores.get(member)
+        table: Any = value.scores
+        if table.__class__ is not dict:  # spread over many
+            table = table.shards[hash(member) >> MEMBER_SHIFT & MEMBER_MASK]
+        before = table.get(member)
         if before is None:
             value.insert(member, score)
             if value.packed:
@@ -90,8 +95,13 @@ def zrangebyscore_run(
             break
         span = value.score_span((float(low), float(high), False, False))
         entry.accessed_ms = now_ms
+        members = value.members_of(span)
+        reply = members_reply(members)
+        if reply.__class__ is Raw:
+            append(reply)
+            continue
         frames: list[bytes] = []
-        encode(value.members_of(span), version, frames.append)
+        encode(members, version, frames.append)
         data = b"".join(frames)
         append(data)
         room -= len(data)

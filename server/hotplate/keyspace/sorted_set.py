@@ -21,7 +21,14 @@ from itertools import accumulate, chain
 from sys import getsizeof
 from typing import ClassVar, Final
 
-from hotplate.keyspace.sharded import SPREAD_FROM, ShardedDict, Table, shed_entries
+from hotplate.keyspace.sharded import (
+    SHARD_MASK,
+    SHARD_SHIFT,
+    SPREAD_FROM,
+    ShardedDict,
+    Table,
+    shed_entries,
+)
 from hotplate.keyspace.sorted_set_range import LexRange, ScoreRange, Span
 
 CHUNK_MAX: Final = 512
@@ -132,13 +139,23 @@ class SortedSet:
 
     def move(self, member: bytes, before: float, score: float) -> None:
         """Give a member that is there another score."""
-        self.scores[member] = score
+        table = self.scores
+        if isinstance(table, ShardedDict):  # no entry is new, so the shard alone need know
+            table.shards[hash(member) >> SHARD_SHIFT & SHARD_MASK][member] = score
+        else:
+            table[member] = score
         at, index = self._locate(member, before)
         scores = self.score_chunks[at]
         if 0 < index < len(scores) - 1 and scores[index - 1] < score < scores[index + 1]:
             scores[index] = score  # it stays where it is
             return
-        self._displace(at, index)
+        if len(scores) > _CHUNK_MIN:
+            del scores[index]
+            del self.member_chunks[at][index]
+            if self.tally:
+                self.tally[at >> _TALLY_SHIFT] -= 1
+        else:
+            self._displace(at, index)
         self._place(member, score)
 
     def remove(self, member: bytes) -> bool:
