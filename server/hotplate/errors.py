@@ -93,6 +93,21 @@ class UnblockedError(CommandError):
     code = "UNBLOCKED"
 
 
+class NoConsumerGroupError(CommandError):
+    """There is no such consumer group, or no such stream."""
+
+    code = "NOGROUP"
+
+
+class BusyGroupError(CommandError):
+    """The consumer group exists already."""
+
+    code = "BUSYGROUP"
+
+    def __init__(self) -> None:
+        super().__init__("Consumer Group name already exists")
+
+
 class NoInstanceError(CommandError):
     """KVC: the instance is not registered."""
 

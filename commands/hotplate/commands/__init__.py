@@ -24,6 +24,11 @@ def build_registry() -> Registry:
         kvc_write,
         pubsub,
         server,
+        stream_claims,
+        stream_groups,
+        stream_info,
+        stream_reads,
+        streams,
         string_edits,
         strings,
         transactions,
@@ -33,6 +38,7 @@ def build_registry() -> Registry:
         *(connection, client, server, configuration, debug, introspect),
         *(generic, expiration, databases, strings, string_edits, transactions),
         *(pubsub,),
+        *(streams, stream_reads, stream_groups, stream_claims, stream_info),
         *(kvc_admin, kvc_read, kvc_write, kvc_data, kvc_observe),
     )
     return Registry.build(spec for module in modules for spec in module.SPECS)

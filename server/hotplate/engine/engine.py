@@ -19,6 +19,7 @@ from hotplate.keyspace.database import Database
 from hotplate.keyspace.discard import DiscardCycle
 from hotplate.keyspace.expire import ExpiryCycle
 from hotplate.keyspace.notify import Notifications
+from hotplate.keyspace.stream_policy import PolicySweep
 from hotplate.spec.registry import Registry
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ class Engine:
         self.discards = DiscardCycle(self.databases, clock.monotonic_ns)
         self._observers: list[Observer] = []
         self.notifications = Notifications(self.pubsub.publish)
+        self.stream_policies = PolicySweep(self.databases)
         self._expiry = ExpiryCycle(self.databases, clock.monotonic_ns)
         self.gates: int = Gate.OPEN
         self.run_id = f"{rng.getrandbits(160):040x}"

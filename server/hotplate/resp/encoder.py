@@ -18,6 +18,7 @@ from hotplate.resp.shared import ARRAY_HEADERS, BULK_HEADERS, CRLF, INTEGERS
 from hotplate.resp.types import (
     Bool,
     Double,
+    Frames,
     Map,
     NullArray,
     Payload,
@@ -178,6 +179,7 @@ def _payload(reply: Payload, version: int, append: Append) -> None:
 
 _RESP3: Final[dict[type, _Encoder]] = {
     Raw: _raw,
+    Frames: _raw,
     bytes: _bulk,
     int: _integer,
     type(None): _null,
