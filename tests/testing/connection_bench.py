@@ -2,6 +2,7 @@
 
 from itertools import pairwise
 
+from tests.testing.manual_timers import ManualTimers
 from tests.testing.scripted_transport import ScriptedTransport, build_table, connect
 from tests.testing.trial_commands import Trial, build_trial_engine
 
@@ -27,6 +28,8 @@ class Bench:
         self.engine: Engine
         self.trial: Trial
         self.engine, self.trial = build_trial_engine(self.clock, config)
+        self.timers = ManualTimers(self.clock)
+        self.engine.after = self.timers.after
         self.table, self.loop = build_table(self.engine)
         self.settle = self.loop.settle
 

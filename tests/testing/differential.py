@@ -8,6 +8,10 @@ Frames must be equal byte by byte, in RESP2 and RESP3, except for what is time o
     RANDOMKEY           which key
     TTL, PTTL, EXPIRETIME, PEXPIRETIME    two seconds, as the clocks are read one after the other
     OBJECT IDLETIME, OBJECT REFCOUNT    the number: Redis shares one object among all small integers
+    OBJECT ENCODING     small lists and sets are `listpack` since 7.2
+    SMEMBERS, SINTER, SUNION, SDIFF, SSCAN    the order of members (SSCAN asks for all at once)
+    SRANDMEMBER, SPOP   which members; afterwards what either popped is removed from both, and
+                        within MULTI, where that cannot be, SPOP is left out
 
 Both run with active expiry off, so that DBSIZE does not depend on when it came around.
 """
@@ -33,6 +37,8 @@ from hotplate.clock import SystemClock
 
 REDIS_OPTIONS: Final = ("--enable-debug-command", "yes")
 _TOLERANCE: Final = {b"ttl": 2, b"pttl": 2000, b"expiretime": 2, b"pexpiretime": 2000}
+_UNORDERED: Final = frozenset((b"keys", b"smembers", b"sinter", b"sunion", b"sdiff"))
+_OLD_ENCODINGS: Final = {b"listpack": (b"quicklist", b"hashtable", b"intset")}  # by ours, if newer
 _RECEIVE_BYTES: Final = 1 << 16
 _AGGREGATES: Final = {ord("*"): 1, ord("%"): 2, ord("~"): 1, ord(">"): 1}
 _BULKS: Final = frozenset(b"$=!")
@@ -106,6 +112,15 @@ def items_of(frame: bytes) -> list[bytes]:
     return items
 
 
+def bulk_of(frame: bytes) -> bytes:
+    """The content of a bulk string."""
+    return frame[frame.index(b"\r\n") + 2 : -2]
+
+
+def _members(frame: bytes) -> list[bytes]:
+    return [frame] if frame[:1] == b"$" else items_of(frame)
+
+
 class Comparison:
     """Two peers that should answer alike. Follows MULTI, to know what EXEC answers to."""
 
@@ -113,6 +128,7 @@ class Comparison:
         self._theirs = theirs
         self._ours = ours
         self._queued: list[Sequence[bytes]] = []
+        self._queuing = False
         self.commands = 0
 
     def close(self) -> None:
@@ -127,18 +143,28 @@ class Comparison:
             self._theirs.execute(argv)
             self._ours.execute(argv)
         self._queued = []
+        self._queuing = False
 
     def check(self, argv: Sequence[bytes]) -> None:
         """Run one command on both. AssertionError where the replies differ."""
+        name = argv[0].lower()
+        if name == b"spop" and self._queuing:
+            return
         self.commands += 1
         theirs = self._theirs.execute(argv)
         ours = self._ours.execute(argv)
         assert self._alike(argv, theirs, ours), f"{argv!r}\n Redis {theirs!r}\n ours  {ours!r}"
-        name = argv[0].lower()
         if theirs == b"+QUEUED\r\n":
             self._queued.append(argv)
+        elif name == b"multi":
+            self._queuing = True
         elif name in (b"exec", b"discard"):
+            self._queuing = False
             self._queued = []
+        elif name == b"spop" and theirs != ours:
+            popped = [bulk_of(item) for frame in (theirs, ours) for item in _members(frame)]
+            for peer in (self._theirs, self._ours):
+                peer.execute([b"SREM", argv[1], *popped])
 
     def _alike(self, argv: Sequence[bytes], theirs: bytes, ours: bytes) -> bool:
         if theirs == ours:
@@ -158,9 +184,13 @@ def alike(argv: Sequence[bytes], theirs: bytes, ours: bytes) -> bool:
     name = argv[0].lower()
     if name == b"randomkey":
         return theirs[:1] == b"$" and b"$-1\r\n" not in (theirs, ours)
-    if name == b"keys" and theirs[:1] == b"*":
+    if name in _UNORDERED and theirs[:1] in (b"*", b"~"):
         return sorted(items_of(theirs)) == sorted(items_of(ours))
-    if name == b"scan" and theirs[:1] == b"*":
+    if name in (b"spop", b"srandmember") and theirs[:1] in (b"*", b"~", b"$"):
+        return b"$-1\r\n" not in (theirs, ours) and len(_members(theirs)) == len(_members(ours))
+    if name == b"object" and argv[1].lower() == b"encoding" and theirs[:1] == b"$":
+        return bulk_of(theirs) in _OLD_ENCODINGS.get(bulk_of(ours), ())
+    if name in (b"scan", b"sscan") and theirs[:1] == b"*":
         (their_cursor, their_keys), (our_cursor, our_keys) = items_of(theirs), items_of(ours)
         return their_cursor == our_cursor and sorted(items_of(their_keys)) == sorted(
             items_of(our_keys)

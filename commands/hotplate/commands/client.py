@@ -9,7 +9,7 @@ from hotplate.engine.context import Context, Gate
 from hotplate.engine.gates import NO_REPLY
 from hotplate.engine.pubsub import counts
 from hotplate.errors import CommandError
-from hotplate.resp.types import EMPTY_ARRAY, OK, ZERO, Map, Reply, Set, Verbatim
+from hotplate.resp.types import EMPTY_ARRAY, OK, ONE, ZERO, Map, Reply, Set, Verbatim
 from hotplate.spec.args import Args, parse_int, read_int, syntax_error
 from hotplate.spec.model import (
     Flag,
@@ -153,6 +153,7 @@ def client_line(ctx: Context, now_ms: int) -> bytes:
 def _flags(ctx: Context) -> str:
     letters = (
         ("P", bool(ctx.gates & Gate.SUBSCRIBED)),
+        ("b", ctx.engine.blocking.blocks(ctx)),
         ("x", ctx.queue is not None),
         ("d", ctx.watch_broken),
         ("c", bool(ctx.gates & Gate.CLOSING)),
@@ -513,11 +514,12 @@ def _kill_filter(ctx: Context, name: bytes, value: bytes) -> _Test:
     **_ADMIN,
 )
 def client_unblock(ctx: Context, argv: list[bytes]) -> Reply:
-    """CLIENT UNBLOCK client-id [TIMEOUT | ERROR]: no command of this version blocks, so 0."""
+    """CLIENT UNBLOCK client-id [TIMEOUT | ERROR]"""
     if len(argv) > 4 or (len(argv) == 4 and argv[3].upper() not in (b"TIMEOUT", b"ERROR")):
         raise CommandError("CLIENT UNBLOCK reason should be TIMEOUT or ERROR")
-    parse_int(argv[2])
-    return ZERO
+    client_id = parse_int(argv[2])
+    as_error = len(argv) == 4 and argv[3].upper() == b"ERROR"
+    return ONE if ctx.engine.blocking.unblock(client_id, as_error=as_error) else ZERO
 
 
 @command(

@@ -7,7 +7,7 @@ from hotplate.errors import CommandError
 from hotplate.keyspace.database import SHARD_MASK, Database
 from hotplate.keyspace.entry import Entry, copy_of, encoding_of, integer_of, string_of, type_of
 from hotplate.resp.types import OK, ONE, ZERO, Reply, Simple
-from hotplate.spec.args import Args, parse_int, syntax_error
+from hotplate.spec.args import NO_SUCH_KEY, Args, parse_int, syntax_error
 from hotplate.spec.model import Flag, Keys, command, container, integer, key, specs_of, token
 from hotplate.spec.reply import (
     OK_REPLY,
@@ -21,7 +21,6 @@ from hotplate.spec.reply import (
 
 _COUNT: Final = IntegerReply(minimum=0)
 _SAME_KEY: Final = "source and destination objects are the same"
-_NO_SUCH_KEY: Final = "no such key"
 _SHARED_INTEGERS: Final = 10_000  # Redis keeps one object for each number below
 _SHARED_REFERENCES: Final = 2**31 - 1
 _INT32_MIN: Final = -(2**31)
@@ -212,7 +211,7 @@ def renamenx(ctx: Context, argv: list[bytes]) -> Reply:
 def _get_source(ctx: Context, key: bytes) -> Entry:
     entry = ctx.db.lookup_write(key, ctx.now_ms)
     if entry is None:
-        raise CommandError(_NO_SUCH_KEY)
+        raise CommandError(NO_SUCH_KEY)
     return entry
 
 

@@ -244,7 +244,7 @@ def _add(ctx: Context, key: bytes, increment: int) -> int:
         db.changed(key, "incrby")
         return increment
     value: Any = entry.value
-    total = (value if value.__class__ is int else _whole_number(value)) + increment
+    total = (value if type(value) is int else _whole_number(value)) + increment
     if not INTEGER_MIN <= total <= INTEGER_MAX:
         raise CommandError("increment or decrement would overflow")
     entry.value = total

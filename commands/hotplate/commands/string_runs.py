@@ -46,7 +46,7 @@ def get_run(
             append(null)
             continue
         value: Any = entry.value
-        if entry.expire_at_ms or value.__class__ is not bytes or len(value) >= _SIZES_END:
+        if entry.expire_at_ms or type(value) is not bytes or len(value) >= _SIZES_END:
             break
         entry.accessed_ms = now_ms
         append(BULK_HEADERS[len(value)])
@@ -78,7 +78,7 @@ def set_run(
         entry = shards[hash(key) & SHARD_MASK].get(key)
         if entry is None or entry.expire_at_ms:
             break
-        if entry.value.__class__ is not bytes:
+        if type(entry.value) is not bytes:
             db.discard(entry.value)
         entry.value = argv[2]
         entry.accessed_ms = now_ms
@@ -109,7 +109,7 @@ def incr_run(
         if entry is None or entry.expire_at_ms:
             break
         value: Any = entry.value
-        if value.__class__ is not int or value >= INTEGER_MAX:
+        if type(value) is not int or value >= INTEGER_MAX:
             break
         entry.value = value = value + 1
         entry.accessed_ms = now_ms

@@ -127,7 +127,7 @@ def get(ctx: Context, argv: list[bytes]) -> Reply:
     if not ctx.no_touch:
         entry.accessed_ms = ctx.now_ms
     value = entry.value
-    return value if value.__class__ is bytes else string_of(value)
+    return value if type(value) is bytes else string_of(value)
 
 
 @command(
@@ -185,7 +185,7 @@ def set_(ctx: Context, argv: list[bytes]) -> Reply:
         store(ctx, key, value)
         return OK
     else:
-        if entry.value.__class__ is not bytes:
+        if type(entry.value) is not bytes:
             db.discard(entry.value)
         entry.value = value
         entry.accessed_ms = ctx.now_ms
@@ -412,7 +412,7 @@ def mget(ctx: Context, argv: list[bytes]) -> Reply:
         if touch:
             entry.accessed_ms = now_ms
         value: Any = entry.value
-        if value.__class__ is bytes:
+        if type(value) is bytes:
             values.append(value)
         elif isinstance(value, (int, bytes, bytearray)):
             values.append(string_of(value))
@@ -480,7 +480,7 @@ def _set_many(ctx: Context, argv: list[bytes]) -> None:
         if entry is None or entry.expire_at_ms or observed:
             store(ctx, key, argv[position + 1])
         else:
-            if entry.value.__class__ is not bytes:
+            if type(entry.value) is not bytes:
                 db.discard(entry.value)
             entry.value = argv[position + 1]
             entry.accessed_ms = now_ms

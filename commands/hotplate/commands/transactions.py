@@ -55,7 +55,11 @@ def exec_(ctx: Context, argv: list[bytes]) -> Reply:
         raise ExecAbortError("Transaction discarded because of previous errors.")
     if broken:
         return NULL_ARRAY
-    return [_run(ctx, queued, queued_argv) for queued, queued_argv in queue]
+    ctx.deny_blocking = True
+    try:
+        return [_run(ctx, queued, queued_argv) for queued, queued_argv in queue]
+    finally:
+        ctx.deny_blocking = False
 
 
 def _run(ctx: Context, queued: Any, argv: list[bytes]) -> Reply:

@@ -27,7 +27,7 @@ def read_value(ctx: Context, key: bytes, kind: type[CollectionType]) -> Collecti
     if entry is None:
         return None
     value = entry.value
-    if value.__class__ is not kind:
+    if type(value) is not kind:
         raise WrongTypeError
     return value
 
@@ -41,7 +41,7 @@ def write_value(ctx: Context, key: bytes, kind: type[CollectionType]) -> Collect
     if entry is None:
         return None
     value = entry.value
-    if value.__class__ is not kind:
+    if type(value) is not kind:
         raise WrongTypeError
     if not ctx.no_touch:
         entry.accessed_ms = ctx.now_ms

@@ -72,15 +72,18 @@ class Deferred:
     loop's thread, `reply` being a value or a CommandError. `cancel` is called if the client goes.
     """
 
-    __slots__ = ("cancel", "start")
+    __slots__ = ("cancel", "reads_on", "start")
 
     def __init__(
         self,
         start: Callable[[Callable[[Any], None]], None],
         cancel: Callable[[], None] | None = None,
+        *,
+        reads_on: bool = False,
     ) -> None:
         self.start = start
         self.cancel = cancel
+        self.reads_on = reads_on  # it may take for ever: notice meanwhile if the client goes
 
 
 class Followed:
@@ -100,6 +103,7 @@ class Context:
         "client_id",
         "connected_at_ms",
         "db",
+        "deny_blocking",
         "engine",
         "gates",
         "last_command",
@@ -137,6 +141,7 @@ class Context:
         self.library_version = b""
         self.no_evict = False
         self.no_touch = False
+        self.deny_blocking = False  # EXEC and scripts: what would block times out at once
         self.subscriptions: Subscriptions | None = None  # None: to nothing
         # MULTI: queued commands (None: no transaction), an earlier refusal;
         # WATCH: keys as (db, key), and whether one of them changed since

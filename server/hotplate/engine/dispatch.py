@@ -30,17 +30,16 @@ _INTEGERS_END: Final = len(INTEGERS)
 def run(ctx: Context, requests: list[Any], out: list[Any], start: int = 0) -> int | Deferred:
     """Run `requests[start:]`, appending their frames to `out`.
 
-    Answers the index after the last request done: all of them, or fewer where the client is to be
-    closed or `out` is large enough. Or a Deferred: the caller waits for its reply, then goes on at
-    `ctx.resume_at`.
+    Answers the index after the last request done: not all where the client is to be closed or
+    `out` is large enough. Or a Deferred: wait for its reply, then go on at `ctx.resume_at`.
     """
     engine = ctx.engine
     lookup = engine.commands.table.get
     append = out.append
+    ready = engine.blocking.ready
     # the command of the run under way, what the loop needs of it, and where the run began
     current: Command | None = None
     handler: Any = None
-    reply: Any
     arity_min = arity_max = -1
     started_ns = engine.clock.monotonic_ns()
     deferred: Deferred | None = None
@@ -59,8 +58,7 @@ def run(ctx: Context, requests: list[Any], out: list[Any], start: int = 0) -> in
                 arity_max = -1
             else:
                 handler = command.handler
-                arity_min = command.arity_min
-                arity_max = command.arity_max
+                arity_min, arity_max = command.arity_min, command.arity_max
                 if command.run is not None and done - index > 1 and not (ctx.gates or engine.gates):
                     index = command.run(ctx, requests, index, append)
                     continue
@@ -72,7 +70,7 @@ def run(ctx: Context, requests: list[Any], out: list[Any], start: int = 0) -> in
                 break
             else:
                 reply = admit(ctx, command, argv)
-            kind = type(reply)
+            kind: Any = type(reply)
             if kind is Raw:
                 append(reply)
             elif kind is bytes:
@@ -83,8 +81,8 @@ def run(ctx: Context, requests: list[Any], out: list[Any], start: int = 0) -> in
                 if size >= _HEADERS_END:
                     room -= size
                     done = done if room > 0 else index + 1
-            elif kind is int and 0 <= reply < _INTEGERS_END:
-                append(INTEGERS[reply])
+            elif kind is int:
+                append(INTEGERS[reply] if 0 <= reply < _INTEGERS_END else b":%d\r\n" % reply)
             elif kind is Deferred:
                 deferred = reply
                 ctx.resume_at = done = index + 1
@@ -93,6 +91,8 @@ def run(ctx: Context, requests: list[Any], out: list[Any], start: int = 0) -> in
                 done = done if room > 0 else index + 1
         except Exception as error:
             append(_failed(ctx, command, error))
+        if ready:
+            engine.blocking.serve()
         index += 1
     _count(ctx, current, done - run_start, started_ns)
     engine.stats.commands_processed += done - start

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from hotplate.clock import Clock
 from hotplate.config import Config
+from hotplate.engine.blocking import After, Blocking, Timer
 from hotplate.engine.context import Context, Gate, Link
 from hotplate.engine.pubsub import PubSub
 from hotplate.engine.stats import Stats
@@ -46,6 +47,7 @@ class Engine:
         self.clients: dict[int, Context] = {}
         self.watches = WatchTable(self.databases)
         self.pubsub = PubSub()
+        self.blocking = Blocking(self)
         self.active_expire = True  # DEBUG SET-ACTIVE-EXPIRE
         self.discards = DiscardCycle(self.databases, clock.monotonic_ns)
         self._observers: list[Observer] = []
@@ -63,6 +65,7 @@ class Engine:
         self.file_io: Any = None
         self.open_store: Callable[[Storage], BlockStore] | None = None
         self.request_shutdown: Callable[[], None] = _no_server
+        self.after: After = _no_timers
         self._configure(frozenset(config.set_names))
         config.observe(self._configure)
 
@@ -110,6 +113,8 @@ class Engine:
         if not self.active_expire:
             return False
         self._expiry.run(now_ms)
+        if self.blocking.ready:
+            self.blocking.serve()
         return self._expiry.behind
 
     def free_memory(self) -> bool:
@@ -130,6 +135,10 @@ def _combined(observers: Sequence[Observer]) -> Observer | None:
             observer(index, key, event)
 
     return tell_all
+
+
+def _no_timers(seconds: float, callback: Callable[[], None]) -> Timer:
+    raise RuntimeError("no loop runs this engine")
 
 
 def _no_server() -> None:

@@ -165,7 +165,7 @@ def _silenced(deferred: Deferred) -> Deferred:
 
         deferred.start(finish)
 
-    return Deferred(start, deferred.cancel)
+    return Deferred(start, deferred.cancel, reads_on=deferred.reads_on)
 
 
 def _give_back(reply: Reply) -> None:

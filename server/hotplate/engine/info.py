@@ -91,13 +91,13 @@ def _clients(engine: "Engine") -> Rows:
     yield "client_recent_max_input_buffer", max((c.link.query_bytes() for c in clients), default=0)
     output = max((c.link.output_bytes() for c in clients), default=0)
     yield "client_recent_max_output_buffer", output
-    yield "blocked_clients", 0
+    yield "blocked_clients", len(engine.blocking)
     yield "tracking_clients", 0
     yield "pubsub_clients", sum(1 for c in clients if c.gates & Gate.SUBSCRIBED)
     yield "watching_clients", sum(1 for c in clients if c.watched)
     yield "clients_in_timeout_table", 0
     yield "total_watched_keys", len({entry for c in clients for entry in c.watched})
-    yield "total_blocking_keys", 0
+    yield "total_blocking_keys", engine.blocking.keys
 
 
 def _memory(engine: "Engine") -> Rows:

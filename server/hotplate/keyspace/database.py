@@ -105,7 +105,7 @@ class Database:
         else:
             if self.witness is not None:
                 self.overwritten(key, entry.value, value)
-            if entry.value.__class__ is not bytes:
+            if type(entry.value) is not bytes:
                 self.discard(entry.value)
             entry.value = value
             entry.accessed_ms = now_ms
@@ -151,7 +151,7 @@ class Database:
         entry = self.take(key)
         if entry is None:
             return False
-        if entry.value.__class__ is not bytes:
+        if type(entry.value) is not bytes:
             self.discard(entry.value)
         return True
 

@@ -34,7 +34,7 @@ def free_group(discarded: list[Discarded]) -> None:
     if isinstance(value, dict):
         for _ in range(min(GROUP, len(value))):
             _, entry = value.popitem()
-            if entry.value.__class__ is not bytes and is_large(entry.value):
+            if type(entry.value) is not bytes and is_large(entry.value):
                 large.append(entry.value)  # type: ignore[arg-type]  # no string is large
     else:
         value.shed(GROUP)

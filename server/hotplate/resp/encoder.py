@@ -9,12 +9,19 @@ appended for a reply whose own type is refused; of an aggregate the frames befor
 may be. Views of a Payload are appended as they are, never copied.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any, Final, TypeAlias
 
 from hotplate.errors import CODES, CommandError
 from hotplate.resp import shared
-from hotplate.resp.shared import ARRAY_HEADERS, BULK_HEADERS, CRLF, INTEGERS
+from hotplate.resp.shared import (
+    ARRAY_HEADERS,
+    BULK_HEADERS,
+    CRLF,
+    INTEGERS,
+    NEXT_BULK_HEADERS,
+)
 from hotplate.resp.types import (
     Bool,
     Double,
@@ -31,7 +38,7 @@ from hotplate.resp.types import (
     Verbatim,
 )
 
-__all__ = ["BULK_HEADERS", "INTEGERS", "encode"]
+__all__ = ["BULK_HEADERS", "INTEGERS", "append_bulks", "encode"]
 
 Append: TypeAlias = Callable[[Any], object]
 _Encoder: TypeAlias = Callable[[Any, int, Append], None]
@@ -39,6 +46,7 @@ _Encoder: TypeAlias = Callable[[Any, int, Append], None]
 _HEADERS_END: Final = len(BULK_HEADERS)
 _COUNTS_END: Final = len(ARRAY_HEADERS)
 _INTEGERS_END: Final = len(INTEGERS)
+_MANY: Final = 8  # items from which on it pays to look at all of them first
 
 
 def encode(reply: Reply, version: int, append: Append) -> None:
@@ -125,7 +133,10 @@ def _flat_map(reply: Map, version: int, append: Append) -> None:
     _pairs(reply, version, append)
 
 
-def _items(items: Iterable[Any], version: int, append: Append) -> None:
+def _items(items: Sequence[Any], version: int, append: Append) -> None:
+    if len(items) >= _MANY and list(map(type, items)).count(bytes) == len(items):
+        append_bulks(items, append)
+        return
     table = _TABLES[version]
     for item in items:
         kind = type(item)
@@ -137,6 +148,30 @@ def _items(items: Iterable[Any], version: int, append: Append) -> None:
         else:
             encoder = table.get(kind) or _subclass_encoder(item, version)
             encoder(item, version, append)
+
+
+def append_bulks(items: Sequence[bytes], append: Append) -> None:
+    """Several bulk strings and nothing else, written by loops that are not Python's."""
+    sizes = list(map(len, items))
+    first = sizes[0]
+    append(b"$%d\r\n" % first)
+    if first == sizes[-1] and sizes.count(first) == len(sizes):
+        append((b"\r\n$%d\r\n" % first).join(items))
+    else:
+        pieces: list[bytes] = [b""] * (2 * len(sizes))
+        pieces[::2] = _headers_between(sizes)
+        pieces[1::2] = items
+        pieces[0] = b""
+        append(b"".join(pieces))
+    append(CRLF)
+
+
+def _headers_between(sizes: list[int]) -> Sequence[bytes]:
+    """For each size the end of what comes before and the header of a bulk string."""
+    if max(sizes) < _HEADERS_END:
+        headers: tuple[bytes, ...] = itemgetter(*sizes)(NEXT_BULK_HEADERS)
+        return headers
+    return [b"\r\n$%d\r\n" % size for size in sizes]
 
 
 def _pairs(pairs: Mapping[Any, Any], version: int, append: Append) -> None:

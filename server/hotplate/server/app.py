@@ -71,6 +71,7 @@ class Server:
         except (ListenError, StoreOpenError):
             self.directory.close()
             raise
+        self.engine.after = loop.call_later
         self._clients = ClientTable(self.engine, loop)
         self._listeners = await serve(sockets, self._connection)
         self.addresses = [_shown(sock.getsockname()) for sock in sockets]

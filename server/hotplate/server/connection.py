@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("hotplate.server")
 BATCH_REQUESTS: Final = 256  # a few hundred microseconds of work between two looks at the sockets
 WRITE_HIGH_BYTES: Final = 256 * 1024  # unsent bytes at which a client's commands wait
+READ_AHEAD_BYTES_MAX: Final = 64 * 1024  # of a client whose commands wait
 LARGE_BYTES_A_PASS: Final = 8 * 1024 * 1024  # of large bulk strings, then other clients go first
 _MS_NS: Final = 1_000_000
 # bits of Connection._waits
@@ -129,6 +130,8 @@ class Connection(asyncio.Protocol):
         if self._waits:
             if not self._waits & _CLOSED:
                 self._reader.feed(data)
+                if self._reader.pending_bytes > READ_AHEAD_BYTES_MAX:
+                    self._transport.pause_reading()
             return
         reader = self._reader
         requests = reader.receive(data, BATCH_REQUESTS)
@@ -199,9 +202,10 @@ class Connection(asyncio.Protocol):
                     argument.abandon()
 
     def _await(self, deferred: Deferred) -> None:
-        """Nothing is read or run until the reply is there."""
+        """Nothing is run until the reply is there, and little or nothing is read."""
         self._waits |= _DEFERRED
-        self._transport.pause_reading()
+        if not deferred.reads_on:
+            self._transport.pause_reading()
         self._deferred = deferred
         try:
             deferred.start(self._on_reply)
@@ -271,7 +275,7 @@ class Connection(asyncio.Protocol):
 
     def _on_reply(self, reply: Any) -> None:
         """A Deferred is done: answer, then go on behind it."""
-        self._deferred = None
+        deferred, self._deferred = self._deferred, None
         self._waits &= ~_DEFERRED
         ctx = self.ctx
         frames: list[Any] = []
@@ -283,6 +287,12 @@ class Connection(asyncio.Protocol):
         if self._waits & _CLOSED:
             self._release()
             return  # `connection_lost` sees to the requests behind, if it did not yet
+        if deferred is not None and deferred.reads_on:
+            # another client's command is what ended the wait: this one's go on behind it
+            self._write(b"".join(frames))
+            if self._requests or self._reader.pending_bytes or not self._transport.is_reading():
+                self._schedule()
+            return
         requests, self._requests = self._requests, []
         self._run(requests, 0, frames)
         if not self._waits & _DEFERRED:
