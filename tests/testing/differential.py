@@ -12,6 +12,8 @@ Frames must be equal byte by byte, in RESP2 and RESP3, except for what is time o
     SMEMBERS, SINTER, SUNION, SDIFF, SSCAN    the order of members (SSCAN asks for all at once)
     SRANDMEMBER, SPOP   which members; afterwards what either popped is removed from both, and
                         within MULTI, where that cannot be, SPOP is left out
+    XPENDING, XINFO     times, to two seconds; fields that newer versions add; the tree's nodes
+    XADD with `*`       the id
 
 Both run with active expiry off, so that DBSIZE does not depend on when it came around.
 """
@@ -30,6 +32,7 @@ import hiredis
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import seed as with_seed
 from tests.testing.commands import command_lists
+from tests.testing.commands_streams import streams_alike
 from tests.testing.console import Console, build_engine
 
 from hotplate.bench.process import start_redis
@@ -182,6 +185,8 @@ def alike(argv: Sequence[bytes], theirs: bytes, ours: bytes) -> bool:
     if theirs[:1] != ours[:1]:
         return False
     name = argv[0].lower()
+    if name[:1] == b"x":
+        return streams_alike(argv, theirs, ours)
     if name == b"randomkey":
         return theirs[:1] == b"$" and b"$-1\r\n" not in (theirs, ours)
     if name in _UNORDERED and theirs[:1] in (b"*", b"~"):

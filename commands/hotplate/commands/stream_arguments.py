@@ -1,6 +1,6 @@
 """What stream commands read from their arguments alike, and refuse in the same words."""
 
-from typing import Final
+from typing import Final, cast
 
 from hotplate.engine.context import Context
 from hotplate.errors import CommandError, NoConsumerGroupError, WrongTypeError
@@ -15,7 +15,7 @@ from hotplate.keyspace.stream import (
 from hotplate.keyspace.stream_entry import ID_MAX, SEQUENCE_MAX, read_id
 from hotplate.keyspace.stream_group import Group
 from hotplate.resp.types import Frames, Raw
-from hotplate.spec.args import Args, parse_int, syntax_error
+from hotplate.spec.args import Args, parse_int
 from hotplate.spec.model import Arg, block, integer, oneof, string, token
 from hotplate.spec.reply import (
     ArrayReply,
@@ -63,6 +63,14 @@ def parse_id(text: bytes) -> int:
     return entry_id
 
 
+def parse_ids(texts: list[bytes]) -> list[int]:
+    """Several ids."""
+    ids = [read_id(text) for text in texts]
+    if None in ids:
+        raise invalid_id()
+    return cast("list[int]", ids)
+
+
 def parse_interval(start_text: bytes, end_text: bytes) -> tuple[int, int]:
     """Both ends, included: `-`, `+`, ids, and `(` before an id that is left out."""
     return parse_start(start_text), _parse_end(end_text)
@@ -102,7 +110,20 @@ def _parse_bound(text: bytes, missing_sequence: int) -> int:
 
 def no_such_group(key: bytes, group: bytes, where: bytes = b"") -> NoConsumerGroupError:
     """Neither is there without the other."""
-    return NoConsumerGroupError(b"No such key '%b' or consumer group '%b'%b" % (key, group, where))
+    return NoConsumerGroupError(
+        b"No such key '%b' or consumer group '%b'%b" % (_shown(key), _shown(group), where)
+    )
+
+
+def no_group_in_stream(key: bytes, group: bytes) -> NoConsumerGroupError:
+    """The stream is there."""
+    return NoConsumerGroupError(
+        b"No such consumer group '%b' for key name '%b'" % (_shown(group), _shown(key))
+    )
+
+
+def _shown(name: bytes) -> bytes:
+    return name.split(b"\0", 1)[0]  # as Redis, whose names in errors end at a zero
 
 
 def get_stream(ctx: Context, key: bytes) -> Stream | None:
@@ -174,17 +195,19 @@ class TrimReader:
                 raise CommandError("The MAXLEN argument must be >= 0.")
         return True
 
-    def finish(self) -> Trim | None:
+    def finish(self, *, is_needed: bool = False) -> Trim | None:
         """The rule, None where nothing was said."""
         trim = self.trim
-        if trim is None:
-            if self._limit:
-                raise CommandError(
-                    "syntax error, LIMIT cannot be used without specifying a trimming strategy"
-                )
-            return None
-        if self._limit is not None and not trim.approximate:
+        if trim is None and self._limit:
+            raise CommandError(
+                "syntax error, LIMIT cannot be used without specifying a trimming strategy"
+            )
+        if trim is None and is_needed:
+            raise CommandError("syntax error, XTRIM must be called with a trimming strategy")
+        if self._limit is not None and not (trim is not None and trim.approximate):
             raise CommandError("syntax error, LIMIT cannot be used without the special ~ option")
+        if trim is None:
+            return None
         if trim.approximate:
             trim.limit = TRIM_LIMIT if self._limit is None else self._limit
         trim.references = self._references
@@ -217,9 +240,3 @@ def subcommand_syntax(argv: list[bytes]) -> CommandError:
         b"unknown subcommand or wrong number of arguments for '%b'. Try %b HELP."
         % (argv[1][:_SHOWN_BYTES_MAX], argv[0].upper())
     )
-
-
-def unknown_option(args: Args) -> CommandError:
-    """An argument that is no option; ids must not follow options."""
-    args.finish()
-    return syntax_error()

@@ -11,17 +11,19 @@ from hotplate.commands.stream_arguments import (
     REFERENCES_ARG,
     get_group,
     get_stream,
+    no_group_in_stream,
     parse_id,
+    parse_ids,
     subcommand_syntax,
     take_ids,
 )
 from hotplate.commands.streams import delete_entry, parse_references_and_ids
 from hotplate.commands.values import read_value, write_value
 from hotplate.engine.context import Context
-from hotplate.errors import BusyGroupError, CommandError, NoConsumerGroupError
+from hotplate.errors import BusyGroupError, CommandError
 from hotplate.keyspace.stream import DELETE_REFERENCES, Stream
 from hotplate.keyspace.stream_group import DELIVERIES_MAX, NOT_READ, Group, Policy
-from hotplate.keyspace.stream_policy import apply_policy, give_back
+from hotplate.keyspace.stream_policy import give_back
 from hotplate.resp.types import OK, ONE, ZERO, Reply, Simple
 from hotplate.spec.args import Args, parse_int_within, syntax_error
 from hotplate.spec.model import (
@@ -99,7 +101,7 @@ def xack(ctx: Context, argv: list[bytes]) -> Reply:
     group = None if stream is None else stream.groups.get(argv[2])
     if group is None:
         return ZERO
-    acknowledged = group.forget([parse_id(text) for text in argv[3:]])
+    acknowledged = group.forget(parse_ids(argv[3:]))
     ctx.db.dirty += acknowledged
     return acknowledged
 
@@ -121,7 +123,7 @@ def xack(ctx: Context, argv: list[bytes]) -> Reply:
 def xackdel(ctx: Context, argv: list[bytes]) -> Reply:
     """XACKDEL key group [KEEPREF | DELREF | ACKED] IDS numids id [id ...]"""
     references, texts = parse_references_and_ids(argv, 3)
-    ids = [parse_id(text) for text in texts]
+    ids = parse_ids(texts)
     stream = write_value(ctx, argv[1], Stream)
     group = None if stream is None else stream.groups.get(argv[2])
     if stream is None or group is None:
@@ -184,7 +186,7 @@ def xnack(ctx: Context, argv: list[bytes]) -> Reply:
             raise syntax_error()
     if texts is None:
         raise syntax_error()
-    ids = [parse_id(text) for text in texts]
+    ids = parse_ids(texts)
     stream, group = get_group(ctx, argv[1], argv[2])
     released = 0
     for entry_id in ids:
@@ -205,7 +207,8 @@ def xnack(ctx: Context, argv: list[bytes]) -> Reply:
         released += 1
     if released:
         ctx.db.noted(argv[1], "xnack")
-        apply_policy(ctx.db, argv[1], stream, group, ctx.now_ms)
+        ctx.engine.stream_policies.apply(ctx.db, argv[1], stream, group, ctx.now_ms)
+        ctx.engine.blocking.touched(ctx.db.index, argv[1])
     return released
 
 
@@ -233,9 +236,7 @@ def _find_group(ctx: Context, argv: list[bytes]) -> tuple[Stream, Group]:
     stream = _find(ctx, argv)
     group = stream.groups.get(argv[3])
     if group is None:
-        raise NoConsumerGroupError(
-            b"No such consumer group '%b' for key name '%b'" % (argv[3], argv[2])
-        )
+        raise no_group_in_stream(argv[2], argv[3])
     return stream, group
 
 
@@ -321,6 +322,7 @@ def xgroup_setid(ctx: Context, argv: list[bytes]) -> Reply:
     group.last_id = stream.last_id if argv[4] == b"$" else parse_id(argv[4])
     group.entries_read = entries_read
     ctx.db.noted(argv[2], "xgroup-setid")
+    ctx.engine.blocking.touched(ctx.db.index, argv[2])
     return OK
 
 
@@ -343,6 +345,7 @@ def xgroup_destroy(ctx: Context, argv: list[bytes]) -> Reply:
     if stream.groups.pop(argv[3], None) is None:
         return ZERO
     ctx.db.noted(argv[2], "xgroup-destroy")
+    ctx.engine.blocking.touched(ctx.db.index, argv[2])  # who waits for the group waits in vain
     return ONE
 
 
@@ -432,9 +435,7 @@ def xgroup_policy(ctx: Context, argv: list[bytes]) -> Reply:
         read_value(ctx, policy.dead, Stream)  # WrongTypeError
     group.policy = policy
     ctx.db.dirty += 1
-    if policy is not None:
-        ctx.engine.stream_policies.watch(ctx.db, argv[2])
-        apply_policy(ctx.db, argv[2], stream, group, ctx.now_ms)
+    ctx.engine.stream_policies.apply(ctx.db, argv[2], stream, group, ctx.now_ms)
     return OK
 
 

@@ -8,10 +8,11 @@ from hotplate.commands.stream_arguments import (
     ENTRY_REPLY,
     entries_reply,
     get_stream,
+    no_group_in_stream,
     subcommand_syntax,
 )
 from hotplate.engine.context import Context
-from hotplate.errors import CommandError, NoConsumerGroupError
+from hotplate.errors import CommandError
 from hotplate.keyspace.stream import Stream
 from hotplate.keyspace.stream_entry import ID_MAX, format_id
 from hotplate.keyspace.stream_group import NOT_READ, Consumer, Group
@@ -254,9 +255,7 @@ def xinfo_consumers(ctx: Context, argv: list[bytes]) -> Reply:
     stream = _find(ctx, argv[2])
     group = stream.groups.get(argv[3])
     if group is None:
-        raise NoConsumerGroupError(
-            b"No such consumer group '%b' for key name '%b'" % (argv[3], argv[2])
-        )
+        raise no_group_in_stream(argv[2], argv[3])
     now_ms = ctx.now_ms
     return [
         Map(

@@ -1,7 +1,7 @@
 """XREAD and XREADGROUP: entries that come after what the caller, or its group, has seen.
 
-A call is parsed into a `Reading`, which holds all that serving it needs; `serve` can be called
-again when one of its keys has got new entries.
+A call is parsed into a `Reading`, which holds all that serving it needs; with BLOCK it is served
+again whenever one of its keys has changed.
 """
 
 from collections.abc import Iterator
@@ -17,17 +17,15 @@ from hotplate.commands.stream_arguments import (
     get_stream,
     no_such_group,
     parse_id,
-    take_count,
 )
 from hotplate.engine.context import Context
-from hotplate.errors import CommandError
+from hotplate.errors import CommandError, WrongTypeError
 from hotplate.keyspace.stream import Stream
 from hotplate.keyspace.stream_entry import ID_MAX, format_id
 from hotplate.keyspace.stream_group import Consumer, Group
 from hotplate.keyspace.stream_pending import Delivery
-from hotplate.keyspace.stream_policy import apply_policy
 from hotplate.resp.types import NULL_ARRAY, Reply
-from hotplate.spec.args import Args, parse_timeout_ms, syntax_error
+from hotplate.spec.args import parse_int, parse_timeout_ms, syntax_error
 from hotplate.spec.model import Flag, Keys, block, command, integer, key, specs_of, string, token
 from hotplate.spec.reply import (
     ArrayReply,
@@ -86,14 +84,24 @@ class Reading:
         self._bytes_left = 0
         self._is_full = False
 
-    def serve(self, ctx: Context) -> Reply | None:
+    def serve_again(self, ctx: Context, name: bytes) -> Reply | None:
+        """The reply once a key has changed. What ended the wait for a group is an error."""
+        sources = [source for source in self.sources if source[0] == name]
+        try:
+            return self.serve(ctx, sources)
+        except WrongTypeError:
+            if self.group is None:  # a stream may take the key's place again
+                return None
+            raise
+
+    def serve(self, ctx: Context, sources: list[tuple[bytes, int]]) -> Reply | None:
         """The reply; None where there is nothing to read yet."""
         parts: list[bytes] = []
         streams = 0
         self._entries_left = self.count_max or _UNLIMITED
         self._bytes_left = self.size_max or _UNLIMITED
         self._is_full = False
-        for name, after in self.sources:
+        for name, after in sources:
             if self._is_full or not self._entries_left:
                 break
             stream = get_stream(ctx, name)
@@ -204,9 +212,7 @@ class Reading:
     ) -> list[bytes]:
         """Pending entries that are to be handed out again, before what is new."""
         now_ms = ctx.now_ms
-        if group.policy is not None:
-            ctx.engine.stream_policies.watch(ctx.db, name)
-            apply_policy(ctx.db, name, stream, group, now_ms)
+        ctx.engine.stream_policies.apply(ctx.db, name, stream, group, now_ms)
         due: Iterator[tuple[int, Delivery]] = group.released(now_ms)
         if self.claim_ms is not None:
             due = chain(due, group.owned_since(now_ms - self.claim_ms))
@@ -234,18 +240,28 @@ class Reading:
 def _parse(ctx: Context, argv: list[bytes]) -> Reading:
     """Everything checked, `$` turned into the id that it means now."""
     name = argv[0].upper()
-    is_group = len(name) == len(b"XREADGROUP")
+    is_group = name == b"XREADGROUP"
     reading = Reading()
-    args = Args(argv)
+    at, last = 1, len(argv) - 1
     while True:
-        if not args:
+        if at > last:
             raise syntax_error()
-        word = args.take_word()
-        if word == b"STREAMS" and args:
+        word = argv[at].upper()
+        at += 1
+        if at > last and word != b"NOACK":
+            raise syntax_error()
+        if word == b"STREAMS":
             break
-        _take_option(reading, word, args, is_group=is_group)
-    words = args.take_rest()
-    if len(words) % 2:
+        if word == b"COUNT":
+            reading.count = max(parse_int(argv[at]), 0)
+            at += 1
+        elif word == b"GROUP" and is_group and at < last:
+            reading.group, reading.consumer = argv[at], argv[at + 1]
+            at += 2
+        else:
+            at = _take_option(reading, word, argv, at, is_group=is_group)
+    half, rest = divmod(last + 1 - at, 2)
+    if rest:
         symbol = b">" if is_group else b"$"
         raise CommandError(
             b"Unbalanced %b list of streams: for each stream key an ID or '%b' must be specified."
@@ -253,44 +269,38 @@ def _parse(ctx: Context, argv: list[bytes]) -> Reading:
         )
     if is_group and reading.group is None:
         raise CommandError("Missing GROUP option for XREADGROUP")
-    half = len(words) // 2
-    for key_name, text in zip(words[:half], words[half:], strict=True):
-        after = _parse_after(ctx, reading, key_name, text)
-        reading.sources.append((key_name, after))
+    for index in range(at, at + half):
+        key_name = argv[index]
+        reading.sources.append((key_name, _parse_after(ctx, reading, key_name, argv[index + half])))
     return reading
 
 
-def _take_option(reading: Reading, word: bytes, args: Args, *, is_group: bool) -> None:
-    if word == b"BLOCK" and args:
-        reading.block_ms = parse_timeout_ms(args.take())
-    elif word == b"COUNT" and args:
-        reading.count = take_count(args)
-    elif word == b"MAXCOUNT" and args:
-        reading.count_max = take_count(args)
-    elif word == b"MAXSIZE" and args:
-        reading.size_max = take_count(args)
-    elif word == b"GROUP" and len(args) >= 2:
-        if not is_group:
+def _take_option(
+    reading: Reading, word: bytes, argv: list[bytes], at: int, *, is_group: bool
+) -> int:
+    """Take one of the rarer options; where the next one stands."""
+    if word in (b"GROUP", b"NOACK", b"CLAIM") and not is_group:
+        if word != b"GROUP" or at + 1 < len(argv):
             raise CommandError(
-                "The GROUP option is only supported by XREADGROUP. You called XREAD instead."
+                b"The %b option is only supported by XREADGROUP. You called XREAD instead." % word
             )
-        reading.group, reading.consumer = args.take(), args.take()
-    elif word == b"NOACK":
-        if not is_group:
-            raise CommandError(
-                "The NOACK option is only supported by XREADGROUP. You called XREAD instead."
-            )
+        raise syntax_error()
+    if word == b"NOACK":
         reading.no_acknowledge = True
-    elif word == b"CLAIM" and args:
-        if not is_group:
-            raise CommandError(
-                "The CLAIM option is only supported by XREADGROUP. You called XREAD instead."
-            )
-        reading.claim_ms = args.take_int("min-idle-time is not an integer or out of range")
+        return at
+    if word == b"BLOCK":
+        reading.block_ms = parse_timeout_ms(argv[at])
+    elif word == b"MAXCOUNT":
+        reading.count_max = max(parse_int(argv[at]), 0)
+    elif word == b"MAXSIZE":
+        reading.size_max = max(parse_int(argv[at]), 0)
+    elif word == b"CLAIM":
+        reading.claim_ms = parse_int(argv[at], "min-idle-time is not an integer or out of range")
         if reading.claim_ms < 0:
             raise CommandError("min-idle-time must be a positive integer")
     else:
         raise syntax_error()
+    return at + 1
 
 
 def _parse_after(ctx: Context, reading: Reading, name: bytes, text: bytes) -> int:
@@ -320,8 +330,24 @@ def _parse_after(ctx: Context, reading: Reading, name: bytes, text: bytes) -> in
 
 def _serve(ctx: Context, argv: list[bytes]) -> Reply:
     reading = _parse(ctx, argv)
-    reply = reading.serve(ctx)
-    return NULL_ARRAY if reply is None else reply
+    reply = reading.serve(ctx, reading.sources)
+    if reply is not None:
+        return reply
+    if reading.block_ms is None:
+        return NULL_ARRAY
+    if reading.claim_ms is not None:
+        for name, _ in reading.sources:
+            ctx.engine.stream_policies.watch_claim(ctx.db, name)
+    # readers of a group share its entries; every XREAD is for itself
+    share = reading if reading.group is None else (reading.group, reading.claim_ms)
+    return ctx.engine.blocking.wait(
+        ctx,
+        [name for name, _ in reading.sources],
+        lambda name: reading.serve_again(ctx, name),
+        timeout_ms=reading.block_ms,
+        nothing=NULL_ARRAY,
+        share=share,
+    )
 
 
 @command(

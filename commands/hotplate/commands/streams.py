@@ -16,6 +16,7 @@ from hotplate.commands.stream_arguments import (
     entries_reply,
     get_stream,
     parse_id,
+    parse_ids,
     parse_interval,
     take_count,
     take_ids,
@@ -280,9 +281,8 @@ def xtrim(ctx: Context, argv: list[bytes]) -> Reply:
     while args:
         if not reader.take(args.take_word(), args):
             raise syntax_error()
-    trim = reader.finish()
-    if trim is None:
-        raise CommandError("syntax error, XTRIM must be called with either MAXLEN or MINID")
+    trim = reader.finish(is_needed=True)
+    assert trim is not None
     stream = write_value(ctx, argv[1], Stream)
     if stream is None:
         return ZERO
@@ -411,7 +411,7 @@ def xdel(ctx: Context, argv: list[bytes]) -> Reply:
     stream = write_value(ctx, argv[1], Stream)
     if stream is None:
         return ZERO
-    ids = [parse_id(text) for text in argv[2:]]
+    ids = parse_ids(argv[2:])
     deleted = sum(stream.delete(entry_id) for entry_id in ids)
     if deleted:
         ctx.db.changed(argv[1], "xdel")
@@ -434,7 +434,7 @@ def xdel(ctx: Context, argv: list[bytes]) -> Reply:
 def xdelex(ctx: Context, argv: list[bytes]) -> Reply:
     """XDELEX key [KEEPREF | DELREF | ACKED] IDS numids id [id ...]"""
     references, texts = parse_references_and_ids(argv, 2)
-    ids = [parse_id(text) for text in texts]
+    ids = parse_ids(texts)
     stream = write_value(ctx, argv[1], Stream)
     if stream is None:
         return [_GONE] * len(ids)

@@ -48,11 +48,11 @@ class Engine:
         self.watches = WatchTable(self.databases)
         self.pubsub = PubSub()
         self.blocking = Blocking(self)
+        self.stream_policies = PolicySweep(self.databases, self.blocking.touched)
         self.active_expire = True  # DEBUG SET-ACTIVE-EXPIRE
         self.discards = DiscardCycle(self.databases, clock.monotonic_ns)
         self._observers: list[Observer] = []
         self.notifications = Notifications(self.pubsub.publish)
-        self.stream_policies = PolicySweep(self.databases)
         self._expiry = ExpiryCycle(self.databases, clock.monotonic_ns)
         self.gates: int = Gate.OPEN
         self.run_id = f"{rng.getrandbits(160):040x}"
@@ -116,6 +116,14 @@ class Engine:
         if self.blocking.ready:
             self.blocking.serve()
         return self._expiry.behind
+
+    def tend_streams(self, now_ms: int) -> bool:
+        """One bounded pass over streams whose groups have a policy; whether there is more."""
+        self.now_ms = now_ms
+        more = self.stream_policies.run(now_ms)
+        if self.blocking.ready:
+            self.blocking.serve()
+        return more
 
     def free_memory(self) -> bool:
         """One bounded pass over what was deleted; whether there is more."""

@@ -16,7 +16,7 @@ SEQUENCE_BITS: Final = 64
 SEQUENCE_MAX: Final = 2**64 - 1
 ID_MAX: Final = 2**128 - 1
 _ID_BYTES_MAX: Final = 127  # of the text, as in Redis
-_SHORT_DIGITS: Final = 20  # fewer digits always fit
+_SHORT_BYTES: Final = 20  # no number in so few can be too large
 _UNSIGNED: Final = re.compile(rb"[ \t\n\v\f\r]*([+-]?)([0-9]+)")
 _CANONICAL_NEGATIVE: Final = re.compile(rb"-[1-9][0-9]*")
 
@@ -29,12 +29,7 @@ def format_id(entry_id: int) -> bytes:
 def read_id(text: bytes, missing_sequence: int = 0) -> int | None:
     """`milliseconds` or `milliseconds-sequence`; None for anything else."""
     time, _, sequence = text.partition(b"-")
-    if (
-        time.isdigit()
-        and sequence.isdigit()
-        and len(time) < _SHORT_DIGITS
-        and len(sequence) < _SHORT_DIGITS
-    ):
+    if len(text) <= _SHORT_BYTES and time.isdigit() and sequence.isdigit():
         return int(time) << SEQUENCE_BITS | int(sequence)
     if len(text) > _ID_BYTES_MAX:
         return None

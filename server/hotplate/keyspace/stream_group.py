@@ -106,10 +106,9 @@ class Group:
             order = _OWNED_MS + now_ms << _SERIAL_BITS | self._serial
             delivery = Delivery(consumer, now_ms, 1, batch, order)
             self.order.put(order, delivery)
-            fresh = dict.fromkeys(batch, delivery)
             for pending in (self.pending, consumer.pending):
                 if batch[0] > pending.last:
-                    pending.extend(fresh)
+                    pending.extend(batch, delivery)
                 else:
                     for entry_id in batch:
                         pending.put(entry_id, delivery)
@@ -140,17 +139,23 @@ class Group:
 
     def forget(self, ids: Iterable[int]) -> int:
         """Entries are pending no more; how many were."""
-        found = 0
-        pop = self.pending.pop
-        for entry_id in ids:
-            delivery = pop(entry_id)
-            if delivery is None:
-                continue
-            found += 1
-            if delivery.consumer is not None:
-                delivery.consumer.pending.pop(entry_id)
-            self._leave(delivery)
-        return found
+        found = self.pending.pop_many(ids)
+        if not found:
+            return 0
+        owner = found[0][1].consumer
+        mine: list[int] = []  # of the first one's owner, who mostly has them all
+        for entry_id, delivery in found:
+            delivery.left -= 1
+            if delivery.left == 0:
+                self.order.pop_many((delivery.order,))
+            consumer = delivery.consumer
+            if consumer is owner:
+                mine.append(entry_id)
+            elif consumer is not None:
+                consumer.pending.pop_many((entry_id,))
+        if owner is not None:
+            owner.pending.pop_many(mine)
+        return len(found)
 
     def _leave(self, delivery: Delivery) -> None:
         delivery.left -= 1

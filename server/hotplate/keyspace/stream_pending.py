@@ -11,14 +11,14 @@ appended. No dict grows large, so none takes long to grow or to free.
 """
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from hotplate.keyspace.stream_group import Consumer
 
 CHUNK_MAX: Final = 256
-_SPARSE: Final = CHUNK_MAX // 8  # a chunk that shrinks to this is rebuilt: dicts never shrink
+_SHRINKING: Final = (0, CHUNK_MAX // 8)  # a chunk goes, or is rebuilt: dicts stay as large as ever
 
 
 class Delivery:
@@ -60,24 +60,28 @@ class DeliveryMap:
         """The delivery of a key."""
         return self._chunks[bisect_right(self._starts, key) - 1].get(key)
 
-    def extend(self, fresh: dict[int, Delivery]) -> None:
+    def extend(self, keys: list[int], delivery: Delivery) -> None:
         """Add at most CHUNK_MAX keys, ascending, all of them above `last`."""
         tail = self._chunks[-1]
-        keys = iter(fresh)
-        first = next(keys)
-        if len(tail) + len(fresh) <= CHUNK_MAX:
-            tail.update(fresh)
+        if len(tail) + len(keys) <= CHUNK_MAX:
+            tail.update(dict.fromkeys(keys, delivery))
         else:
-            self._starts.append(first)
-            self._chunks.append(fresh.copy())  # the caller's dict may go into another map too
+            self._starts.append(keys[0])
+            self._chunks.append(dict.fromkeys(keys, delivery))
             self._in_order.append(True)
-        self._size += len(fresh)
-        self.last = next(reversed(fresh))
+        self._size += len(keys)
+        self.last = keys[-1]
 
     def put(self, key: int, delivery: Delivery) -> None:
         """Set the delivery of a key, new or not."""
         if key > self.last:
-            self.extend({key: delivery})
+            tail = self._chunks[-1]
+            if len(tail) < CHUNK_MAX:
+                tail[key] = delivery
+                self._size += 1
+                self.last = key
+            else:
+                self.extend([key], delivery)
             return
         index = bisect_right(self._starts, key) - 1
         chunk = self._chunks[index]
@@ -92,17 +96,31 @@ class DeliveryMap:
 
     def pop(self, key: int) -> Delivery | None:
         """Remove a key; its delivery, if it was there."""
-        index = bisect_right(self._starts, key) - 1
+        found = self.pop_many((key,))
+        return found[0][1] if found else None
+
+    def pop_many(self, keys: Iterable[int]) -> list[tuple[int, Delivery]]:
+        """Remove keys; those that were there, with their deliveries."""
+        starts = self._starts
+        chunks = self._chunks
+        found: list[tuple[int, Delivery]] = []
+        for key in keys:
+            index = bisect_right(starts, key) - 1
+            chunk = chunks[index]
+            delivery = chunk.pop(key, None)
+            if delivery is not None:
+                found.append((key, delivery))
+                if len(chunk) in _SHRINKING:
+                    self._shrink(index)
+        self._size -= len(found)
+        return found
+
+    def _shrink(self, index: int) -> None:
         chunk = self._chunks[index]
-        delivery = chunk.pop(key, None)
-        if delivery is not None:
-            self._size -= 1
-            left = len(chunk)
-            if left == 0:
-                self._drop(index)
-            elif left == _SPARSE:
-                self._chunks[index] = dict(chunk)
-        return delivery
+        if chunk:
+            self._chunks[index] = dict(chunk)
+        else:
+            self._drop(index)
 
     def walk(self, start: int = 0, end: int | None = None) -> Iterator[tuple[int, Delivery]]:
         """Keys from `start` to `end`, both included. Keys may come and go meanwhile."""

@@ -16,7 +16,7 @@ that was renamed is swept again from the next read of its group on.
 
 import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import Final
 
@@ -47,11 +47,11 @@ def give_back(group: Group, entry_id: int, deliveries: int, now_ms: int) -> None
         group.release(entry_id, deliveries, _NEVER_MS)
 
 
-def apply_policy(db: Database, key: bytes, stream: Stream, group: Group, now_ms: int) -> bool:
-    """Release and move what is due, at most ENTRIES_MAX entries; whether there is more."""
+def apply_policy(db: Database, key: bytes, stream: Stream, group: Group, now_ms: int) -> int:
+    """Release and move what is due, about ENTRIES_MAX entries at most; how many."""
     policy = group.policy
     if policy is None:
-        return False
+        return 0
     done = 0
     if policy.visibility_ms:
         due = list(islice(group.owned_since(now_ms - policy.visibility_ms), ENTRIES_MAX))
@@ -70,7 +70,7 @@ def apply_policy(db: Database, key: bytes, stream: Stream, group: Group, now_ms:
         db.noted(key, "xnack")
     if policy.deliveries_max:
         done += _bury(db, key, stream, group, now_ms)
-    return done >= ENTRIES_MAX
+    return done
 
 
 def _bury(db: Database, key: bytes, stream: Stream, group: Group, now_ms: int) -> int:
@@ -107,14 +107,19 @@ def _dead_stream(db: Database, policy: Policy, now_ms: int) -> Stream | None:
 
 
 class PolicySweep:
-    """Applies the policies of all groups that have one, some keys a pass."""
+    """Applies the policies of all groups that have one, some keys a pass.
 
-    __slots__ = ("_databases", "_keys", "_known", "_reported_ms")
+    `wake(database, key)` tells those who wait for the key; it answers whether there are any.
+    """
 
-    def __init__(self, databases: Sequence[Database]) -> None:
+    __slots__ = ("_claimed", "_databases", "_keys", "_known", "_reported_ms", "_wake")
+
+    def __init__(self, databases: Sequence[Database], wake: Callable[[int, bytes], bool]) -> None:
         self._databases = databases
+        self._wake = wake
         self._keys: deque[tuple[int, bytes]] = deque()
         self._known: set[tuple[int, bytes]] = set()
+        self._claimed: set[tuple[int, bytes]] = set()
         self._reported_ms: int | None = None
 
     def watch(self, db: Database, key: bytes) -> None:
@@ -124,20 +129,35 @@ class PolicySweep:
             self._known.add(place)
             self._keys.append(place)
 
+    def watch_claim(self, db: Database, key: bytes) -> None:
+        """Somebody waits until entries of this key have been idle for long enough."""
+        self._claimed.add((db.index, key))
+
+    def apply(self, db: Database, key: bytes, stream: Stream, group: Group, now_ms: int) -> None:
+        """Do now what is due in a group, before a command looks at it."""
+        if group.policy is not None:
+            self.watch(db, key)
+            if apply_policy(db, key, stream, group, now_ms):
+                self._wake(db.index, key)
+
     def run(self, now_ms: int) -> bool:
         """One pass; whether there is more to do at once."""
+        self._claimed = {place for place in self._claimed if self._wake(*place)}
         more = False
         for _ in range(min(len(self._keys), KEYS_MAX)):
             place = self._keys.popleft()
             db = self._databases[place[0]]
             entry = db.lookup_write(place[1], now_ms)
             stream = None if entry is None else entry.value
-            ruled = []
+            ruled: list[Group] = []
             if isinstance(stream, Stream):
                 ruled = [group for group in stream.groups.values() if group.policy is not None]
                 for group in ruled:
-                    more |= apply_policy(db, place[1], stream, group, now_ms)
+                    done = apply_policy(db, place[1], stream, group, now_ms)
+                    more |= done >= ENTRIES_MAX
                     self._report(place[1], group, now_ms)
+                    if next(group.released(now_ms), None) is not None:
+                        self._wake(*place)
             if ruled:
                 self._keys.append(place)
             else:

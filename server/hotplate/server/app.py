@@ -78,7 +78,7 @@ class Server:
         self._cron = Cron(loop, self.engine.clock.now_ms, lambda: self.config.hz)
         self._cron.add(self._expire_keys)
         self._cron.add(self._free_memory)
-        self._cron.add(self.engine.stream_policies.run)
+        self._cron.add(self.engine.tend_streams)
         self._cron.add(self._kvcache.tick)
         self._cron.add(self._close_idle)
         self._cron.add(self._sample_rates)
