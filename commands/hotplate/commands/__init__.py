@@ -30,6 +30,7 @@ def build_registry() -> Registry:
         set_algebra,
         sets,
         stream_claims,
+        stream_deletes,
         stream_groups,
         stream_info,
         stream_reads,
@@ -44,7 +45,7 @@ def build_registry() -> Registry:
         *(generic, expiration, databases, strings, string_edits, transactions),
         *(pubsub,),
         *(lists, list_edits, list_moves, sets, set_algebra),
-        *(streams, stream_reads, stream_groups, stream_claims, stream_info),
+        *(streams, stream_deletes, stream_reads, stream_groups, stream_claims, stream_info),
         *(kvc_admin, kvc_read, kvc_write, kvc_data, kvc_observe),
     )
     return Registry.build(spec for module in modules for spec in module.SPECS)

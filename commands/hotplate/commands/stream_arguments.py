@@ -1,6 +1,6 @@
 """What stream commands read from their arguments alike, and refuse in the same words."""
 
-from typing import Final, cast
+from typing import Final
 
 from hotplate.engine.context import Context
 from hotplate.errors import CommandError, NoConsumerGroupError, WrongTypeError
@@ -12,7 +12,7 @@ from hotplate.keyspace.stream import (
     Stream,
     Trim,
 )
-from hotplate.keyspace.stream_entry import ID_MAX, SEQUENCE_MAX, read_id
+from hotplate.keyspace.stream_entry import ID_MAX, SEQUENCE_MAX, read_id, read_ids
 from hotplate.keyspace.stream_group import Group
 from hotplate.resp.types import Frames, Raw
 from hotplate.spec.args import Args, parse_int
@@ -65,10 +65,10 @@ def parse_id(text: bytes) -> int:
 
 def parse_ids(texts: list[bytes]) -> list[int]:
     """Several ids."""
-    ids = [read_id(text) for text in texts]
-    if None in ids:
+    ids = read_ids(texts)
+    if ids is None:
         raise invalid_id()
-    return cast("list[int]", ids)
+    return ids
 
 
 def parse_interval(start_text: bytes, end_text: bytes) -> tuple[int, int]:

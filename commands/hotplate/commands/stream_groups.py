@@ -17,7 +17,7 @@ from hotplate.commands.stream_arguments import (
     subcommand_syntax,
     take_ids,
 )
-from hotplate.commands.streams import delete_entry, parse_references_and_ids
+from hotplate.commands.stream_deletes import delete_entry, parse_references_and_ids
 from hotplate.commands.values import read_value, write_value
 from hotplate.engine.context import Context
 from hotplate.errors import BusyGroupError, CommandError

@@ -1,4 +1,4 @@
-"""Streams as logs: adding, ranges, deleting, trimming, and what is set about them.
+"""Streams as logs: adding, ranges, and what is set about them.
 
 XADD looks its key up in place: it is what producers send all the time.
 """
@@ -8,27 +8,22 @@ from typing import Final
 from hotplate.commands.stream_arguments import (
     ENTRIES_REPLY,
     ID_REPLY,
-    IDS_ARG,
-    OUTCOMES_REPLY,
-    REFERENCE_WORDS,
     REFERENCES_ARG,
+    TRIM_LIMIT,
     TrimReader,
     entries_reply,
     get_stream,
     parse_id,
-    parse_ids,
     parse_interval,
     take_count,
-    take_ids,
 )
+from hotplate.commands.stream_deletes import trim_arg, trim_stream
+from hotplate.commands.stream_runs import xadd_run
 from hotplate.commands.values import write_value
 from hotplate.engine.context import Context
 from hotplate.errors import CommandError, WrongTypeError
 from hotplate.keyspace.database import SHARD_MASK
 from hotplate.keyspace.stream import (
-    ACKNOWLEDGED_ONLY,
-    DELETE_REFERENCES,
-    KEEP_REFERENCES,
     Stream,
     Trim,
 )
@@ -41,9 +36,8 @@ from hotplate.keyspace.stream_entry import (
 )
 from hotplate.keyspace.stream_producers import DURATION_S_MAX, SIZE_MAX, Producers, digest_of
 from hotplate.resp.types import EMPTY_ARRAY, NULL_ARRAY, OK, ZERO, Reply
-from hotplate.spec.args import Args, syntax_error, wrong_arity
+from hotplate.spec.args import Args, read_int, syntax_error, wrong_arity
 from hotplate.spec.model import (
-    Arg,
     Flag,
     Keys,
     block,
@@ -59,20 +53,6 @@ from hotplate.spec.reply import OK_REPLY, IntegerReply, NullReply, one_of
 
 _XADD: Final = b"xadd"
 _NO_SUCH_KEY: Final = "no such key"
-_GONE: Final = -1  # of XDELEX and XACKDEL: there is no such entry
-_DELETED: Final = 1
-_KEPT: Final = 2  # it is still referred to
-
-
-def _trim_arg(*, optional: bool, references: bool) -> Arg:
-    inner = (
-        oneof("strategy", token("MAXLEN"), token("MINID", since="6.2.0")),
-        oneof("operator", token("=", "equal"), token("~", "approximately"), optional=True),
-        string("threshold"),
-        integer("count", token="LIMIT", optional=True, since="6.2.0"),
-        *((REFERENCES_ARG,) if references else ()),
-    )
-    return block("trim", *inner, optional=optional)
 
 
 class _Addition:
@@ -177,7 +157,7 @@ class _Addition:
             optional=True,
             since="8.6.0",
         ),
-        _trim_arg(optional=True, references=False),
+        trim_arg(optional=True, references=False),
         oneof("id_or_auto", token("*", "auto_id"), string("id")),
         block("field_value", string("field"), string("value"), multiple=True),
     ),
@@ -193,10 +173,20 @@ class _Addition:
         ("8.2.0", "Added the `KEEPREF`, `DELREF` and `ACKED` options."),
         ("8.6.0", "Added the `IDMP` and `IDMPAUTO` options."),
     ),
+    run=xadd_run,
 )
 def xadd(ctx: Context, argv: list[bytes]) -> Reply:
     """XADD key [options] <* | id> field value [field value ...]"""
-    if argv[2] != b"*" or not len(argv) & 1:
+    fields_at = 3
+    length_max: int | None = None
+    if argv[2] != b"*":  # the usual way to keep a stream short has a short way too
+        if len(argv) < 8 or argv[5] != b"*" or argv[3] != b"~" or argv[2].upper() != b"MAXLEN":
+            return _add_with_options(ctx, argv)
+        length_max = read_int(argv[4])
+        if length_max is None or length_max < 0:
+            return _add_with_options(ctx, argv)
+        fields_at = 6
+    if len(argv) - fields_at & 1:
         return _add_with_options(ctx, argv)
     key = argv[1]
     db = ctx.db
@@ -216,11 +206,13 @@ def xadd(ctx: Context, argv: list[bytes]) -> Reply:
         text = b"%d-%d" % (entry_id >> SEQUENCE_BITS, entry_id & SEQUENCE_MAX)
     else:
         return _add_with_options(ctx, argv)
-    stream.append(entry_id, build_frame(text, argv[3:]))
+    stream.append(entry_id, build_frame(text, argv[fields_at:]))
     entry.accessed_ms = now_ms
     db.dirty += 1
     if db.observer is not None:
         db.observer(db.index, key, "xadd")
+    if length_max is not None and len(stream) > length_max:
+        trim_stream(ctx, key, stream, Trim(length_max, approximate=True, limit=TRIM_LIMIT))
     return text
 
 
@@ -249,51 +241,9 @@ def _add_with_options(ctx: Context, argv: list[bytes]) -> Reply:
             producers = stream.producers = Producers()
         producers.remember(addition.producer, addition.message, entry_id, ctx.now_ms)
     db.changed(key, "xadd")
-    if addition.trim is not None and stream.trim(addition.trim):
-        db.changed(key, "xtrim")
+    if addition.trim is not None:
+        trim_stream(ctx, key, stream, addition.trim)
     return text
-
-
-@command(
-    "XTRIM",
-    group="stream",
-    since="5.0.0",
-    arity=-4,
-    summary="Trims the stream to (approximately if '~' is passed) a certain size",
-    complexity="O(N), with N being the number of evicted entries. Constant times are very small"
-    " however, since entries are organized in macro nodes containing multiple entries that can be"
-    " released with a single deallocation.",
-    flags=Flag.WRITE,
-    keys=(Keys(flags=("RW", "DELETE")),),
-    args=(key(), _trim_arg(optional=False, references=True)),
-    reply=IntegerReply(0),
-    acl_categories=("stream",),
-    tips=("nondeterministic_output",),
-    history=(
-        ("6.2.0", "Added the `MINID` trimming strategy and the `LIMIT` option."),
-        ("8.2.0", "Added the `KEEPREF`, `DELREF` and `ACKED` options."),
-    ),
-)
-def xtrim(ctx: Context, argv: list[bytes]) -> Reply:
-    """XTRIM key <MAXLEN | MINID> [= | ~] threshold [LIMIT count] [KEEPREF | DELREF | ACKED]"""
-    reader = TrimReader()
-    args = Args(argv, 2)
-    while args:
-        if not reader.take(args.take_word(), args):
-            raise syntax_error()
-    trim = reader.finish(is_needed=True)
-    assert trim is not None
-    stream = write_value(ctx, argv[1], Stream)
-    if stream is None:
-        return ZERO
-    return _trim(ctx, argv[1], stream, trim)
-
-
-def _trim(ctx: Context, key: bytes, stream: Stream, trim: Trim) -> int:
-    deleted = stream.trim(trim)
-    if deleted:
-        ctx.db.changed(key, "xtrim")
-    return deleted
 
 
 @command(
@@ -389,92 +339,6 @@ def _take_range_count(argv: list[bytes]) -> int:
             raise syntax_error()
         count = take_count(args)
     return count
-
-
-@command(
-    "XDEL",
-    group="stream",
-    since="5.0.0",
-    arity=-3,
-    summary="Removes the specified entries from the stream. Returns the number of items actually"
-    " deleted, that may be different from the number of IDs passed in case certain IDs do not"
-    " exist.",
-    complexity="O(1) for each single item to delete in the stream, regardless of the stream size.",
-    flags=Flag.WRITE | Flag.FAST,
-    keys=(Keys(flags=("RW", "DELETE")),),
-    args=(key(), string("id", multiple=True)),
-    reply=IntegerReply(0),
-    acl_categories=("stream",),
-)
-def xdel(ctx: Context, argv: list[bytes]) -> Reply:
-    """XDEL key id [id ...]"""
-    stream = write_value(ctx, argv[1], Stream)
-    if stream is None:
-        return ZERO
-    ids = parse_ids(argv[2:])
-    deleted = sum(stream.delete(entry_id) for entry_id in ids)
-    if deleted:
-        ctx.db.changed(argv[1], "xdel")
-    return deleted
-
-
-@command(
-    "XDELEX",
-    group="stream",
-    since="8.2.0",
-    arity=-5,
-    summary="Deletes one or multiple entries from the stream.",
-    complexity="O(1) for each single item to delete in the stream, regardless of the stream size.",
-    flags=Flag.WRITE | Flag.FAST,
-    keys=(Keys(flags=("RW", "DELETE")),),
-    args=(key(), REFERENCES_ARG, IDS_ARG),
-    reply=OUTCOMES_REPLY,
-    acl_categories=("stream",),
-)
-def xdelex(ctx: Context, argv: list[bytes]) -> Reply:
-    """XDELEX key [KEEPREF | DELREF | ACKED] IDS numids id [id ...]"""
-    references, texts = parse_references_and_ids(argv, 2)
-    ids = parse_ids(texts)
-    stream = write_value(ctx, argv[1], Stream)
-    if stream is None:
-        return [_GONE] * len(ids)
-    outcomes = [
-        _KEPT
-        if references == ACKNOWLEDGED_ONLY and not stream.groups and stream.get(entry_id)
-        else delete_entry(stream, entry_id, references)
-        for entry_id in ids
-    ]
-    if _DELETED in outcomes:
-        ctx.db.changed(argv[1], "xdel")
-    return outcomes
-
-
-def parse_references_and_ids(argv: list[bytes], start: int) -> tuple[bytes, list[bytes]]:
-    """[KEEPREF | DELREF | ACKED] IDS numids id [id ...], in any order."""
-    references: bytes | None = None
-    texts: list[bytes] | None = None
-    args = Args(argv, start)
-    while args:
-        word = args.take_word()
-        if word in REFERENCE_WORDS and references is None:
-            references = word
-        elif word == b"IDS" and texts is None:
-            texts = take_ids(args)
-        else:
-            raise syntax_error()
-    if texts is None:
-        raise syntax_error()
-    return references or KEEP_REFERENCES, texts
-
-
-def delete_entry(stream: Stream, entry_id: int, references: bytes) -> int:
-    """Delete an entry as far as it may be; the code that XDELEX and XACKDEL answer."""
-    if references == ACKNOWLEDGED_ONLY and stream.is_referenced(entry_id):
-        return _GONE if stream.get(entry_id) is None else _KEPT
-    if references == DELETE_REFERENCES:
-        for group in stream.groups.values():
-            group.forget((entry_id,))
-    return _DELETED if stream.delete(entry_id) else _GONE
 
 
 @command(
@@ -587,4 +451,4 @@ def _take_within(args: Args, maximum: int, message: str) -> int:
     return value
 
 
-SPECS = specs_of(xadd, xtrim, xlen, xrange, xrevrange, xdel, xdelex, xsetid, xcfgset)
+SPECS = specs_of(xadd, xlen, xrange, xrevrange, xsetid, xcfgset)

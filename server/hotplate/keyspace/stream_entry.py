@@ -12,9 +12,12 @@ Pure functions; they know no key and no client.
 import re
 from typing import Final
 
+from hotplate.resp.shared import BULK_HEADERS, CRLF
+
 SEQUENCE_BITS: Final = 64
 SEQUENCE_MAX: Final = 2**64 - 1
 ID_MAX: Final = 2**128 - 1
+_HEADERS_END: Final = len(BULK_HEADERS)
 _ID_BYTES_MAX: Final = 127  # of the text, as in Redis
 _SHORT_BYTES: Final = 20  # no number in so few can be too large
 _UNSIGNED: Final = re.compile(rb"[ \t\n\v\f\r]*([+-]?)([0-9]+)")
@@ -41,6 +44,26 @@ def read_id(text: bytes, missing_sequence: int = 0) -> int | None:
     return milliseconds << SEQUENCE_BITS | number
 
 
+def read_ids(texts: list[bytes]) -> list[int] | None:
+    """Several ids, which often share their milliseconds; None if one is none."""
+    ids: list[int] = []
+    known = b""
+    high = 0
+    for text in texts:
+        time, _, sequence = text.partition(b"-")
+        if len(text) <= _SHORT_BYTES and sequence.isdigit() and (time == known or time.isdigit()):
+            if time != known:
+                known = time
+                high = int(time) << SEQUENCE_BITS
+            ids.append(high | int(sequence))
+        else:
+            entry_id = read_id(text)
+            if entry_id is None:
+                return None
+            ids.append(entry_id)
+    return ids
+
+
 def _read_unsigned(text: bytes) -> int | None:
     """64 bits without sign, with all that C's strtoull lets through, as Redis does."""
     match = _UNSIGNED.fullmatch(text)
@@ -60,16 +83,27 @@ def build_frame(id_text: bytes, fields: list[bytes]) -> bytes:
     """The frame of an entry; `fields` are names and values in turn."""
     if len(fields) == 2:
         name, value = fields
-        return b"*2\r\n$%d\r\n%b\r\n*2\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n" % (
-            len(id_text),
-            id_text,
-            len(name),
-            name,
-            len(value),
-            value,
-        )
-    parts = [b"*2\r\n$%d\r\n%b\r\n*%d\r\n" % (len(id_text), id_text, len(fields))]
-    parts += [b"$%d\r\n%b\r\n" % (len(field), field) for field in fields]
+        if len(name) < _HEADERS_END and len(value) < _HEADERS_END:
+            return b"".join(
+                (
+                    b"*2\r\n",
+                    BULK_HEADERS[len(id_text)],
+                    id_text,
+                    b"\r\n*2\r\n",
+                    BULK_HEADERS[len(name)],
+                    name,
+                    CRLF,
+                    BULK_HEADERS[len(value)],
+                    value,
+                    CRLF,
+                )
+            )
+    parts = [b"*2\r\n", BULK_HEADERS[len(id_text)], id_text, b"\r\n*%d\r\n" % len(fields)]
+    for field in fields:
+        size = len(field)
+        parts.append(BULK_HEADERS[size] if size < _HEADERS_END else b"$%d\r\n" % size)
+        parts.append(field)
+        parts.append(CRLF)
     return b"".join(parts)
 
 
