@@ -106,7 +106,7 @@ class GroupMachine(RuleBasedStateMachine):
         assert [e for e in got if e > self.delivered] == fresh[: max(count - len(again), 0)]
         for entry in got:
             before = self.pending[entry].deliveries if entry in self.pending else 0
-            self.pending[entry] = Pending(consumer, self.now_ms, before + 1)
+            self.pending[entry] = Pending(consumer, self.now_ms, min(before + 1, 2**63 - 1))
         self.delivered = max([self.delivered, *got])
 
     @rule(ids=_IDS)
@@ -125,7 +125,7 @@ class GroupMachine(RuleBasedStateMachine):
         for entry in known:
             it = self.pending[entry]
             if mode == b"SILENT":
-                it.deliveries -= 1
+                it.deliveries = max(it.deliveries - 1, 0)
             elif mode == b"FATAL":
                 it.deliveries = 2**63 - 1
             it.owner, it.at_ms = b"", 0

@@ -16,7 +16,7 @@ from hotplate.engine.context import Context
 from hotplate.errors import CommandError
 from hotplate.keyspace.stream import Stream
 from hotplate.keyspace.stream_entry import format_id, read_id
-from hotplate.keyspace.stream_group import DELIVERIES_MAX, Consumer, Group
+from hotplate.keyspace.stream_group import Consumer, Group
 from hotplate.keyspace.stream_pending import Delivery
 from hotplate.resp.types import EMPTY_ARRAY, NULL_ARRAY, Raw, Reply
 from hotplate.spec.args import Args, syntax_error
@@ -165,7 +165,7 @@ def _take_over(
     if claim.retry_count >= 0:
         deliveries = claim.retry_count
     elif not claim.ids_only:
-        deliveries = min(deliveries + 1, DELIVERIES_MAX)
+        deliveries += 1
     group.claim(entry_id, consumer, claim.at_ms, deliveries)
     consumer.active_ms = ctx.now_ms
     ctx.db.dirty += 1

@@ -117,7 +117,8 @@ class Group:
         """Give an entry, pending or not, to `consumer`, as if delivered at a time."""
         self._serial += 1
         order = _OWNED_MS + at_ms << _SERIAL_BITS | self._serial
-        self._set(entry_id, Delivery(consumer, at_ms, deliveries, [entry_id], order))
+        count = min(deliveries, DELIVERIES_MAX)
+        self._set(entry_id, Delivery(consumer, at_ms, count, [entry_id], order))
 
     def release(self, entry_id: int, deliveries: int, available_ms: int = 0) -> None:
         """Take an entry, pending or not, from its owner; `>` may hand it out from a time on."""
