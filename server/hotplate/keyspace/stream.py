@@ -8,6 +8,9 @@ Appending costs O(1); finding, deleting, and the ends of a range O(log n + CHUNK
 is what approximate trimming removes whole. A stream may be empty and stay, as in Redis: its groups
 and its last id outlive the entries.
 
+Beside the bytes of its fields an entry takes some 145 bytes (Redis: 20), a pending one 104 (Redis:
+138); tests.tools.stream_memory measures it.
+
 It knows no key, no client and no clock.
 """
 
