@@ -133,6 +133,33 @@ class Settings:
     enable_debug_command: str = _fixed(
         Choice(("no", "yes", "local")), "no", "Who may use DEBUG; local: loopback and unix."
     )
+    # what takes long
+    slowlog_log_slower_than: int = _option(
+        Integer(-1), 10_000, "Microseconds from which a command is in the slow log; -1: none is."
+    )
+    slowlog_max_len: int = _option(Integer(), 128, "Commands that the slow log keeps.")
+    latency_monitor_threshold: int = _option(
+        Integer(), 0, "Milliseconds from which a command is a sample of LATENCY; 0: none is."
+    )
+    # memory of keys
+    maxmemory: int = _option(
+        Size(), 0, "Bytes that keys may take, as docs/memory.md reckons them; 0: no limit."
+    )
+    maxmemory_policy: str = _option(
+        Choice(_POLICIES), "noeviction", "Which keys go when there is no room."
+    )
+    maxmemory_samples: int = _option(
+        Integer(1, 64), 5, "Keys that are looked at for each one that goes."
+    )
+    maxmemory_eviction_tenacity: int = _option(
+        Integer(0, 100), 10, "How long a command may evict: 10 is half a millisecond, 100 endless."
+    )
+    lfu_log_factor: int = _option(
+        Integer(0, _INT32_MAX), 10, "How many uses it takes to raise a key's counter."
+    )
+    lfu_decay_time: int = _option(
+        Integer(0, _INT32_MAX), 1, "Minutes without use that lower it by one; 0: never."
+    )
     notify_keyspace_events: str = _option(
         EventClasses(), "", "Which events of keys are published; K and E: on which channels."
     )
@@ -204,8 +231,6 @@ class Settings:
     # features to come: known, so that a file that asks for them is refused with the reason
     appendonly: bool = _later(Boolean(), False, "the append-only file")
     save: str = _later(Text(multiple=True), "", "snapshots")
-    maxmemory: int = _later(Size(), 0, "eviction of keys")
-    maxmemory_policy: str = _later(Choice(_POLICIES), "noeviction", "eviction of keys")
     replicaof: str = _later(Text(multiple=True), "", "replication")
     masterauth: str = _later(Text(), "", "replication")
     masteruser: str = _later(Text(), "", "replication")
@@ -230,7 +255,6 @@ class Settings:
     syslog_enabled: bool = _later(Boolean(), False, "logging to syslog", mutable=False)
     maxmemory_clients: int = _later(Size(), 0, "eviction of clients")
     latency_tracking: bool = _later(Boolean(), False, "latency percentiles of commands")
-    latency_monitor_threshold: int = _later(Integer(), 0, "the latency monitor")
 
 
 _YES: Final = (Boolean(), True)
@@ -261,11 +285,7 @@ INERT: Final[Mapping[str, tuple[Kind, Any]]] = {
     "lazyfree-lazy-server-del": _NO,
     "lazyfree-lazy-user-del": _NO,
     "lazyfree-lazy-user-flush": _NO,
-    "lfu-decay-time": (Integer(0, _INT32_MAX), 1),
-    "lfu-log-factor": (Integer(0, _INT32_MAX), 10),
     "list-compress-depth": (Integer(0, _INT32_MAX), 0),
-    "maxmemory-eviction-tenacity": (Integer(0, 100), 10),
-    "maxmemory-samples": (Integer(1, 64), 5),
     "no-appendfsync-on-rewrite": _NO,
     "oom-score-adj": (Choice(("no",)), "no"),
     "proc-title-template": (Text(), "{title} {listen-addr} {server-mode}"),
@@ -282,8 +302,6 @@ INERT: Final[Mapping[str, tuple[Kind, Any]]] = {
     "replica-serve-stale-data": _YES,
     "set-proc-title": _NO,
     "shutdown-timeout": (Integer(0, _INT32_MAX), 10),
-    "slowlog-log-slower-than": (Integer(-1), 10000),
-    "slowlog-max-len": (Integer(), 128),
     "stop-writes-on-bgsave-error": _YES,
     "stream-node-max-bytes": (Size(), 4096),
     "stream-node-max-entries": (Integer(), 100),

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from tests.arch.source_tree import REPOSITORY
-from tests.commands.test_pubsub import Subscriber
+from tests.testing.subscriber import Subscriber
 
 from hotplate.commands import values
 from hotplate.keyspace.notify import CLASS_OF_EVENT

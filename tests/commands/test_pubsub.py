@@ -1,59 +1,17 @@
 """SUBSCRIBE to SPUBLISH: who is told what, in which order, in both protocols."""
 
-from typing import Any
-
-import hiredis
 import pytest
 from tests.testing.console import Console
-from tests.testing.server_console import FakeLink, ServerConsole
+from tests.testing.server_console import ServerConsole
+from tests.testing.subscriber import Subscriber, messages
 
 from hotplate.engine.context import Gate
-from hotplate.engine.engine import Engine
 from hotplate.errors import CommandError
 
 NOT_ALLOWED = (
     "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET"
     " are allowed in this context"
 )
-
-
-class Ear(FakeLink):
-    """A connection that keeps what is pushed."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.frames = b""
-
-    def push(self, frames: bytes) -> None:
-        """Keep it."""
-        self.frames += frames
-
-
-class Subscriber(ServerConsole):
-    """A client that hears messages. `heard()` gives those since the last call."""
-
-    def __init__(self, engine: Engine | None = None, *, resp: int = 2) -> None:
-        super().__init__(resp=resp, engine=engine)
-        self.ear = Ear()
-        self.ctx.link = self.ear
-
-    def heard(self) -> list[Any]:
-        """The messages, each a list of its words."""
-        frames, self.ear.frames = self.ear.frames, b""
-        return messages(frames)
-
-    def listen(self, *words: str) -> list[Any]:
-        """What one command answers, all messages of it."""
-        return messages(self.execute([word.encode() for word in words]))
-
-
-def messages(frames: bytes) -> list[Any]:
-    reader = hiredis.Reader()
-    reader.feed(frames)
-    found = []
-    while (message := reader.gets()) is not False:
-        found.append(message)
-    return found
 
 
 @pytest.fixture(params=[2, 3])

@@ -76,7 +76,6 @@ def test_settings_of_missing_features_take_their_default_only() -> None:
     config.apply([("appendonly", ["no"]), ("save", [""]), ("cluster-enabled", ["no"])])
     for name, value, needs in (
         ("appendonly", "yes", "append-only file"),
-        ("maxmemory", "1gb", "eviction"),
         ("tls-port", "6380", "TLS"),
         ("replicaof", "127.0.0.1 6379", "replication"),
         ("aclfile", "/etc/acl", "users"),

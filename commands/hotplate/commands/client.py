@@ -226,7 +226,13 @@ def client_info(ctx: Context, argv: list[bytes]) -> Reply:
     history=(
         ("2.8.12", "Added unique client `id` field."),
         ("5.0.0", "Added optional `TYPE` filter."),
-        ("6.2.0", "Added `laddr` and `redir` fields and the optional `ID` filter."),
+        ("6.0.0", "Added `user` field."),
+        (
+            "6.2.0",
+            "Added `argv-mem`, `tot-mem`, `laddr` and `redir` fields and the optional `ID` filter.",
+        ),
+        ("7.0.0", "Added `resp`, `multi-mem`, `rbs` and `rbp` fields."),
+        ("7.0.3", "Added `ssub` field."),
         ("7.2.0", "Added `lib-name` and `lib-ver` fields."),
         ("7.4.0", "Added `watch` field."),
     ),
@@ -396,7 +402,7 @@ def client_reply(ctx: Context, argv: list[bytes]) -> Reply:
     args=(
         oneof(
             "filter",
-            string("ip:port"),
+            string("ip:port", deprecated_since="2.8.12"),
             oneof(
                 "new-format",
                 integer("client-id", token="ID", optional=True, since="2.8.12"),

@@ -2,10 +2,11 @@
 
 from typing import Final
 
-from hotplate.engine.context import Context
+from hotplate.engine.context import Context, Gate
 from hotplate.errors import CommandError
 from hotplate.keyspace.database import SHARD_MASK, Database
 from hotplate.keyspace.entry import Entry, copy_of, encoding_of, integer_of, string_of, type_of
+from hotplate.keyspace.evict import idle_ms
 from hotplate.resp.types import OK, ONE, ZERO, Reply, Simple
 from hotplate.spec.args import NO_SUCH_KEY, Args, parse_int, syntax_error
 from hotplate.spec.model import Flag, Keys, command, container, integer, key, specs_of, token
@@ -21,6 +22,10 @@ from hotplate.spec.reply import (
 
 _COUNT: Final = IntegerReply(minimum=0)
 _SAME_KEY: Final = "source and destination objects are the same"
+_SWITCHED: Final = (
+    "Please note that when switching between policies at runtime LRU and LFU data will take some"
+    " time to adjust."
+)
 _SHARED_INTEGERS: Final = 10_000  # Redis keeps one object for each number below
 _SHARED_REFERENCES: Final = 2**31 - 1
 _INT32_MIN: Final = -(2**31)
@@ -268,7 +273,9 @@ def copy(ctx: Context, argv: list[bytes]) -> Reply:
         if not replace:
             return ZERO
         target.delete(destination)
-    target.assign(destination, copy_of(entry.value), ctx.now_ms, entry.expire_at_ms)
+    value = copy_of(entry.value)
+    target.assign(destination, value, ctx.now_ms, entry.expire_at_ms)
+    target.track_fields(destination, value)
     target.changed(destination, "copy_to")
     if replaced is not None:
         target.overwritten(destination, replaced.value, entry.value)
@@ -373,14 +380,15 @@ def object_encoding(ctx: Context, argv: list[bytes]) -> Reply:
     tips=("nondeterministic_output",),
 )
 def object_freq(ctx: Context, argv: list[bytes]) -> Reply:
-    """OBJECT FREQ key: there is no LFU policy, so that it is refused for every key there is"""
-    if _look_inside(ctx, argv[2]) is None:
+    """OBJECT FREQ key"""
+    entry = _look_inside(ctx, argv[2])
+    if entry is None:
         return None
-    raise CommandError(
-        "An LFU maxmemory policy is not selected, access frequency not tracked. Please note that"
-        " when switching between policies at runtime LRU and LFU data will take some time to"
-        " adjust."
-    )
+    if not ctx.engine.gates & Gate.LFU:
+        raise CommandError(
+            f"An LFU maxmemory policy is not selected, access frequency not tracked. {_SWITCHED}"
+        )
+    return ctx.engine.memory.frequency(entry, ctx.now_ms)
 
 
 @command(
@@ -400,7 +408,13 @@ def object_freq(ctx: Context, argv: list[bytes]) -> Reply:
 def object_idletime(ctx: Context, argv: list[bytes]) -> Reply:
     """OBJECT IDLETIME key"""
     entry = _look_inside(ctx, argv[2])
-    return None if entry is None else max(ctx.now_ms - entry.accessed_ms, 0) // 1000
+    if entry is None:
+        return None
+    if ctx.engine.gates & Gate.LFU:
+        raise CommandError(
+            f"An LFU maxmemory policy is selected, idle time not tracked. {_SWITCHED}"
+        )
+    return idle_ms(entry, ctx.now_ms) // 1000
 
 
 @command(

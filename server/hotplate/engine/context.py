@@ -30,6 +30,8 @@ class Gate:
     CLOSING: Final = 16  # flush, then close; no further command runs
     LOADING: Final = 32  # (engine) the data set is being read
     SUBSCRIBED: Final = 64  # the client listens to channels
+    FULL: Final = 128  # (engine) more memory is in use than `maxmemory`
+    LFU: Final = 256  # (engine) the uses of keys are counted
 
 
 class Link(Protocol):
@@ -118,6 +120,7 @@ class Context:
         "queue",
         "resp",
         "resume_at",
+        "run_started_ns",
         "subscriptions",
         "tainted",
         "user",
@@ -153,6 +156,7 @@ class Context:
         self.now_ms = now_ms
         self.last_seen_ms = now_ms
         self.last_command = b""
+        self.run_started_ns = 0  # the dispatcher's measure of the commands under way
         self.resume_at = 0  # after a Deferred: the next request of the batch
 
     def end_transaction(self) -> None:

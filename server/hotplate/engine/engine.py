@@ -13,12 +13,15 @@ from hotplate.clock import Clock
 from hotplate.config import Config
 from hotplate.engine.blocking import After, Blocking, Timer
 from hotplate.engine.context import Context, Gate, Link
+from hotplate.engine.memory import MemoryLimit
 from hotplate.engine.pubsub import PubSub
+from hotplate.engine.slowlog import NEVER_NS, SlowLog
 from hotplate.engine.stats import Stats
 from hotplate.engine.watch import Observer, WatchTable
 from hotplate.keyspace.database import Database
 from hotplate.keyspace.discard import DiscardCycle
 from hotplate.keyspace.expire import ExpiryCycle
+from hotplate.keyspace.field_expiry import expire_due_fields
 from hotplate.keyspace.notify import Notifications
 from hotplate.keyspace.stream_policy import PolicySweep
 from hotplate.spec.registry import Registry
@@ -56,6 +59,9 @@ class Engine:
         self._expiry = ExpiryCycle(self.databases, clock.monotonic_ns)
         self.gates: int = Gate.OPEN
         self.run_id = f"{rng.getrandbits(160):040x}"
+        self.memory = MemoryLimit(self)
+        self.slowlog = SlowLog()
+        self.slow_ns = NEVER_NS  # runs of commands that take as long go into the slow log
         self.started_ms = self.now_ms = clock.now_ms()
         self.port = 0  # the TCP port in use, 0: none
         self._next_client_id = 0
@@ -101,6 +107,13 @@ class Engine:
 
     def _configure(self, names: frozenset[str]) -> None:
         """Settings changed: see to those that concern the engine."""
+        self.memory.configure(names)
+        config = self.config
+        self.slow_ns = self.slowlog.configure(
+            config.slowlog_log_slower_than,
+            config.slowlog_max_len,
+            config.latency_monitor_threshold,
+        )
         if "notify-keyspace-events" in names:
             self.notifications.configure(self.config.notify_keyspace_events)
             self.observe(self.notifications.tell, self.notifications.hears_changes())
@@ -113,9 +126,10 @@ class Engine:
         if not self.active_expire:
             return False
         self._expiry.run(now_ms)
+        is_behind = expire_due_fields(self.databases, now_ms, self.clock.monotonic_ns)
         if self.blocking.ready:
             self.blocking.serve()
-        return self._expiry.behind
+        return is_behind or self._expiry.behind
 
     def tend_streams(self, now_ms: int) -> bool:
         """One bounded pass over streams whose groups have a policy; whether there is more."""
@@ -128,6 +142,10 @@ class Engine:
     def free_memory(self) -> bool:
         """One bounded pass over what was deleted; whether there is more."""
         return self.discards.run()
+
+    def limit_memory(self, now_ms: int) -> bool:
+        """One bounded pass of counting and evicting; whether there is more."""
+        return self.memory.tick(now_ms)
 
     def client_list(self) -> Sequence[Context]:
         """All clients, oldest first."""

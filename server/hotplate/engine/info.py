@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from hotplate.engine.context import Gate
 from hotplate.engine.pubsub import CHANNEL, PATTERN, SHARD_CHANNEL
+from hotplate.keyspace.meter import BASE_BYTES
 
 if TYPE_CHECKING:
     from hotplate.engine.engine import Engine
@@ -103,9 +104,11 @@ def _clients(engine: "Engine") -> Rows:
 def _memory(engine: "Engine") -> Rows:
     resident, own = memory_bytes()
     peak = max(own, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+    meter = engine.memory.meter
+    counted = meter.used_bytes if engine.config.maxmemory else own
     total = _total_memory_bytes()
     for name, size in (
-        ("used_memory", own),
+        ("used_memory", counted),
         ("used_memory_rss", resident),
         ("used_memory_peak", peak),
         ("total_system_memory", total),
@@ -114,7 +117,12 @@ def _memory(engine: "Engine") -> Rows:
         yield name, size
         yield f"{name}_human", human_bytes(size)
     yield "used_memory_peak_perc", f"{own / peak * 100:.2f}%"
+    if engine.config.maxmemory:
+        yield "used_memory_overhead", BASE_BYTES
+        yield "used_memory_startup", BASE_BYTES
+        yield "used_memory_dataset", counted - BASE_BYTES
     yield "maxmemory_policy", engine.config.maxmemory_policy
+    yield "mem_not_counted_for_evict", 0
     yield "mem_fragmentation_ratio", f"{resident / own if own else 1:.2f}"
     yield "mem_fragmentation_bytes", resident - own
     yield (
@@ -167,8 +175,10 @@ def _stats(engine: "Engine") -> Rows:
     yield "sync_partial_err", 0
     databases = engine.databases
     yield "expired_keys", sum(database.expired for database in databases)
-    yield "evicted_keys", 0
+    yield "evicted_keys", engine.memory.evictor.evicted
     yield "evicted_clients", 0
+    yield "total_eviction_exceeded_time", engine.memory.exceeded_ns // 1_000_000
+    yield "current_eviction_exceeded_time", engine.memory.current_exceeded_ns() // 1_000_000
     yield "keyspace_hits", sum(database.hits for database in databases)
     yield "keyspace_misses", sum(database.misses for database in databases)
     for name, kind in (

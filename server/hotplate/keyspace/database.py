@@ -18,13 +18,16 @@ from itertools import islice
 from random import Random
 from typing import Final
 
+from hotplate.keyspace.deadlines import NEVER_MS as NEVER_MS
+from hotplate.keyspace.deadlines import Deadlines
 from hotplate.keyspace.discard import Discarded, is_large
 from hotplate.keyspace.entry import Entry, Value, type_of
+from hotplate.keyspace.hash import Hash
+from hotplate.keyspace.meter import Meter
 
 SHARDS: Final = 1024
 SHARD_MASK: Final = SHARDS - 1
 SHARD_BITS: Final = 10
-NEVER_MS: Final = 2**63
 
 Shard = dict[bytes, Entry]
 
@@ -38,10 +41,14 @@ class Database:
         "discarded",
         "earliest_ms",
         "expired",
+        "expired_fields",
         "expiring",
         "expiring_count",
+        "field_deadlines",
+        "field_names",
         "hits",
         "index",
+        "meter",
         "misses",
         "observer",
         "removed",
@@ -62,6 +69,11 @@ class Database:
         self.hits = 0
         self.misses = 0
         self.expired = 0
+        self.expired_fields = 0
+        # of hashes with fields that expire, by key; a key may be gone or hold something else by now
+        self.field_deadlines = Deadlines()
+        self.field_names: dict[bytes, bytes] = {}  # one object for each name, shared by hashes
+        self.meter: Meter | None = None  # counts memory, while there is a limit
         self.observer: Callable[[int, bytes, str], None] | None = None
         # hears what is no change of its own: keymiss, new, overwritten, type_changed
         self.witness: Callable[[int, bytes, str], None] | None = None
@@ -88,6 +100,14 @@ class Database:
             self.expire(key)
             return None
         return entry
+
+    def shard_index(self, key: bytes) -> int:
+        """Which of the shards the key is in."""
+        return hash(key) & SHARD_MASK
+
+    def shard_of(self, key: bytes) -> Shard:
+        """The shard that the key is in, if it is stored."""
+        return self.shards[hash(key) & SHARD_MASK]
 
     def holds(self, key: bytes) -> bool:
         """Whether the key is stored, its time come or not."""
@@ -131,6 +151,8 @@ class Database:
         entry = self.shards[hash(key) & SHARD_MASK].pop(key, None)
         if entry is not None:
             self.removed += 1
+            if self.meter is not None:
+                self.meter.forget(self.index, entry)
             if entry.expire_at_ms:
                 del self.expiring[hash(key) & SHARD_MASK][key]
                 self.expiring_count -= 1
@@ -145,6 +167,14 @@ class Database:
             self.witness(self.index, key, "new")
         expire_at_ms, entry.expire_at_ms = entry.expire_at_ms, 0
         self.set_expiry(key, entry, expire_at_ms)
+        self.track_fields(key, entry.value)
+
+    def track_fields(self, key: bytes, value: Value) -> None:
+        """See to it that fields of the hash stored at `key` expire though nobody asks for them."""
+        if isinstance(value, Hash) and value.first_ms != NEVER_MS:
+            due_ms = self.field_deadlines.get(key)
+            if due_ms is None or value.first_ms < due_ms:
+                self.field_deadlines.set(key, value.first_ms)
 
     def delete(self, key: bytes) -> bool:
         """Remove the key; whether it was there."""
@@ -226,17 +256,25 @@ class Database:
                     shards[index] = {}
         self.earliest_ms = [NEVER_MS] * SHARDS
         self.expiring_count = 0
+        if self.field_deadlines:
+            self.discarded.append(self.field_deadlines)
+            self.field_deadlines = Deadlines()
         self.added = self.removed = 0
+        if self.meter is not None:
+            self.meter.flushed(self.index)
         self.dirty += count
         return count
 
     def swap(self, other: "Database") -> None:
         """Exchange all keys with another database; observers and counters of use stay."""
-        for name in ("shards", "expiring", "expiring_count", "added", "removed"):
+        names = ("shards", "expiring", "expiring_count", "added", "removed", "field_deadlines")
+        for name in names:
             mine, theirs = getattr(self, name), getattr(other, name)
             setattr(self, name, theirs)
             setattr(other, name, mine)
         # a sweep may be under way in either: nothing is known about the earliest any more
         self.earliest_ms = [0] * SHARDS
         other.earliest_ms = [0] * SHARDS
+        if self.meter is not None:
+            self.meter.swapped(self.index, other.index)
         self.dirty += 1

@@ -8,9 +8,9 @@ What is in a queue is no key's any more. It knows no key, no client and no event
 """
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
-from hotplate.keyspace.entry import Collection, Entry, Value
+from hotplate.keyspace.entry import Entry, Value
 
 if TYPE_CHECKING:
     from hotplate.keyspace.database import Database
@@ -19,7 +19,15 @@ LARGE_ELEMENTS: Final = 64  # a value with more is taken apart, as in Redis' laz
 GROUP: Final = 256  # elements between two looks at the clock
 BUDGET_NS: Final = 2_000_000  # of one pass
 
-Discarded: TypeAlias = dict[bytes, Entry] | Collection
+
+class Shedding(Protocol):
+    """What can be taken apart: a collection, or what a database knew beside its keys."""
+
+    def __len__(self) -> int: ...
+    def shed(self, count: int) -> None: ...
+
+
+Discarded: TypeAlias = dict[bytes, Entry] | Shedding
 
 
 def is_large(value: Value) -> bool:

@@ -17,7 +17,6 @@ from typing import Final
 from hotplate.keyspace.sharded import SHARD_BITS, SHARD_MASK, SHARD_SHIFT, SHARDS, ShardedDict
 
 _GONE_MIN: Final = 64
-_TRIES_MAX: Final = 64  # at shards: then it is asked how long the longest is now
 
 
 class Urn:
@@ -87,12 +86,13 @@ class ShardedUrn:
     `is_sparse` once so few are left that a shard that has any is hard to find.
     """
 
-    __slots__ = ("_longest", "_shards", "_urns", "is_sparse")
+    __slots__ = ("_longest", "_shards", "_urns", "_wasted", "is_sparse")
 
     def __init__(self, table: ShardedDict[None]) -> None:
         self._shards = table.shards
         self._longest = max(map(len, table.shards))  # no shard holds more; may be too large
         self._urns: list[Urn | None] = [None] * SHARDS
+        self._wasted = 0  # tries that failed since `_longest` was true
         self.is_sparse = False
 
     def added(self, member: bytes) -> None:
@@ -125,13 +125,13 @@ class ShardedUrn:
     def _pick(self, rng: Random) -> int:
         """A place in a table of SHARDS columns, one that a shard is long enough to reach."""
         shards = self._shards
-        tries = 0
         while True:
             place = int(rng.random() * (self._longest << SHARD_BITS))
             if place >> SHARD_BITS < len(shards[place & SHARD_MASK]):
                 return place
-            tries += 1
-            if tries % _TRIES_MAX == 0:
+            self._wasted += 1
+            if self._wasted >= SHARDS:  # as long as it takes to ask every shard
+                self._wasted = 0
                 self._longest = max(map(len, shards))
                 self.is_sparse = sum(map(len, shards)) < SHARDS
 

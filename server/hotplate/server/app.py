@@ -77,6 +77,7 @@ class Server:
         self.addresses = [_shown(sock.getsockname()) for sock in sockets]
         self._cron = Cron(loop, self.engine.clock.now_ms, lambda: self.config.hz)
         self._cron.add(self._expire_keys)
+        self._cron.add(self._limit_memory)
         self._cron.add(self._free_memory)
         self._cron.add(self.engine.tend_streams)
         self._cron.add(self._kvcache.tick)
@@ -134,6 +135,9 @@ class Server:
 
     def _expire_keys(self, now_ms: int) -> bool:
         return self.engine.expire_keys(now_ms)
+
+    def _limit_memory(self, now_ms: int) -> bool:
+        return self.engine.limit_memory(now_ms)
 
     def _free_memory(self, now_ms: int) -> bool:
         return self.engine.free_memory()

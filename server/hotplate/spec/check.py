@@ -57,7 +57,7 @@ def _check_keys(spec: CommandSpec) -> Iterator[str]:
             yield f"{spec.name}: argument {arg.name} points at key spec {index}, which is not there"
         else:
             used.add(index)
-    described = any("INCOMPLETE" in keys.flags for keys in spec.keys)
+    described = any("INCOMPLETE" in keys.flags or keys.unknown for keys in spec.keys)
     real = {index for index, keys in enumerate(spec.keys) if "NOT_KEY" not in keys.flags}
     unused = real - used
     if unused and not described:
