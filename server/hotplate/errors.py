@@ -124,9 +124,6 @@ class BusyGroupError(CommandError):
 
     code = "BUSYGROUP"
 
-    def __init__(self) -> None:
-        super().__init__("Consumer Group name already exists")
-
 
 class NoInstanceError(CommandError):
     """KVC: the instance is not registered."""

@@ -157,7 +157,13 @@ class _Claim:
 
 
 def _take_over(
-    ctx: Context, stream: Stream, group: Group, consumer: Consumer, entry_id: int, claim: _Claim
+    ctx: Context,
+    stream: Stream,
+    group: Group,
+    *,
+    consumer: Consumer,
+    entry_id: int,
+    claim: _Claim,
 ) -> Reply:
     """Give an entry to the consumer; what the reply says of it."""
     delivery = group.pending.get(entry_id)
@@ -231,13 +237,19 @@ def xclaim(ctx: Context, argv: list[bytes]) -> Reply:
             ctx.db.dirty += group.forget((entry_id,))
         elif delivery is None:
             if claim.is_forced:
-                reply.append(_take_over(ctx, stream, group, consumer, entry_id, claim))
+                reply.append(
+                    _take_over(
+                        ctx, stream, group, consumer=consumer, entry_id=entry_id, claim=claim
+                    )
+                )
         elif (
             not min_idle_ms
             or delivery.consumer is None
             or ctx.now_ms - delivery.at_ms >= min_idle_ms
         ):
-            reply.append(_take_over(ctx, stream, group, consumer, entry_id, claim))
+            reply.append(
+                _take_over(ctx, stream, group, consumer=consumer, entry_id=entry_id, claim=claim)
+            )
     return reply
 
 
@@ -333,7 +345,9 @@ def xautoclaim(ctx: Context, argv: list[bytes]) -> Reply:
             deleted.append(format_id(entry_id))
             count -= 1
         elif _is_idle(group, delivery, ctx.now_ms, min_idle_ms):
-            reply.append(_take_over(ctx, stream, group, consumer, entry_id, claim))
+            reply.append(
+                _take_over(ctx, stream, group, consumer=consumer, entry_id=entry_id, claim=claim)
+            )
             count -= 1
         if not attempts or not count:
             break

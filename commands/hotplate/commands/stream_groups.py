@@ -289,7 +289,7 @@ def xgroup_create(ctx: Context, argv: list[bytes]) -> Reply:
         ctx.db.assign(argv[2], stream, ctx.now_ms)
         ctx.db.changed(argv[2], "xgroup-create")
     elif argv[3] in stream.groups:
-        raise BusyGroupError
+        raise BusyGroupError("Consumer Group name already exists")
     else:
         ctx.db.noted(argv[2], "xgroup-create")
     stream.groups[argv[3]] = Group(last_id, entries_read)
