@@ -9,8 +9,9 @@ import sys
 import tempfile
 import tracemalloc
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import redis
 
@@ -55,7 +56,7 @@ def deliver(stream: Stream) -> Group:
     return group
 
 
-def measure_redis(client: "redis.Redis[bytes]", payload: int) -> tuple[float, float]:
+def measure_redis(client: Any, payload: int) -> tuple[float, float]:
     """Bytes of an entry, and of a pending one."""
     client.flushall()
     empty = client.info("memory")["used_memory"]
@@ -78,9 +79,9 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as directory, start_redis(Path(directory)) as server:
         client = redis.Redis(port=server.port)
         for payload in PAYLOADS:
-            entry = grown(lambda payload=payload: build(payload))
+            entry = grown(partial(build, payload))
             stream = build(payload)
-            pending = grown(lambda stream=stream: deliver(stream))
+            pending = grown(partial(deliver, stream))
             their_entry, their_pending = measure_redis(client, payload)
             print(
                 f"{payload:8} {entry:8.0f} {their_entry:8.0f} {pending:8.0f} {their_pending:8.0f}"

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from itertools import islice
+from typing import Final
 
 from hotplate.commands.stream_arguments import (
     ENTRY_REPLY,
@@ -41,8 +42,9 @@ from hotplate.spec.reply import (
     one_of,
 )
 
-_ATTEMPTS = 10  # entries that XAUTOCLAIM looks at for each that it may claim
-_COUNT_MAX = (2**63 - 1) // 16
+_COUNT_REFUSED: Final = "COUNT must be > 0"
+_ATTEMPTS: Final = 10  # entries that XAUTOCLAIM looks at for each that it may claim
+_COUNT_MAX: Final = (2**63 - 1) // 16
 
 
 # -- XPENDING ----------------------------------------------------------------------------------
@@ -325,9 +327,9 @@ def xautoclaim(ctx: Context, argv: list[bytes]) -> Reply:
     while args:
         word = args.take_word()
         if word == b"COUNT" and args:
-            count = args.take_int()
+            count = args.take_int(_COUNT_REFUSED)
             if not 1 <= count <= _COUNT_MAX:
-                raise CommandError("COUNT must be > 0")
+                raise CommandError(_COUNT_REFUSED)
         elif word == b"JUSTID":
             claim.ids_only = True
         else:

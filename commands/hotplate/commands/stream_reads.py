@@ -264,8 +264,8 @@ def _parse(ctx: Context, argv: list[bytes]) -> Reading:
     if rest:
         symbol = b">" if is_group else b"$"
         raise CommandError(
-            b"Unbalanced %b list of streams: for each stream key an ID or '%b' must be specified."
-            % (name, symbol)
+            b"Unbalanced '%b' list of streams: for each stream key an ID or '%b' must be specified."
+            % (name.lower(), symbol)
         )
     if is_group and reading.group is None:
         raise CommandError("Missing GROUP option for XREADGROUP")

@@ -104,7 +104,7 @@ class Group:
             batch = ids[start : start + CHUNK_MAX] if len(ids) > CHUNK_MAX else ids
             self._serial += 1
             order = _OWNED_MS + now_ms << _SERIAL_BITS | self._serial
-            delivery = Delivery(consumer, now_ms, 1, batch, order)
+            delivery = Delivery(consumer, now_ms, 1, tuple(batch), order)
             self.order.put(order, delivery)
             for pending in (self.pending, consumer.pending):
                 if batch[0] > pending.last:
@@ -118,13 +118,13 @@ class Group:
         self._serial += 1
         order = _OWNED_MS + at_ms << _SERIAL_BITS | self._serial
         count = min(deliveries, DELIVERIES_MAX)
-        self._set(entry_id, Delivery(consumer, at_ms, count, [entry_id], order))
+        self._set(entry_id, Delivery(consumer, at_ms, count, (entry_id,), order))
 
     def release(self, entry_id: int, deliveries: int, available_ms: int = 0) -> None:
         """Take an entry, pending or not, from its owner; `>` may hand it out from a time on."""
         self._serial += 1
         order = available_ms << _SERIAL_BITS | self._serial
-        self._set(entry_id, Delivery(None, 0, deliveries, [entry_id], order))
+        self._set(entry_id, Delivery(None, 0, deliveries, (entry_id,), order))
 
     def _set(self, entry_id: int, delivery: Delivery) -> None:
         old = self.pending.get(entry_id)
@@ -202,7 +202,7 @@ class Group:
         twins: dict[int, Delivery] = {}
         for order, delivery in self.order.walk():
             owner = owners[None if delivery.consumer is None else delivery.consumer.name]
-            ids = [it for it in delivery.ids if self.pending.get(it) is delivery]
+            ids = tuple(it for it in delivery.ids if self.pending.get(it) is delivery)
             twins[order] = twin_delivery = Delivery(
                 owner, delivery.at_ms, delivery.deliveries, ids, order
             )

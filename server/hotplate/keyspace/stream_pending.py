@@ -31,7 +31,12 @@ class Delivery:
     __slots__ = ("at_ms", "consumer", "deliveries", "ids", "left", "order")
 
     def __init__(
-        self, consumer: "Consumer | None", at_ms: int, deliveries: int, ids: list[int], order: int
+        self,
+        consumer: "Consumer | None",
+        at_ms: int,
+        deliveries: int,
+        ids: tuple[int, ...],
+        order: int,
     ) -> None:
         self.consumer = consumer
         self.at_ms = at_ms

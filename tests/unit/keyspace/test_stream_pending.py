@@ -8,7 +8,7 @@ from hotplate.keyspace.stream_pending import CHUNK_MAX, Delivery, DeliveryMap
 
 
 def delivery() -> Delivery:
-    return Delivery(None, 0, 1, [], 0)
+    return Delivery(None, 0, 1, (), 0)
 
 
 class MapMachine(RuleBasedStateMachine):
