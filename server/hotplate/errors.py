@@ -113,6 +113,18 @@ class UnblockedError(CommandError):
     code = "UNBLOCKED"
 
 
+class NoConsumerGroupError(CommandError):
+    """There is no such consumer group, or no such stream."""
+
+    code = "NOGROUP"
+
+
+class BusyGroupError(CommandError):
+    """The consumer group exists already."""
+
+    code = "BUSYGROUP"
+
+
 class NoInstanceError(CommandError):
     """KVC: the instance is not registered."""
 

@@ -17,6 +17,7 @@ Fact = tuple[str, str]  # the command, the field
 
 _RENAMED: Final = "the name that the argument has had since 7.2"
 _WITHSCORE: Final = "WITHSCORE came with 7.2"
+_LIMITED_READS: Final = "MAXCOUNT and MAXSIZE came with 8.10"
 _MAY_BE_NONE: Final = "documented as optional since 7.2; 7.0 takes none of them, too"
 _ALL_NODES: Final = "tips that the command has had since 7.2"
 _TAKES_NAMES: Final = "since 7.2 the arguments of the command that is asked for are optional"
@@ -41,6 +42,10 @@ EXPLAINED: Final[dict[Fact, str]] = {
     ("hscan", "arguments"): "NOVALUES came with 7.4",
     ("pfmerge", "arguments"): _MAY_BE_NONE,
     ("shutdown", "arguments"): _RENAMED,
+    ("xadd", "arguments"): "references came with 8.2, idempotent producers with 8.6",
+    ("xread", "arguments"): _LIMITED_READS,
+    ("xreadgroup", "arguments"): f"{_LIMITED_READS}, CLAIM with 8.4",
+    ("xtrim", "arguments"): "references came with 8.2",
     ("zrank", "arguments"): _WITHSCORE,
     ("zrank", "arity"): _WITHSCORE,
     ("zrevrank", "arguments"): _WITHSCORE,

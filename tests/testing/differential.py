@@ -20,6 +20,8 @@ Frames must be equal byte by byte, in RESP2 and RESP3, except for what is time o
     SMEMBERS, SINTER, SUNION, SDIFF, SSCAN    the order of members (SSCAN asks for all at once)
     SRANDMEMBER, SPOP   which members; afterwards what either popped is removed from both, and
                         within MULTI, where that cannot be, SPOP is left out
+    XPENDING, XINFO     times, to two seconds; fields that newer versions add; the tree's nodes
+    XADD with `*`       the id
 
 Both run with active expiry off, so that DBSIZE does not depend on when it came around.
 """
@@ -38,6 +40,7 @@ import hiredis
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import seed as with_seed
 from tests.testing.commands import command_lists
+from tests.testing.commands_streams import streams_alike
 from tests.testing.console import Console, build_engine
 from tests.testing.reply_schema import Frame, parse_frame
 
@@ -199,6 +202,8 @@ def alike(argv: Sequence[bytes], theirs: bytes, ours: bytes) -> bool:
         return theirs in _BITS_OF_NO_STRING
     if theirs[:1] != ours[:1]:
         return False
+    if name[:1] == b"x":
+        return streams_alike(argv, theirs, ours)
     if name.startswith((b"z", b"geo")):
         return _alike_scores(name, parse_frame(theirs)[0], parse_frame(ours)[0])
     if name == b"randomkey":

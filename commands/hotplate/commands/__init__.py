@@ -48,6 +48,12 @@ def build_registry() -> Registry:
         sorted_set_ranges,
         sorted_sets,
         sorting,
+        stream_claims,
+        stream_deletes,
+        stream_groups,
+        stream_info,
+        stream_reads,
+        streams,
         string_edits,
         strings,
         transactions,
@@ -64,6 +70,7 @@ def build_registry() -> Registry:
         *(blocking_sorted_sets,),
         *(sorted_sets, sorted_set_ranges, sorted_set_picks, sorted_set_algebra, geo, geo_search),
         *(bitmaps, bitfields, hyperloglog, sorting, transfer),
+        *(streams, stream_deletes, stream_reads, stream_groups, stream_claims, stream_info),
         *(kvc_admin, kvc_read, kvc_write, kvc_data, kvc_observe),
     )
     return Registry.build(spec for module in modules for spec in module.SPECS)

@@ -142,6 +142,13 @@ class Blocking:
         self._finish(waiter, error if as_error else waiter.nothing)
         return True
 
+    def touched(self, index: int, key: bytes) -> bool:
+        """Something of a key that is no change of it may serve waiters; whether there are any."""
+        if (index, key) not in self._lines:
+            return False
+        self.ready[index, key] = None
+        return True
+
     def database_changed(self, *indexes: int) -> None:
         """Everything in these databases may have changed (FLUSHDB, FLUSHALL, SWAPDB)."""
         self.ready.update((place, None) for place in self._lines if place[0] in indexes)

@@ -8,7 +8,7 @@ No socket, no event loop, no per-request object. Statistics are kept per run of 
 """
 
 import logging
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from hotplate.engine.context import Context, Deferred, Followed, Gate
 from hotplate.engine.gates import admit, did_run, find
@@ -36,8 +36,9 @@ def run(ctx: Context, requests: list[Any], out: list[Any], start: int = 0) -> in
     engine = ctx.engine
     lookup, append = engine.commands.table.get, out.append
     ready = engine.blocking.ready
-    current = handler = cast("Any", None)  # of the run under way
-    arity_min = arity_max = -1
+    current: Any = None  # the command of the run under way
+    handler: Any = None
+    arity_min, arity_max, alone = -1, -1, False
     ctx.run_started_ns = since_ns = engine.clock.monotonic_ns()
     deferred: Deferred | None = None
     room = OUTPUT_BYTES_MAX
@@ -49,8 +50,7 @@ def run(ctx: Context, requests: list[Any], out: list[Any], start: int = 0) -> in
             command = command or find(engine, argv)  # a container, an unusual spelling, or none
             if current is not None:
                 _count(ctx, current, requests, run_start, index)
-            run_start, current = index, command
-            arity_max, alone = -1, False
+            run_start, current, arity_max, alone = index, command, -1, False
             if command is not None:
                 handler = command.handler
                 alone, since_ns = command.measured_alone, ctx.run_started_ns

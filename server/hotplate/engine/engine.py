@@ -23,6 +23,7 @@ from hotplate.keyspace.discard import DiscardCycle
 from hotplate.keyspace.expire import ExpiryCycle
 from hotplate.keyspace.field_expiry import expire_due_fields
 from hotplate.keyspace.notify import Notifications
+from hotplate.keyspace.stream_policy import PolicySweep
 from hotplate.spec.registry import Registry
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ class Engine:
         self.watches = WatchTable(self.databases)
         self.pubsub = PubSub()
         self.blocking = Blocking(self)
+        self.stream_policies = PolicySweep(self.databases, self.blocking.touched)
         self.active_expire = True  # DEBUG SET-ACTIVE-EXPIRE
         self.discards = DiscardCycle(self.databases, clock.monotonic_ns)
         self._observers: list[Observer] = []
@@ -128,6 +130,14 @@ class Engine:
         if self.blocking.ready:
             self.blocking.serve()
         return is_behind or self._expiry.behind
+
+    def tend_streams(self, now_ms: int) -> bool:
+        """One bounded pass over streams whose groups have a policy; whether there is more."""
+        self.now_ms = now_ms
+        more = self.stream_policies.run(now_ms)
+        if self.blocking.ready:
+            self.blocking.serve()
+        return more
 
     def free_memory(self) -> bool:
         """One bounded pass over what was deleted; whether there is more."""

@@ -217,6 +217,12 @@ class Database:
             if type_of(before) != type_of(after):
                 self.witness(self.index, key, "type_changed")
 
+    def noted(self, key: bytes, event: str) -> None:
+        """Something about `key` changed that WATCH does not count: a stream's groups."""
+        self.dirty += 1
+        if self.witness is not None:
+            self.witness(self.index, key, event)
+
     def size(self) -> int:
         """How many keys are stored, those included whose time has come unseen."""
         return self.added - self.removed

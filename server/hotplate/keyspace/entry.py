@@ -26,7 +26,7 @@ class Text(bytes):
 
 
 class Collection(Protocol):
-    """A value that is not a string. An empty one is never stored."""
+    """A value that is not a string. An empty one is never stored, unless it is a stream."""
 
     type_name: ClassVar[bytes]
 

@@ -33,7 +33,7 @@ _EVENTS: Final[Mapping[str, Iterable[str]]] = {
     ),
     "t": (
         *("xadd", "xdel", "xtrim", "xsetid", "xgroup-create", "xgroup-createconsumer"),
-        *("xgroup-delconsumer", "xgroup-destroy", "xgroup-setid"),
+        *("xgroup-delconsumer", "xgroup-destroy", "xgroup-setid", "xnack"),
     ),
     "x": ("expired",),
     "e": ("evicted",),
@@ -70,8 +70,8 @@ class Notifications:
         return any(letter in self.letters for letter in ALL_LETTERS)
 
     def hears_witness(self) -> bool:
-        """Whether anything else is: misses, new, overwritten keys."""
-        return any(letter in self.letters for letter in WITNESS_LETTERS)
+        """Whether anything else is: misses, new, overwritten keys, what happens to groups."""
+        return any(letter in self.letters for letter in WITNESS_LETTERS + "t")
 
     def tell(self, index: int, key: bytes, event: str) -> None:
         """Publish an event of database `index`, if its class is asked for."""

@@ -26,6 +26,7 @@ from hotplate.resp.shared import (
 from hotplate.resp.types import (
     Bool,
     Double,
+    Frames,
     Map,
     NullArray,
     Payload,
@@ -251,6 +252,7 @@ def _payload(reply: Payload, version: int, append: Append) -> None:
 
 _RESP3: Final[dict[type, _Encoder]] = {
     Raw: _raw,
+    Frames: _raw,
     bytes: _bulk,
     int: _integer,
     type(None): _null,

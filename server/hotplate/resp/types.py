@@ -5,6 +5,7 @@ Plain Python values say most of it: `bytes` is a bulk string, `int` an integer, 
 guessing between simple and bulk strings from the text is a trap.
 
     Raw         ready-made frames of both protocols, written as they are (hot replies)
+    Frames      the same for replies that may be large: counted against what one pass may answer
     Simple      +text
     Map         %n in RESP3, a flat array in RESP2
     Set         ~n in RESP3, an array in RESP2
@@ -27,6 +28,12 @@ Reply: TypeAlias = Any  # one of the values named in the module docstring
 
 class Raw(bytes):
     """Complete frames, the same in RESP2 and RESP3."""
+
+    __slots__ = ()
+
+
+class Frames(bytes):
+    """Complete frames of the client's protocol, perhaps many bytes."""
 
     __slots__ = ()
 

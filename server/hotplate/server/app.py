@@ -79,6 +79,7 @@ class Server:
         self._cron.add(self._expire_keys)
         self._cron.add(self._limit_memory)
         self._cron.add(self._free_memory)
+        self._cron.add(self.engine.tend_streams)
         self._cron.add(self._kvcache.tick)
         self._cron.add(self._close_idle)
         self._cron.add(self._sample_rates)
