@@ -90,7 +90,7 @@ def run(ctx: Context, requests: list[Any], out: list[Any], start: int = 0) -> in
         if alone:
             before_ns, since_ns = since_ns, engine.clock.monotonic_ns()
             if since_ns - before_ns >= engine.slow_ns:
-                _note_slow(ctx, command, [argv], since_ns - before_ns)
+                _note_slow(ctx, current, [argv], since_ns - before_ns)
         if ready:
             engine.blocking.serve()
         index += 1
