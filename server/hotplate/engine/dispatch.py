@@ -154,7 +154,7 @@ def _count(
         _note_slow(ctx, command, requests[start:end], spent_ns)
 
 
-def _note_slow(ctx: Context, command: Command, batch: list[Any], spent_ns: int) -> None:
+def _note_slow(ctx: Context, command: Any, batch: list[Any], spent_ns: int) -> None:
     """These took long; those that were refused or queued did not run."""
     ran = [argv for argv in batch if did_run(ctx, command, argv)]
     if ran:
