@@ -193,6 +193,7 @@ class Client:
             argv.append(payload)
             return False
         target.view[:] = payload
+        target.arrived(len(payload))
         argv.append(target)
         return True
 

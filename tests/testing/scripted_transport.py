@@ -5,7 +5,8 @@ the transport's buffer, uncopied, and flow control goes as in asyncio's transpor
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from itertools import count
 from typing import Any, Final, cast
 
 from hotplate.server.clients import ClientTable
@@ -19,11 +20,18 @@ class ScriptedLoop:
 
     def __init__(self) -> None:
         self.transports: list[ScriptedTransport] = []
+        self.descriptors = count(1000)
+        self.reads_now = True  # False: what came is only handed in, a pass at a time
         self._ready: list[Callable[[], Any]] = []
 
     def call_soon(self, callback: Callable[..., Any], *args: Any) -> None:
         """Run it in the next pass."""
         self._ready.append(lambda: callback(*args))
+
+    def read_now(self, descriptor: int, buffers: Sequence[memoryview]) -> int:
+        """Read from a transport's socket behind its back, as much as came."""
+        (transport,) = (one for one in self.transports if one.socket.fileno() == descriptor)
+        return transport.read_now(buffers) if self.reads_now else transport.read_now(())
 
     def run_pass(self) -> bool:
         """What is ready, then what came in; whether there was any of it."""
@@ -44,9 +52,12 @@ class ScriptedLoop:
 class FakeSocket:
     """Takes options."""
 
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
     def fileno(self) -> int:
-        """Some descriptor."""
-        return 7
+        """No other transport of the loop has it."""
+        return self._descriptor
 
     def setsockopt(self, *_: object) -> None:
         """Nothing to set."""
@@ -58,9 +69,8 @@ class ScriptedTransport(asyncio.Transport):
     def __init__(
         self, loop: ScriptedLoop, protocol: asyncio.BaseProtocol, peer: tuple[str, int] | None
     ) -> None:
-        super().__init__(
-            {"socket": FakeSocket(), "peername": peer, "sockname": ("127.0.0.1", 6379)}
-        )
+        self.socket = FakeSocket(next(loop.descriptors))
+        super().__init__({"socket": self.socket, "peername": peer, "sockname": ("127.0.0.1", 6379)})
         self._loop_of_test = loop
         self._protocol = protocol
         self._inbox = bytearray()
@@ -124,6 +134,21 @@ class ScriptedTransport(asyncio.Transport):
             return True
         return False
 
+    def read_now(self, buffers: Sequence[memoryview]) -> int:
+        """One read of what came; BlockingIOError where there is nothing, or no room is given."""
+        room = sum(map(len, buffers))
+        if not self._inbox or not room:
+            if self._eof and room:
+                return 0
+            raise BlockingIOError
+        read_bytes = 0
+        for buffer in buffers:
+            piece = self._inbox[: min(len(buffer), CHUNK_BYTES - read_bytes)]
+            buffer[: len(piece)] = piece
+            del self._inbox[: len(piece)]
+            read_bytes += len(piece)
+        return read_bytes
+
     def _deliver_bytes(self) -> None:
         chunk = bytes(self._inbox[:CHUNK_BYTES])
         protocol = self._protocol
@@ -168,6 +193,10 @@ class ScriptedTransport(asyncio.Transport):
         assert high is not None
         assert low is not None
         self._high, self._low = high, low
+
+    def is_reading(self) -> bool:
+        """Whether what comes in is delivered."""
+        return self.reading
 
     def pause_reading(self) -> None:
         """Deliver nothing."""
@@ -220,4 +249,5 @@ def connect(
 def build_table(engine: Any) -> tuple[ClientTable, ScriptedLoop]:
     """A table of clients of this engine, on a loop that the test runs."""
     loop = ScriptedLoop()
-    return ClientTable(engine, cast("asyncio.AbstractEventLoop", loop)), loop
+    table = ClientTable(engine, cast("asyncio.AbstractEventLoop", loop), read_now=loop.read_now)
+    return table, loop

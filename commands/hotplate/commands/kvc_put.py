@@ -3,14 +3,12 @@
 A large payload is received by the connection straight into its slot (`*_sink` finds it), a small
 one is copied there by the handler. On a disk the bytes are written by a thread. Either way they
 are summed here, so that the client need not.
-
-Every slot taken by a sink is a SlotTarget; the handler, or `abandon`, ends it exactly once.
 """
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from xxhash import xxh3_64_digest, xxh3_64_intdigest
+from xxhash import xxh3_64_digest
 
 from hotplate.commands.kvc_arguments import (
     INSTANCE_ARG,
@@ -23,6 +21,7 @@ from hotplate.commands.kvc_arguments import (
     parse_ttl_ms,
     spec_number,
 )
+from hotplate.commands.kvc_slot_target import SlotTarget, slot_view
 from hotplate.engine.context import Deferred
 from hotplate.errors import CommandError, NoInstanceError, StorageIOError
 from hotplate.kvc.answers import Slot
@@ -31,7 +30,7 @@ from hotplate.kvc.keys import Keys
 from hotplate.kvc.model import SUM_BYTES, Instance
 from hotplate.kvc.write_session import WriteSession
 from hotplate.limits import KEYS_PER_CALL_MAX
-from hotplate.resp.types import OK, Reply
+from hotplate.resp.types import OK, ONE, Reply
 from hotplate.spec.args import parse_int_within, syntax_error
 from hotplate.spec.model import Flag, block, command, integer, specs_of, string
 from hotplate.spec.reply import OK_REPLY, IntegerReply
@@ -41,36 +40,6 @@ if TYPE_CHECKING:
 
 _FLAGS: Final = Flag.WRITE | Flag.NOSCRIPT | Flag.NO_MULTI
 DEFAULT_PRIORITY: Final = 50
-
-
-class SlotTarget:
-    """A slot that a payload is received into. `end` gives up the claim on it."""
-
-    __slots__ = ("_end", "slot", "view")
-
-    def __init__(self, slot: Slot, end: Callable[[], None]) -> None:
-        self.slot = slot
-        self.view = slot_view(slot)
-        self._end: Callable[[], None] | None = end
-
-    def __len__(self) -> int:
-        return self.slot.size
-
-    def abandon(self) -> None:
-        """End the claim; once more does nothing."""
-        end, self._end = self._end, None
-        if end is not None:
-            end()
-
-    def keep(self) -> None:
-        """The slot belongs to a published block now: there is nothing to end."""
-        self._end = None
-
-
-def slot_view(slot: Slot) -> memoryview:
-    """The bytes of a slot, or of one spec in it, on a storage that is mapped."""
-    whole = slot.store.view(slot.shape, slot.place)
-    return whole[slot.offset : slot.offset + slot.size]
 
 
 # KVC.WRITE
@@ -100,13 +69,13 @@ def write_sink(ctx: "Context", argv: list[Any], size: int) -> SlotTarget | None:
     if len(argv) != place:
         return None
     try:
-        _, session, _, _, slot = _write_slot(ctx, argv, spec_name)
+        instance, session, index, spec, slot = _write_slot(ctx, argv, spec_name)
     except CommandError:
         return None  # the handler says the same, once the bytes are read away
     if slot.store.blocking or slot.size != size:
         return None
     session.begin_transfer()
-    return SlotTarget(slot, session.end_transfer)
+    return SlotTarget(slot, _part_sizes(instance, session, index, spec), session.end_transfer)
 
 
 @command(
@@ -149,12 +118,15 @@ def _write(ctx: "Context", argv: list[Any]) -> Reply:
     sizes = _part_sizes(instance, session, index, spec)
     if slot.store.blocking:
         return _write_deferred(ctx, (instance, session, index, spec), slot, (payload, sizes))
-    view = slot_view(slot)
     if type(payload) is not SlotTarget:
+        view = slot_view(slot)
         view[:] = payload
+        sums = _sums(view, sizes)
     elif payload.slot.place != slot.place or payload.slot.offset != slot.offset:
         raise RuntimeError("a payload was received into another slot")
-    cache_of(ctx).written(session, index, spec, _sums(view, sizes))
+    else:
+        sums = payload.sums
+    cache_of(ctx).written(session, index, spec, sums)
     return OK
 
 
@@ -168,10 +140,10 @@ def _part_sizes(
     return [instance.specs[number].size_bytes for number in instance.numbers_in(held)]
 
 
-def _sums(data: memoryview | bytes, sizes: Sequence[int]) -> list[int]:
+def _sums(data: memoryview | bytes, sizes: Sequence[int]) -> list[bytes]:
     view, start, sums = memoryview(data), 0, []
     for size in sizes:
-        sums.append(xxh3_64_intdigest(view[start : start + size]))
+        sums.append(xxh3_64_digest(view[start : start + size]))
         start += size
     return sums
 
@@ -189,7 +161,7 @@ def _write_deferred(
     session_id = session.id
     session.begin_transfer()
 
-    def work() -> list[int]:
+    def work() -> list[bytes]:
         slot.store.write(slot.shape, slot.place, slot.offset, payload)
         return _sums(payload, sizes)
 
@@ -275,7 +247,11 @@ def put_sink(ctx: "Context", argv: list[Any], size: int) -> SlotTarget | None:
     if slot.store.blocking:
         cache.unstage(instance, slot)
         return None
-    return SlotTarget(slot, lambda: cache.unstage(instance, slot))
+    sizes = [spec.size_bytes for spec in instance.specs]
+    target = SlotTarget(slot, sizes, lambda: cache.unstage(instance, slot))
+    if options.count == 1:
+        target.purpose = instance, key, options
+    return target
 
 
 @command(
@@ -300,6 +276,9 @@ def put_sink(ctx: "Context", argv: list[Any], size: int) -> SlotTarget | None:
 )
 def kvc_put(ctx: "Context", argv: list[Any]) -> Reply:
     """Answers how many blocks are newly stored; those that are there already stay as they are."""
+    last = argv[-1]
+    if type(last) is SlotTarget and last.purpose is not None and _put_alone(ctx, argv, last):
+        return ONE
     targets = [item for item in argv if type(item) is SlotTarget]
     try:
         put = _parse_put(ctx, argv)
@@ -308,6 +287,29 @@ def kvc_put(ctx: "Context", argv: list[Any]) -> Reply:
     finally:
         for target in targets:  # those that were published are kept, the rest is given back
             target.abandon()
+
+
+def _put_alone(ctx: "Context", argv: list[Any], target: SlotTarget) -> bool:
+    """Publish the one block of a call whose sink has parsed it; False: go the general way."""
+    instance: Instance
+    instance, key, options = target.purpose
+    cache = cache_of(ctx)
+    named = cache.catalog.instances.get(argv[1])
+    if named is not instance or len(argv) != options.first + 2:
+        return False
+    stored = cache.put_alone(
+        instance,
+        key,
+        target.slot,
+        b"".join(target.sums),
+        now_ms=ctx.now_ms,
+        ttl_ms=options.ttl_ms,
+        priority=options.priority,
+        parent=options.parent,
+    )
+    if stored:
+        target.keep()
+    return stored
 
 
 def _parse_put(ctx: "Context", argv: list[Any]) -> "_Put":
@@ -390,17 +392,14 @@ class _Put:
                 sums.append(bytes(SUM_BYTES * len(sizes)))
                 continue
             if type(payload) is SlotTarget:
-                data = payload.view
+                sums += payload.sums
+                continue
+            data = memoryview(payload)
+            if slot.store.blocking:
+                slot.store.write(slot.shape, slot.place, slot.offset, data)
             else:
-                data = memoryview(payload)
-                if slot.store.blocking:
-                    slot.store.write(slot.shape, slot.place, slot.offset, data)
-                else:
-                    slot_view(slot)[:] = data
-            start = 0
-            for size in sizes:
-                sums.append(xxh3_64_digest(data[start : start + size]))
-                start += size
+                slot_view(slot)[:] = data
+            sums += _sums(data, sizes)
         return b"".join(sums)
 
     def _publish(self, sums: bytes, now_ms: int) -> int:

@@ -30,12 +30,11 @@ def _find(ctx: "Context", key: bytes) -> List | None:
     entry = db.shards[hash(key) & SHARD_MASK].get(key)
     if entry is None or entry.expire_at_ms or ctx.no_touch or db.observer is not None:
         return None
-    value: Any = entry.value
-    if value.__class__ is not List:
+    value = entry.value
+    if type(value) is not List:
         return None
     entry.accessed_ms = ctx.now_ms
-    found: List = value
-    return found
+    return value
 
 
 def _pushed(requests: list[Any], start: int) -> list[bytes]:

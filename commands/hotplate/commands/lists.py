@@ -4,7 +4,7 @@ Pushes and pops look their key up in place: clients send them most.
 """
 
 from itertools import islice
-from typing import Any, Final
+from typing import Final
 
 from hotplate.commands.list_runs import lpop_run, lpush_run, rpop_run, rpush_run
 from hotplate.commands.values import create_value, read_value, settle, write_value
@@ -104,8 +104,7 @@ def lpush(ctx: Context, argv: list[bytes]) -> Reply:
     key = argv[1]
     db = ctx.db
     entry = db.shards[hash(key) & SHARD_MASK].get(key)
-    value: Any
-    if entry is None or entry.expire_at_ms or entry.value.__class__ is not List or ctx.no_touch:
+    if entry is None or entry.expire_at_ms or type(entry.value) is not List or ctx.no_touch:
         value = create_value(ctx, key, List)
     else:
         value = entry.value
@@ -137,8 +136,7 @@ def rpush(ctx: Context, argv: list[bytes]) -> Reply:
     key = argv[1]
     db = ctx.db
     entry = db.shards[hash(key) & SHARD_MASK].get(key)
-    value: Any
-    if entry is None or entry.expire_at_ms or entry.value.__class__ is not List or ctx.no_touch:
+    if entry is None or entry.expire_at_ms or type(entry.value) is not List or ctx.no_touch:
         value = create_value(ctx, key, List)
     else:
         value = entry.value

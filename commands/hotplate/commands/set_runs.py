@@ -25,12 +25,11 @@ def _find(ctx: "Context", key: bytes) -> Set | None:
     entry = db.shards[hash(key) & SHARD_MASK].get(key)
     if entry is None or entry.expire_at_ms or ctx.no_touch or db.observer is not None:
         return None
-    value: Any = entry.value
-    if value.__class__ is not Set:
+    value = entry.value
+    if type(value) is not Set:
         return None
     entry.accessed_ms = ctx.now_ms
-    found: Set = value
-    return found
+    return value
 
 
 def sadd_run(ctx: "Context", requests: list[Any], start: int, append: Append) -> int:

@@ -3,7 +3,7 @@
 SADD and SPOP look their key up in place: clients send them most.
 """
 
-from typing import Any, Final
+from typing import Final
 
 from hotplate.commands.collection_scan import (
     SCAN_ARGS,
@@ -66,8 +66,7 @@ def sadd(ctx: Context, argv: list[bytes]) -> Reply:
     db = ctx.db
     limits = ctx.engine.config
     entry = db.shards[hash(key) & SHARD_MASK].get(key)
-    value: Any
-    if entry is None or entry.expire_at_ms or entry.value.__class__ is not Set or ctx.no_touch:
+    if entry is None or entry.expire_at_ms or type(entry.value) is not Set or ctx.no_touch:
         value = create_value(ctx, key, Set)
     else:
         value = entry.value

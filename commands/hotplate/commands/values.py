@@ -4,7 +4,7 @@ A handler parses and checks all its arguments, finds its value here, changes it 
 own methods, and settles. Values know no key and no client; this module knows no type.
 """
 
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from hotplate.engine.context import Context
 from hotplate.errors import WrongTypeError
@@ -26,11 +26,10 @@ def read_value(ctx: Context, key: bytes, kind: type[CollectionType]) -> Collecti
     entry = read_entry(ctx, key)
     if entry is None:
         return None
-    value: Any = entry.value
-    if value.__class__ is not kind:
+    value = entry.value
+    if type(value) is not kind:
         raise WrongTypeError
-    found: CollectionType = value
-    return found
+    return value
 
 
 def write_value(ctx: Context, key: bytes, kind: type[CollectionType]) -> CollectionType | None:
@@ -41,13 +40,12 @@ def write_value(ctx: Context, key: bytes, kind: type[CollectionType]) -> Collect
     entry = ctx.db.lookup_write(key, ctx.now_ms)
     if entry is None:
         return None
-    value: Any = entry.value
-    if value.__class__ is not kind:
+    value = entry.value
+    if type(value) is not kind:
         raise WrongTypeError
-    found: CollectionType = value
     if not ctx.no_touch:
         entry.accessed_ms = ctx.now_ms
-    return found
+    return value
 
 
 def create_value(ctx: Context, key: bytes, kind: type[CollectionType]) -> CollectionType:

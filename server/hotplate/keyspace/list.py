@@ -372,7 +372,7 @@ class List:
     def _pass_on(self, number: int) -> None:
         """Chunk `number` has one element too many: pass one on to the nearer end."""
         last = self._last_number()
-        middle: deque[list[bytes]] = self._middle or deque()
+        middle = self._middle or deque[list[bytes]]()
         if number <= last - number:
             if number == 0:
                 self._add_head(self._head.pop(0))
@@ -399,7 +399,7 @@ class List:
     def _pull_in(self, number: int) -> None:
         """Chunk `number` lost an element: one between the ends gets it from the nearer of them."""
         last = self._last_number()
-        middle: deque[list[bytes]] = self._middle or deque()
+        middle = self._middle or deque[list[bytes]]()
         if 0 < number < last:
             if number <= last - number:
                 for index in range(number - 1, 0, -1):

@@ -110,7 +110,7 @@ class Set:
         del table[member]
         if self._urn is not None:
             self._urn.removed(member)
-        if table.__class__ is ShardedDict and len(table) < _GATHER_BELOW:
+        if type(table) is ShardedDict and len(table) < _GATHER_BELOW:
             self._gather()
         return True
 

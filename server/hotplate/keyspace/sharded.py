@@ -132,18 +132,17 @@ class ShardedDict(Generic[Value]):
         return other
 
     def shed(self, count: int) -> None:
-        """Forget `count` entries, any of them, or a few more: O(count + SHARDS)."""
-        for shard in self.shards:
-            if count <= 0:
-                return
-            if shard:
-                size = len(shard)
-                if size <= count:
-                    shard.clear()
-                else:
-                    shed_entries(shard, count)
-                count -= size - len(shard)
-                self._count -= size - len(shard)
+        """Forget `count` entries, any of them: O(count). Afterwards only `len` may be asked."""
+        shards = self.shards
+        while count > 0 and shards:
+            shard = shards[-1]
+            size = min(len(shard), count)
+            if size == len(shard):
+                shards.pop()
+            else:
+                shed_entries(shard, size)
+            count -= size
+            self._count -= size
 
     def random_key(self, rng: Random) -> bytes:
         """Any key, all equally likely; there must be one. The cost of a few steps in one shard."""
@@ -181,7 +180,7 @@ def random_key(table: Table[Value], rng: Random) -> bytes:
 
 
 def shed_entries(table: Table[Value], count: int) -> None:
-    """Forget `count` entries of either form, any of them, or a few more."""
+    """Forget `count` entries of a table that nobody asks for anything any more."""
     if isinstance(table, ShardedDict):
         table.shed(count)
     elif len(table) <= count:

@@ -307,7 +307,7 @@ class Cache:
         return Slot(part.storage, store, part.shape, place, offset, size_bytes)
 
     def written(
-        self, session: WriteSession, index: int, spec: int | None, sums: Sequence[int]
+        self, session: WriteSession, index: int, spec: int | None, sums: Sequence[bytes]
     ) -> None:
         """Bytes of a new key have landed; `sums` per spec held (one if `spec` is given)."""
         part = session.part_of(index)
@@ -347,6 +347,31 @@ class Cache:
         self._settle(now_ms)
         request = WriteRequest(keys, now_ms, 0, None, None, ttl_ms, priority, parent)
         return self._writer.put(self._holdings.indexes[instance.number], request, staged, sums)
+
+    def put_alone(
+        self,
+        instance: Instance,
+        key: bytes,
+        slot: Slot,
+        sums: bytes,
+        *,
+        now_ms: int,
+        ttl_ms: int | None,
+        priority: int,
+        parent: bytes | None,
+    ) -> bool:
+        """The same for one staged slot, if that is plain enough to be short; else use `put`."""
+        self._settle(now_ms)
+        return self._writer.put_alone(
+            self._holdings.indexes[instance.number],
+            key,
+            slot,
+            sums,
+            now_ms=now_ms,
+            ttl_ms=ttl_ms,
+            priority=priority,
+            parent=parent,
+        )
 
     def drop_copy(self, instance: Instance, key: bytes, slot: Slot, now_ms: int) -> None:
         """A copy's bytes are not what was published: drop that copy, if it is still there."""

@@ -49,12 +49,12 @@ def settled_sums(session: WriteSession, bits: bytes, given: bytes | None) -> byt
                     raise ChecksumError(
                         f"new key {position} has no sum for spec {specs[number].name}"
                     )
-                if own is not None and said not in (_NO_SUM, own.to_bytes(SUM_BYTES, "big")):
+                if own is not None and said not in (_NO_SUM, own):
                     raise ChecksumError(
                         f"new key {position} spec {specs[number].name}: the sum given is"
-                        f" {said.hex()}, the server's is {own:016x}"
+                        f" {said.hex()}, the server's is {own.hex()}"
                     )
-                settled += said if own is None else own.to_bytes(SUM_BYTES, "big")
+                settled += said if own is None else own
     return bytes(settled)
 
 

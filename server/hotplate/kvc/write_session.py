@@ -154,7 +154,7 @@ class WriteSession:
     state: SessionState = SessionState.OPEN
     transfers: int = 0
     lost: set[int] = field(default_factory=set)
-    sums: dict[int, dict[int, int]] = field(default_factory=dict)  # new key -> spec -> sum
+    sums: dict[int, dict[int, bytes]] = field(default_factory=dict)  # new key -> spec -> sum
 
     def move_to(self, state: SessionState) -> None:
         """Change the state, along TRANSITIONS only."""

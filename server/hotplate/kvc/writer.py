@@ -27,6 +27,7 @@ from hotplate.kvc.holdings import Holdings
 from hotplate.kvc.index import Index
 from hotplate.kvc.plan import Plan, Planner, shapes_of
 from hotplate.kvc.publish import complete, settled_sums
+from hotplate.kvc.put_alone import above_of, put_alone
 from hotplate.kvc.quota import GroupUse
 from hotplate.kvc.reclaim import Reclaimer
 from hotplate.kvc.write_session import (
@@ -250,6 +251,36 @@ class Writer:
         index.writing[slot.storage] -= size_bytes
         use.refund(at, size_bytes)
         slot.store.release(slot.shape, slot.place, 1)
+
+    def put_alone(
+        self,
+        index: Index,
+        key: bytes,
+        slot: Slot,
+        sums: bytes,
+        *,
+        now_ms: int,
+        ttl_ms: int | None,
+        priority: int,
+        parent: bytes | None,
+    ) -> bool:
+        """Publish one staged slot as a new plain block; False: it is not plain, use `put`."""
+        above = above_of(self._holdings, index, key, parent)
+        if above is None:
+            return False
+        self._check_index(index, 1, 0)
+        put_alone(
+            self._holdings,
+            index,
+            key,
+            slot,
+            sums,
+            above=above,
+            now_ms=now_ms,
+            ttl_ms=ttl_ms,
+            priority=priority,
+        )
+        return True
 
     def put(
         self, index: Index, request: WriteRequest, staged: Sequence[Slot | None], sums: bytes

@@ -10,6 +10,7 @@ may be. Views of a Payload are appended as they are, never copied.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from math import isfinite
 from operator import itemgetter
 from typing import Any, Final, TypeAlias
 
@@ -46,6 +47,9 @@ _HEADERS_END: Final = len(BULK_HEADERS)
 _COUNTS_END: Final = len(ARRAY_HEADERS)
 _INTEGERS_END: Final = len(INTEGERS)
 _MANY: Final = 8  # items from which on it pays to look at all of them first
+_WHOLE_MAX: Final = 2.0**62  # up to it, Redis prints a whole number as an integer
+_ZEROS_MAX: Final = 7  # how far the point may stand from the digits
+_WHOLE_DIGITS_MAX: Final = 4
 
 
 def encode(reply: Reply, version: int, append: Append) -> None:
@@ -64,12 +68,46 @@ def _subclass_encoder(reply: Reply, version: int) -> _Encoder:
 
 
 def double_text(value: float) -> bytes:
-    """A double as Redis prints it: 17 significant digits at most, no `.0`."""
-    if value != value:
-        return b"nan"
-    if value in (float("inf"), float("-inf")):
-        return b"inf" if value > 0 else b"-inf"
-    return b"%.17g" % value
+    """A double as Redis prints it since 7.2: the fewest digits that read back as `value`.
+
+    Without an exponent where that adds at most seven zeros behind the digits, six before them, or
+    the number has at most four digits before the point; else as `1.5e+21`. A whole number up to
+    2**62 is simply itself.
+    """
+    if -_WHOLE_MAX <= value <= _WHOLE_MAX:
+        whole = int(value)
+        if whole == value:
+            return b"%d" % whole if whole or str(value) == "0.0" else b"-0"
+    elif not isfinite(value):
+        return b"nan" if value != value else b"inf" if value > 0 else b"-inf"
+    mantissa, _, exponent_text = repr(value).lstrip("-").partition("e")
+    whole_digits, _, fraction = mantissa.partition(".")
+    digits = (whole_digits + fraction).lstrip("0")
+    exponent = int(exponent_text or 0) - len(fraction)  # of the last digit
+    significant = digits.rstrip("0")
+    exponent += len(digits) - len(significant)
+    magnitude = abs(exponent + len(significant) - 1)
+    sign = "-" if value < 0 else ""
+    if exponent >= 0 and magnitude < len(significant) + _ZEROS_MAX:
+        text = significant + "0" * exponent
+    elif exponent < 0 and (exponent > -_ZEROS_MAX or magnitude < _WHOLE_DIGITS_MAX):
+        padded = significant.rjust(1 - exponent, "0")
+        text = f"{padded[:exponent]}.{padded[exponent:]}"
+    else:
+        text = f"{significant[0]}.{significant[1:]}" if len(significant) > 1 else significant
+        text += f"e{exponent + len(significant) - 1:+d}"
+    return (sign + text).encode()
+
+
+def double_texts(values: list[float]) -> list[bytes]:
+    """`double_text` of many; none is NaN."""
+    try:
+        wholes = list(map(int, values))
+    except OverflowError:  # an infinity
+        return list(map(double_text, values))
+    if wholes == values and values and -_WHOLE_MAX <= min(values) <= max(values) <= _WHOLE_MAX:
+        return str(wholes)[1:-1].encode().split(b", ")
+    return list(map(double_text, values))
 
 
 # -- one function per way of writing; aggregates look into the table for what they hold ----------

@@ -3,6 +3,7 @@
     socket ─► reader ─► batch of requests ─► engine.dispatch.run ─► frames ─► one write a pass
                 │
                 └ a large bulk string ─► LargeBulkReceiver: straight into its target
+                  (and it stays the transport's protocol while more of them come)
 
 Flow control, both ways:
 - A pass runs at most BATCH_REQUESTS requests, or until it has answered a lot (engine.dispatch);
@@ -22,7 +23,7 @@ from hotplate.engine.dispatch import answer, run
 from hotplate.engine.gates import find
 from hotplate.errors import CommandError
 from hotplate.resp.reader import LargeBulk, RequestReader
-from hotplate.server.large_bulk import HeapTarget, LargeBulkReceiver
+from hotplate.server.large_bulk import QUIET_READS_MAX, HeapTarget, LargeBulkReceiver
 
 if TYPE_CHECKING:
     from hotplate.server.clients import ClientTable
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("hotplate.server")
 BATCH_REQUESTS: Final = 256  # a few hundred microseconds of work between two looks at the sockets
 WRITE_HIGH_BYTES: Final = 256 * 1024  # unsent bytes at which a client's commands wait
+READ_AHEAD_BYTES_MAX: Final = 64 * 1024  # of a client whose commands wait
+LARGE_BYTES_A_PASS: Final = 8 * 1024 * 1024  # of large bulk strings, then other clients go first
 _MS_NS: Final = 1_000_000
 # bits of Connection._waits
 _FULL: Final = 1  # the transport is
@@ -46,6 +49,10 @@ class Connection(asyncio.Protocol):
         "_deferred",
         "_held",
         "_large",
+        "_pushed",
+        "_pushed_bytes",
+        "_pushing",
+        "_read_now",
         "_reader",
         "_requests",
         "_stats",
@@ -65,6 +72,7 @@ class Connection(asyncio.Protocol):
         self._clients = clients
         self._stats = clients.engine.stats
         self._wall_ns = clients.engine.clock.wall_ns
+        self._read_now = clients.read_now
         # for the connection's life
         self.kind = kind
         self.peer = ""
@@ -75,12 +83,15 @@ class Connection(asyncio.Protocol):
         self._reader: RequestReader = cast("RequestReader", None)
         # flow control
         self._waits = _CLOSED  # why nothing is run now; 0: run what comes
+        self._pushing = clients.pushing
+        self._pushed: list[bytes] = []  # messages not written yet
+        self._pushed_bytes = 0
         self._held: list[Callable[[], None]] = []  # releases, due when the transport is empty
         self.unsent_seen = 0  # by the table of clients, when it last looked for idle ones
         # a Deferred under way, and the requests behind it
         self._deferred: Deferred | None = None
         self._requests: list[Any] = []
-        # a large bulk string under way
+        # since a large bulk string came
         self._large: LargeBulkReceiver | None = None
 
     # -- asyncio's side ------------------------------------------------------------------------
@@ -106,8 +117,7 @@ class Connection(asyncio.Protocol):
         self._waits |= _CLOSED
         self._clients.remove(self)
         if self._large is not None:
-            self._large.target.abandon()
-            self._large = None
+            self._large.abandon()
         self._drop([*self._requests, self._reader.partial])
         self._requests = []
         if self._deferred is not None and self._deferred.cancel is not None:
@@ -120,6 +130,8 @@ class Connection(asyncio.Protocol):
         if self._waits:
             if not self._waits & _CLOSED:
                 self._reader.feed(data)
+                if self._reader.pending_bytes > READ_AHEAD_BYTES_MAX:
+                    self._transport.pause_reading()
             return
         reader = self._reader
         requests = reader.receive(data, BATCH_REQUESTS)
@@ -129,6 +141,9 @@ class Connection(asyncio.Protocol):
             self._saw_client()
         if reader.ready or reader.stopped is not None:
             self._go_on()
+        elif self._large is not None and self._large.quiet_reads > QUIET_READS_MAX:
+            self._large = None
+            self._receive_with(self)
 
     def eof_received(self) -> bool:
         """The client sends no more: answer what is there, then close."""
@@ -138,6 +153,8 @@ class Connection(asyncio.Protocol):
         """The transport is full."""
         self._waits |= _FULL
         self._transport.pause_reading()
+        if not self._waits & _CLOSED:
+            self._clients.output_limits.check(self)
 
     def resume_writing(self) -> None:
         """The transport is empty again."""
@@ -163,6 +180,8 @@ class Connection(asyncio.Protocol):
             data = b"".join(frames)
             self._stats.net_output_bytes += len(data)
             self._transport.write(data)
+        if self._pushing:
+            self._clients.flush_pushed()
         if ctx.gates != gates:
             self._clients.gates_changed(ctx, self._reader)
             if ctx.gates & Gate.CLOSING:
@@ -183,9 +202,10 @@ class Connection(asyncio.Protocol):
                     argument.abandon()
 
     def _await(self, deferred: Deferred) -> None:
-        """Nothing is read or run until the reply is there."""
+        """Nothing is run until the reply is there, and little or nothing is read."""
         self._waits |= _DEFERRED
-        self._transport.pause_reading()
+        if not deferred.reads_on:
+            self._transport.pause_reading()
         self._deferred = deferred
         try:
             deferred.start(self._on_reply)
@@ -204,18 +224,25 @@ class Connection(asyncio.Protocol):
 
     def _go_on(self) -> None:
         """See to what the reader stopped at, or run more in the loop's next pass."""
-        stopped = self._reader.stopped
-        if self._waits:
-            return  # whatever ends the wait comes back here
-        if stopped is None:
-            if self._reader.ready:
+        budget = LARGE_BYTES_A_PASS
+        while not self._waits:  # whatever ends a wait comes back here
+            stopped = self._reader.stopped
+            if stopped is None:
+                if self._reader.ready:
+                    self._schedule()
+                return
+            if not isinstance(stopped, LargeBulk):
+                self._stats.protocol_errors += 1
+                self._write(stopped.frame)
+                self.close()
+                return
+            if budget <= 0:
                 self._schedule()
-        elif isinstance(stopped, LargeBulk):
-            self._begin_large(stopped)
-        else:
-            self._stats.protocol_errors += 1
-            self._write(stopped.frame)
-            self.close()
+                return
+            budget -= stopped.size
+            if not self._begin_large(stopped):
+                return
+            self._run_behind_large()
 
     def _schedule(self, *, pause: bool = True) -> None:
         """Go on in the loop's next pass, after the other clients; `pause`: read nothing until then,
@@ -236,10 +263,11 @@ class Connection(asyncio.Protocol):
             self._schedule()
             return
         self._transport.resume_reading()
-        if self._large is not None:
-            if not self._large.complete:
+        large = self._large
+        if large is not None and large.target is not None:
+            if not large.complete:
                 return
-            self._end_large(self._large)
+            self._end_large(large)
         requests = self._reader.batch(BATCH_REQUESTS)
         if requests:
             self._run(requests, 0, [])
@@ -247,7 +275,7 @@ class Connection(asyncio.Protocol):
 
     def _on_reply(self, reply: Any) -> None:
         """A Deferred is done: answer, then go on behind it."""
-        self._deferred = None
+        deferred, self._deferred = self._deferred, None
         self._waits &= ~_DEFERRED
         ctx = self.ctx
         frames: list[Any] = []
@@ -259,6 +287,12 @@ class Connection(asyncio.Protocol):
         if self._waits & _CLOSED:
             self._release()
             return  # `connection_lost` sees to the requests behind, if it did not yet
+        if deferred is not None and deferred.reads_on:
+            # another client's command is what ended the wait: this one's go on behind it
+            self._write(b"".join(frames))
+            if self._requests or self._reader.pending_bytes or not self._transport.is_reading():
+                self._schedule()
+            return
         requests, self._requests = self._requests, []
         self._run(requests, 0, frames)
         if not self._waits & _DEFERRED:
@@ -266,7 +300,8 @@ class Connection(asyncio.Protocol):
 
     # -- large bulk strings --------------------------------------------------------------------
 
-    def _begin_large(self, bulk: LargeBulk) -> None:
+    def _begin_large(self, bulk: LargeBulk) -> bool:
+        """Receive it; whether all of it is there already."""
         self._saw_client()  # the sink looks at deadlines
         ctx = self.ctx
         command = find(ctx.engine, bulk.argv) if bulk.argv else None
@@ -274,25 +309,45 @@ class Connection(asyncio.Protocol):
         target = None if sink is None else sink(ctx, bulk.argv, bulk.size)
         if target is None:
             target = HeapTarget(bulk.size)
-        self._large = LargeBulkReceiver(self, target, self._reader.take_buffered(target.view))
-        if self._large.complete:
-            self._schedule(pause=False)
-        else:
-            self._receive_with(self._large)
+        large = self._large
+        if large is None:
+            large = self._large = LargeBulkReceiver(self)
+            self._receive_with(large)
+        large.begin(target, self._reader.take_buffered(target.view))
+        self._stats.net_input_bytes += large.read_now(self._read_now, self.descriptor)
+        if not large.complete:
+            return False
+        self._saw_client()
+        self._end_large(large)
+        return True
+
+    def _end_large(self, large: LargeBulkReceiver) -> None:
+        """Hand the reader what is complete, and what came behind it."""
+        self._stats.net_input_bytes += large.read_behind(self._read_now, self.descriptor)
+        behind = large.take_behind()
+        self._reader.resume(large.end())
+        if behind:
+            self._reader.feed(behind)
+
+    def _run_behind_large(self) -> None:
+        requests = self._reader.batch(BATCH_REQUESTS)
+        if requests:
+            self._run(requests, 0, [])
 
     def on_large_bytes(self, size_bytes: int, *, complete: bool) -> None:
         """Part of the large bulk string came in, or all of it is there."""
         self._stats.net_input_bytes += size_bytes
         self._saw_client()
-        if complete:
-            self._receive_with(self)
-            # not at once: the loop has the target's buffer in its hands until this returns
+        if not complete:
+            return
+        large = self._large
+        if self._waits or large is None or isinstance(large.target, HeapTarget):
+            # a heap target's view is released: not while the loop has the buffer in its hands
             self._schedule(pause=False)
-
-    def _end_large(self, large: LargeBulkReceiver) -> None:
-        target = large.target
-        self._large = None
-        self._reader.resume(target.take() if isinstance(target, HeapTarget) else target)
+            return
+        self._end_large(large)
+        self._run_behind_large()
+        self._go_on()
 
     def _receive_with(self, protocol: asyncio.BaseProtocol) -> None:
         transport = self._transport
@@ -341,12 +396,33 @@ class Connection(asyncio.Protocol):
         self._transport.close()
 
     def push(self, frames: bytes) -> None:
-        """Write frames outside of a reply."""
-        self._transport.write(frames)
+        """Write frames outside of a reply, with all others at the end of the pass that makes them.
+
+        A write costs as much as ten messages.
+        """
+        if self._waits & _CLOSED:
+            return
+        if not self._pushed:
+            self._pushing.append(self)
+        self._pushed.append(frames)
+        self._pushed_bytes += len(frames)
+        if self._pushed_bytes > self._clients.output_limits.push_bytes_max:
+            self.flush_pushed()
+
+    def flush_pushed(self) -> None:
+        """Write what was pushed; a client that leaves too much unread is closed."""
+        data = b"".join(self._pushed)
+        self._pushed.clear()
+        self._pushed_bytes = 0
+        if data and not self._waits & _CLOSED:
+            self._write(data)
+            limits = self._clients.output_limits
+            if self._transport.get_write_buffer_size() > limits.push_bytes_max:
+                limits.check(self)
 
     def output_bytes(self) -> int:
         """Bytes that wait to be sent."""
-        return self._transport.get_write_buffer_size()
+        return self._transport.get_write_buffer_size() + self._pushed_bytes
 
     def query_bytes(self) -> int:
         """Bytes received and not run yet."""

@@ -63,6 +63,14 @@ def unknown_subcommand(argv: Sequence[Any]) -> CommandError:
     return CommandError(b"unknown subcommand '%b'. Try %b HELP." % (name, container))
 
 
+def not_while_subscribed(command: Command) -> CommandError:
+    """A RESP2 client that listens can send little: its replies would look like messages."""
+    return CommandError(
+        b"Can't execute '%b': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are"
+        b" allowed in this context" % command.name
+    )
+
+
 def read_int(text: bytes) -> int | None:
     """A 64-bit integer in its one canonical form (no `+`, spaces, leading zeros), else None."""
     usual = _USUAL_INTEGERS.get(text)

@@ -378,7 +378,7 @@ def test_sums_of_the_server_fill_zeros_and_refuse_others() -> None:
     session = user.cache.session(user.instance, reserved.session_id, user.now)
     slot = user.cache.slot(session, 0, 1)
     assert (slot.offset, slot.size) == (10, 10)
-    user.cache.written(session, 0, 1, [7])
+    user.cache.written(session, 0, 1, [(7).to_bytes(8, "big")])
     with pytest.raises(ChecksumError, match="s0"):
         user.finish(session.id)
     with pytest.raises(ChecksumError, match="0000000000000007"):
