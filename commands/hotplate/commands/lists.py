@@ -219,12 +219,12 @@ def lpop(ctx: Context, argv: list[bytes]) -> Reply:
     entry = ctx.db.shards[hash(key) & SHARD_MASK].get(key)
     if entry is None:
         return None
-    value: Any = entry.value
-    if entry.expire_at_ms or value.__class__ is not List or ctx.no_touch:
+    if entry.expire_at_ms or type(entry.value) is not List or ctx.no_touch:
         value = write_value(ctx, key, List)
         if value is None:
             return None
     else:
+        value = entry.value
         entry.accessed_ms = ctx.now_ms
     element = value.pop_head(ctx.engine.config.list_max_listpack_size)
     settle(ctx, key, value, "lpop")
@@ -254,12 +254,12 @@ def rpop(ctx: Context, argv: list[bytes]) -> Reply:
     entry = ctx.db.shards[hash(key) & SHARD_MASK].get(key)
     if entry is None:
         return None
-    value: Any = entry.value
-    if entry.expire_at_ms or value.__class__ is not List or ctx.no_touch:
+    if entry.expire_at_ms or type(entry.value) is not List or ctx.no_touch:
         value = write_value(ctx, key, List)
         if value is None:
             return None
     else:
+        value = entry.value
         entry.accessed_ms = ctx.now_ms
     element = value.pop_tail(ctx.engine.config.list_max_listpack_size)
     settle(ctx, key, value, "rpop")

@@ -214,12 +214,12 @@ def spop(ctx: Context, argv: list[bytes]) -> Reply:
     entry = ctx.db.shards[hash(key) & SHARD_MASK].get(key)
     if entry is None:
         return None
-    value: Any = entry.value
-    if entry.expire_at_ms or value.__class__ is not Set or ctx.no_touch:
+    if entry.expire_at_ms or type(entry.value) is not Set or ctx.no_touch:
         value = write_value(ctx, key, Set)
         if value is None:
             return None
     else:
+        value = entry.value
         entry.accessed_ms = ctx.now_ms
     member = value.take(ctx.engine.rng)
     settle(ctx, key, value, "spop")
