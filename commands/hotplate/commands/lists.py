@@ -1,6 +1,6 @@
 """Lists from their ends, and what can be read of them.
 
-LPUSH and RPUSH look their key up in place: clients send them most.
+Pushes and pops look their key up in place: clients send them most.
 """
 
 from itertools import islice
@@ -216,9 +216,16 @@ def lpop(ctx: Context, argv: list[bytes]) -> Reply:
     if len(argv) != 2:
         return _pop_count(ctx, argv, b"lpop")
     key = argv[1]
-    value = write_value(ctx, key, List)
-    if value is None:
+    entry = ctx.db.shards[hash(key) & SHARD_MASK].get(key)
+    if entry is None:
         return None
+    if entry.expire_at_ms or type(entry.value) is not List or ctx.no_touch:
+        value = write_value(ctx, key, List)
+        if value is None:
+            return None
+    else:
+        value = entry.value
+        entry.accessed_ms = ctx.now_ms
     element = value.pop_head(ctx.engine.config.list_max_listpack_size)
     settle(ctx, key, value, "lpop")
     return element
@@ -244,9 +251,16 @@ def rpop(ctx: Context, argv: list[bytes]) -> Reply:
     if len(argv) != 2:
         return _pop_count(ctx, argv, b"rpop")
     key = argv[1]
-    value = write_value(ctx, key, List)
-    if value is None:
+    entry = ctx.db.shards[hash(key) & SHARD_MASK].get(key)
+    if entry is None:
         return None
+    if entry.expire_at_ms or type(entry.value) is not List or ctx.no_touch:
+        value = write_value(ctx, key, List)
+        if value is None:
+            return None
+    else:
+        value = entry.value
+        entry.accessed_ms = ctx.now_ms
     element = value.pop_tail(ctx.engine.config.list_max_listpack_size)
     settle(ctx, key, value, "rpop")
     return element

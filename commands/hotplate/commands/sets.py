@@ -211,9 +211,16 @@ def spop(ctx: Context, argv: list[bytes]) -> Reply:
     if len(argv) != 2:
         return _spop_count(ctx, argv)
     key = argv[1]
-    value = write_value(ctx, key, Set)
-    if value is None:
+    entry = ctx.db.shards[hash(key) & SHARD_MASK].get(key)
+    if entry is None:
         return None
+    if entry.expire_at_ms or type(entry.value) is not Set or ctx.no_touch:
+        value = write_value(ctx, key, Set)
+        if value is None:
+            return None
+    else:
+        value = entry.value
+        entry.accessed_ms = ctx.now_ms
     member = value.take(ctx.engine.rng)
     settle(ctx, key, value, "spop")
     return member
