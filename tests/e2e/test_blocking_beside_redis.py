@@ -32,6 +32,15 @@ SCENES = {
     "popping many": "a~ BLMPOP 0 2 l m RIGHT COUNT 2|b: RPUSH m 1 2 3|a<|b: LRANGE m 0 -1",
     "another type does not end a wait": "a~ BLPOP l 0|b: SET l x|b: DEL l|b: RPUSH l y|a<",
     "another type at once": "a: SET l x|a: BLPOP l 0|a: BLMOVE l m LEFT LEFT 0|a: BLPOP n l 0",
+    "a member goes to the one who waits": "a~ BZPOPMIN z 0|b: ZADD z 2 x 1 y|a<|b: ZRANGE z 0 -1",
+    "members of several keys": "a~ BZPOPMAX z1 z2 0|b: ZADD z2 1 x 2 y|a<|a: BZPOPMAX z1 z2 0",
+    "popping many members": "a~ BZMPOP 0 2 z1 z2 MAX COUNT 2|b: ZADD z2 1 x 2 y 3 z|a<",
+    "no member": "a: BZPOPMIN z 0.01|a: BZPOPMAX z 0.01|a: BZMPOP 0.01 1 z MIN|a: MULTI"
+    "|a: BZPOPMIN z 0|a: BZMPOP 0 1 z MIN|a: EXEC",
+    "bad waits for members": "a: BZPOPMIN z x|a: BZMPOP x 1 z MIN|a: BZMPOP 0 0 z MIN"
+    "|a: BZMPOP 0 1 z UP|a: BZMPOP 0 2 z MIN|a: SET s x|a: BZPOPMIN s 0|a: BZPOPMAX n s 0",
+    "a stored result": "a~ BZPOPMIN z 0|b: ZADD x 1 m|b: ZUNIONSTORE z 1 x|a<",
+    "a sorted result": "a~ BLPOP l 0|b: RPUSH m 2 1|b: SORT m STORE l|a<",
     "a renamed list": "a~ BLPOP l 0|b: RPUSH m x|b: RENAME m l|a<",
     "a copied list": "a~ BLPOP l 0|b: RPUSH m x|b: COPY m l|a<|b: EXISTS l m",
     "a swapped database": "a~ BLPOP l 0|b: SELECT 1|b: RPUSH l x|b: SWAPDB 0 1|a<",

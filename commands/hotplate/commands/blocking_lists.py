@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from hotplate.commands.list_moves import move_element, parse_pop
 from hotplate.commands.lists import ELEMENT_OR_NULL, fill_of, parse_end, pop_elements
-from hotplate.commands.values import settle, write_value
+from hotplate.commands.values import TIMEOUT_HISTORY, holds_kind, settle, write_value
 from hotplate.engine.context import Context
 from hotplate.keyspace.list import List
 from hotplate.resp.types import NULL_ARRAY, Reply
@@ -19,16 +19,7 @@ _BLOCKING: Final = Flag.WRITE | Flag.NOSCRIPT | Flag.BLOCKING
 _MOVING: Final = _BLOCKING | Flag.DENYOOM
 _POPPED: Final = one_of(TupleReply((BulkReply(), BulkReply())), NullReply())
 _POPPED_MANY: Final = one_of(TupleReply((BulkReply(), ArrayReply(BulkReply()))), NullReply())
-_TIMEOUT_HISTORY: Final = (
-    ("6.0.0", "`timeout` is interpreted as a double instead of an integer."),
-)
 _SHARE: Final = "list"  # who finds no element in a list leaves none for those behind
-
-
-def holds_list(ctx: Context, name: bytes) -> bool:
-    """Whether the key holds a list; what else it may hold does not end a wait."""
-    entry = ctx.db.lookup_write(name, ctx.now_ms)
-    return entry is not None and type(entry.value) is List
 
 
 def _pop(ctx: Context, name: bytes, *, at_head: bool) -> Reply:
@@ -51,7 +42,7 @@ def _pop_or_wait(ctx: Context, argv: list[bytes], *, at_head: bool) -> Reply:
     return ctx.engine.blocking.wait(
         ctx,
         names,
-        lambda name: _pop(ctx, name, at_head=at_head) if holds_list(ctx, name) else None,
+        lambda name: _pop(ctx, name, at_head=at_head) if holds_kind(ctx, name, List) else None,
         timeout_ms=timeout_ms,
         nothing=NULL_ARRAY,
         share=_SHARE,
@@ -70,7 +61,7 @@ def _pop_or_wait(ctx: Context, argv: list[bytes], *, at_head: bool) -> Reply:
     args=(key(multiple=True), double("timeout")),
     reply=_POPPED,
     acl_categories=("list",),
-    history=_TIMEOUT_HISTORY,
+    history=TIMEOUT_HISTORY,
 )
 def blpop(ctx: Context, argv: list[bytes]) -> Reply:
     """BLPOP key [key ...] timeout"""
@@ -89,7 +80,7 @@ def blpop(ctx: Context, argv: list[bytes]) -> Reply:
     args=(key(multiple=True), double("timeout")),
     reply=_POPPED,
     acl_categories=("list",),
-    history=_TIMEOUT_HISTORY,
+    history=TIMEOUT_HISTORY,
 )
 def brpop(ctx: Context, argv: list[bytes]) -> Reply:
     """BRPOP key [key ...] timeout"""
@@ -104,7 +95,7 @@ def _move_or_wait(ctx: Context, argv: list[bytes], *, from_head: bool, to_head: 
         return moved
 
     def retry(name: bytes) -> Any:
-        if not holds_list(ctx, name):
+        if not holds_kind(ctx, name, List):
             return None
         return move_element(ctx, source, destination, from_head, to_head)
 
@@ -156,7 +147,7 @@ def blmove(ctx: Context, argv: list[bytes]) -> Reply:
     args=(key("source"), key("destination", index=1), double("timeout")),
     reply=ELEMENT_OR_NULL,
     acl_categories=("list",),
-    history=_TIMEOUT_HISTORY,
+    history=TIMEOUT_HISTORY,
     deprecated_since="6.2.0",
     replaced_by="`BLMOVE` with the `RIGHT` and `LEFT` arguments",
 )
@@ -203,7 +194,7 @@ def blmpop(ctx: Context, argv: list[bytes]) -> Reply:
     return ctx.engine.blocking.wait(
         ctx,
         names,
-        lambda name: attempt(name) if holds_list(ctx, name) else None,
+        lambda name: attempt(name) if holds_kind(ctx, name, List) else None,
         timeout_ms=timeout_ms,
         nothing=NULL_ARRAY,
         share=_SHARE,

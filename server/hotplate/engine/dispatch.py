@@ -90,7 +90,7 @@ def run(ctx: Context, requests: list[Any], out: list[Any], start: int = 0) -> in
         if alone:
             before_ns, since_ns = since_ns, engine.clock.monotonic_ns()
             if since_ns - before_ns >= engine.slow_ns:
-                _note_slow(ctx, command, [argv], since_ns - before_ns)
+                _note_slow(ctx, current, [argv], since_ns - before_ns)
         if ready:
             engine.blocking.serve()
         index += 1
@@ -154,8 +154,9 @@ def _count(
         _note_slow(ctx, command, requests[start:end], spent_ns)
 
 
-def _note_slow(ctx: Context, command: Command, batch: list[Any], spent_ns: int) -> None:
+def _note_slow(ctx: Context, command: Command | None, batch: list[Any], spent_ns: int) -> None:
     """These took long; those that were refused or queued did not run."""
+    assert command is not None
     ran = [argv for argv in batch if did_run(ctx, command, argv)]
     if ran:
         ctx.engine.slowlog.note(ctx, command, ran, spent_ns)
