@@ -121,6 +121,24 @@ def test_a_pipeline_of_additions_equals_additions_one_by_one(console: ServerCons
     assert console("XRANGE s - +") == other("XRANGE s - +")
 
 
+def test_a_pipeline_of_capped_additions_equals_additions_one_by_one(
+    console: ServerConsole,
+) -> None:
+    other = ServerConsole(resp=console.ctx.resp)
+    request = [b"XADD", b"s", b"MAXLEN", b"~", b"150", b"*", b"a", b"b"]
+    requests = [list(request) for _ in range(400)]
+    requests[200:200] = [request[:6], [*request[:6], b"a"], [*request[:4], b"90", *request[5:]]]
+    for client in (console, other):
+        client("XADD s 1-0 a b")
+    single = b"".join(other.execute(argv) for argv in requests)
+    out: list[bytes] = []
+    console.ctx.now_ms = console.engine.clock.now_ms()
+    assert run(console.ctx, requests, out) == len(requests)
+    assert b"".join(out) == single
+    assert console("XRANGE s - +") == other("XRANGE s - +")
+    assert console.ctx.db.dirty == other.ctx.db.dirty
+
+
 def test_a_pipeline_to_a_wrong_type_is_refused_each_time(console: ServerConsole) -> None:
     console("SET s v")
     out: list[bytes] = []

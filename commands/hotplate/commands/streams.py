@@ -18,7 +18,7 @@ from hotplate.commands.stream_arguments import (
     take_count,
 )
 from hotplate.commands.stream_deletes import trim_arg, trim_stream
-from hotplate.commands.stream_runs import xadd_run
+from hotplate.commands.stream_runs import plain_form, xadd_run
 from hotplate.commands.values import write_value
 from hotplate.engine.context import Context
 from hotplate.errors import CommandError, WrongTypeError
@@ -36,7 +36,7 @@ from hotplate.keyspace.stream_entry import (
 )
 from hotplate.keyspace.stream_producers import DURATION_S_MAX, SIZE_MAX, Producers, digest_of
 from hotplate.resp.types import EMPTY_ARRAY, NULL_ARRAY, OK, ZERO, Reply
-from hotplate.spec.args import Args, read_int, syntax_error, wrong_arity
+from hotplate.spec.args import Args, syntax_error, wrong_arity
 from hotplate.spec.model import (
     Flag,
     Keys,
@@ -177,15 +177,9 @@ class _Addition:
 )
 def xadd(ctx: Context, argv: list[bytes]) -> Reply:
     """XADD key [options] <* | id> field value [field value ...]"""
-    fields_at = 3
-    length_max: int | None = None
-    if argv[2] != b"*":  # the usual way to keep a stream short has a short way too
-        if len(argv) < 8 or argv[5] != b"*" or argv[3] != b"~" or argv[2].upper() != b"MAXLEN":
-            return _add_with_options(ctx, argv)
-        length_max = read_int(argv[4])
-        if length_max is None or length_max < 0:
-            return _add_with_options(ctx, argv)
-        fields_at = 6
+    fields_at, length_max = plain_form(argv)
+    if not fields_at:
+        return _add_with_options(ctx, argv)
     if len(argv) - fields_at & 1:
         return _add_with_options(ctx, argv)
     key = argv[1]
@@ -211,7 +205,7 @@ def xadd(ctx: Context, argv: list[bytes]) -> Reply:
     db.dirty += 1
     if db.observer is not None:
         db.observer(db.index, key, "xadd")
-    if length_max is not None and len(stream) > length_max:
+    if length_max >= 0 and stream.has_spare_chunk(length_max):
         trim_stream(ctx, key, stream, Trim(length_max, approximate=True, limit=TRIM_LIMIT))
     return text
 

@@ -190,6 +190,10 @@ class Stream:
 
     # -- trimming ------------------------------------------------------------------------------
 
+    def has_spare_chunk(self, length_max: int) -> bool:
+        """Whether approximate trimming to a length would remove something."""
+        return self._length > length_max and self._length - len(self._ids[0]) >= length_max
+
     def trim(self, rule: Trim) -> int:
         """Remove the oldest entries as the rule says; how many."""
         if self.groups and rule.references == ACKNOWLEDGED_ONLY:
