@@ -22,6 +22,10 @@ def build_registry() -> Registry:
         kvc_observe,
         kvc_read,
         kvc_write,
+        limits,
+        limits_acquire,
+        limits_increx,
+        limits_settle,
         server,
         string_edits,
         strings,
@@ -31,6 +35,7 @@ def build_registry() -> Registry:
     modules = (
         *(connection, client, server, configuration, debug, introspect),
         *(generic, expiration, databases, strings, string_edits, transactions),
+        *(limits, limits_acquire, limits_settle, limits_increx),
         *(kvc_admin, kvc_read, kvc_write, kvc_data, kvc_observe),
     )
     return Registry.build(spec for module in modules for spec in module.SPECS)

@@ -5,7 +5,7 @@ from typing import Final
 from hotplate.engine.context import Context
 from hotplate.errors import CommandError
 from hotplate.keyspace.database import SHARD_MASK, Database
-from hotplate.keyspace.entry import Entry, copy_of, encoding_of, integer_of, string_of, type_of
+from hotplate.keyspace.entry import Entry, encoding_of, integer_of, string_of, type_of
 from hotplate.resp.types import OK, ONE, ZERO, Reply, Simple
 from hotplate.spec.args import Args, parse_int, syntax_error
 from hotplate.spec.model import Flag, Keys, command, container, integer, key, specs_of, token
@@ -261,7 +261,7 @@ def copy(ctx: Context, argv: list[bytes]) -> Reply:
         return ZERO
     if target.lookup_write(destination, ctx.now_ms) is not None and not replace:
         return ZERO
-    target.assign(destination, copy_of(entry.value), ctx.now_ms, entry.expire_at_ms)
+    target.put(destination, entry.duplicate(ctx.now_ms))
     target.changed(destination, "copy_to")
     return ONE
 

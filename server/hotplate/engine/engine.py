@@ -14,7 +14,8 @@ from hotplate.config import Config
 from hotplate.engine.context import Context, Gate, Link
 from hotplate.engine.stats import Stats
 from hotplate.engine.watch import WatchTable
-from hotplate.keyspace.database import Database
+from hotplate.keyspace.bucket import Limiter
+from hotplate.keyspace.database import SHARDS, Database
 from hotplate.keyspace.expire import ExpiryCycle
 from hotplate.spec.registry import Registry
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from hotplate.kvc.ports import BlockStore
 
 log = logging.getLogger("hotplate.engine")
+_MS_NS: Final = 1_000_000
+_STEP_MS: Final = 100  # less is the drift of a clock
 _HTTP_REPORT_NS: Final = 60_000_000_000  # such warnings at most once a minute
 
 
@@ -45,7 +48,11 @@ class Engine:
         self._expiry = ExpiryCycle(self.databases, clock.monotonic_ns)
         self.gates: int = Gate.OPEN
         self.run_id = f"{rng.getrandbits(160):040x}"
+        # both clocks, read at one moment: the beginning of the batch under way
         self.started_ms = self.now_ms = clock.now_ms()
+        self.now_ns = clock.monotonic_ns()
+        self._lead_ms = self.now_ms - self.now_ns // _MS_NS  # of the wall clock
+        self.limiter = Limiter(self.run_id[:8].encode())
         self.port = 0  # the TCP port in use, 0: none
         self._next_client_id = 0
         self._http_reported_ns: int | None = None
@@ -86,8 +93,22 @@ class Engine:
         """One bounded pass of active expiry; whether it fell behind."""
         if not self.active_expire:
             return False
+        self._read_clocks(now_ms)
         self._expiry.run(now_ms)
         return self._expiry.behind
+
+    def _read_clocks(self, now_ms: int) -> None:
+        """Between two batches: notice that the wall clock was set back."""
+        self.now_ms = now_ms
+        self.now_ns = self.clock.monotonic_ns()
+        lead_ms = now_ms - self.now_ns // _MS_NS
+        if lead_ms < self._lead_ms - _STEP_MS:
+            # keys that follow the other clock are due earlier than their shards remember
+            for database in self.databases:
+                database.earliest_ms = [0] * SHARDS
+        elif lead_ms <= self._lead_ms:
+            return
+        self._lead_ms = lead_ms
 
     def client_list(self) -> Sequence[Context]:
         """All clients, oldest first."""

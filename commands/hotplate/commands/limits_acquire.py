@@ -1,0 +1,356 @@
+"""LB.ACQUIRE: taking from several limits at once, all of them or none.
+
+    parse ─► look at every key (types, levels, known ids) ─► all admit? ─► charge all ─► reply
+                                                              └─ no, PEEK ─► charge none ─► reply
+
+Nothing changes before the last key has been looked at. A key that holds the call's id already is
+not charged again and answers what it answered then.
+"""
+
+from typing import Any, Final, TypeAlias
+
+from hotplate.commands.limits_rows import (
+    GROUP,
+    LIMITED_ROW,
+    SINCE,
+    find_entry,
+    row,
+    take_id,
+    take_keys,
+)
+from hotplate.engine.context import Context
+from hotplate.errors import WrongTypeError
+from hotplate.keyspace.bucket import NEVER_MS, NOW_MS, NS_PER_MS, Bucket, Hold, Rate
+from hotplate.keyspace.bucket_entry import FadingEntry, follow_fading, store_fading
+from hotplate.keyspace.bucket_leases import Leases
+from hotplate.resp.types import Raw, Reply
+from hotplate.spec.args import Args, parse_int_within, syntax_error
+from hotplate.spec.model import (
+    Flag,
+    Keys,
+    block,
+    command,
+    integer,
+    key,
+    oneof,
+    specs_of,
+    string,
+    token,
+)
+from hotplate.spec.reply import (
+    ArrayReply,
+    BulkReply,
+    IntegerReply,
+    NullReply,
+    TupleReply,
+    one_of,
+)
+
+TTL_MS: Final = 120_000
+SHARE_ALL: Final = 1000
+
+
+class _Call:
+    """The options of one call."""
+
+    __slots__ = ("overdraft", "peek", "rid", "shadow", "share", "ttl_ms")
+
+    def __init__(self) -> None:
+        self.rid: bytes | None = None
+        self.ttl_ms = TTL_MS
+        self.share = SHARE_ALL
+        self.overdraft = self.peek = self.shadow = False
+
+
+class _RateRow:
+    """One key with a RATE."""
+
+    __slots__ = ("bucket", "ceiling", "cost", "entry", "floor", "key", "known", "level", "rate")
+
+    def __init__(self, rate: Rate, cost: int, floor: int) -> None:
+        self.rate = rate
+        self.cost = cost
+        self.floor = floor
+
+    def look(self, ctx: Context, key: bytes, call: _Call) -> int:
+        """Find the key: how long the call must wait for it."""
+        self.key = key
+        now_ns = ctx.engine.now_ns
+        rate = self.rate
+        entry = self.entry = find_entry(ctx, key)
+        bucket: Any = None if entry is None else entry.value
+        if bucket is None:
+            self.level = 0
+            self.known = None
+        elif bucket.__class__ is not Bucket:
+            raise WrongTypeError
+        else:
+            self.level = bucket.level_in(rate, now_ns)
+            self.known = None if call.rid is None else bucket.hold(call.rid, now_ns)
+        self.bucket: Bucket | None = bucket
+        self.ceiling = rate.brim
+        if call.share != SHARE_ALL:
+            self.ceiling = rate.brim * call.share // SHARE_ALL
+        if self.known is not None:
+            return NOW_MS
+        find_wait = rate.overdraft_ms if call.overdraft else rate.retry_ms
+        return find_wait(self.level, self.cost * rate.period_ns, self.ceiling)
+
+    def charge(self, ctx: Context, rid: bytes, expires_ns: int) -> bytes:
+        """Reserve the cost; the row."""
+        known = self.known
+        rate = self.rate
+        if known is not None:
+            return row(0, known.limit, known.remaining, NOW_MS, known.reset_ms)
+        bucket = self.bucket
+        if bucket is None:
+            bucket = self.bucket = Bucket(rate)
+        elif bucket.rate is not rate:
+            bucket.adopt(rate, ctx.engine.now_ns)
+        hold = Hold(self.cost, self.floor, expires_ns)
+        level = bucket.reserve(rid, hold, ctx.engine.now_ns)
+        bucket.admitted += 1
+        _store(ctx, self.key, self.entry, bucket)
+        ceiling = self.ceiling
+        hold.answered(
+            ceiling // rate.period_ns, rate.remaining(level, ceiling), rate.drain_ms(level)
+        )
+        return row(0, hold.limit, hold.remaining, NOW_MS, hold.reset_ms)
+
+    def show(self, ctx: Context, wait_ms: int) -> bytes:
+        """The row of a key that is not charged."""
+        rate = self.rate
+        return row(
+            int(wait_ms != NOW_MS),
+            self.ceiling // rate.period_ns,
+            rate.remaining(self.level, self.ceiling),
+            wait_ms,
+            rate.drain_ms(self.level),
+        )
+
+    def count_limited(self) -> None:
+        """The call was not admitted because of this key."""
+        if self.bucket is not None:
+            self.bucket.limited += 1
+
+
+class _LeaseRow:
+    """One key with a CONC."""
+
+    __slots__ = ("ceiling", "entry", "key", "known", "leases", "limit", "places")
+
+    def __init__(self, limit: int, places: int) -> None:
+        self.limit = limit
+        self.places = places
+
+    def look(self, ctx: Context, key: bytes, call: _Call) -> int:
+        """Find the key: how long the call must wait for it."""
+        self.key = key
+        now_ns = ctx.engine.now_ns
+        self.entry = find_entry(ctx, key)
+        self.leases: Leases | None = None
+        if self.entry is not None:
+            value = self.entry.value
+            if not isinstance(value, Leases):
+                raise WrongTypeError
+            self.leases = value
+        self.ceiling = self.limit * call.share // SHARE_ALL
+        self.known: Hold | None = None
+        if self.leases is not None and call.rid is not None:
+            self.known = self.leases.hold(call.rid, now_ns)
+            if self.known is not None:
+                return NOW_MS
+        leases = Leases(self.limit) if self.leases is None else self.leases
+        return leases.retry_ms(self.places, self.ceiling, now_ns)
+
+    def charge(self, ctx: Context, rid: bytes, expires_ns: int) -> bytes:
+        """Take the places; the row."""
+        known = self.known
+        if known is not None:
+            return row(0, known.limit, known.remaining, NOW_MS, known.reset_ms)
+        leases = self.leases
+        if leases is None:
+            leases = self.leases = Leases(self.limit)
+        now_ns = ctx.engine.now_ns
+        hold = Hold(self.places, 0, expires_ns)
+        leases.limit = self.limit
+        leases.reserve(rid, hold, now_ns)
+        leases.admitted += 1
+        _store(ctx, self.key, self.entry, leases)
+        hold.answered(self.ceiling, self.ceiling - leases.used, leases.reset_ms(now_ns))
+        return row(0, hold.limit, hold.remaining, NOW_MS, hold.reset_ms)
+
+    def show(self, ctx: Context, wait_ms: int) -> bytes:
+        """The row of a key that is not charged."""
+        now_ns = ctx.engine.now_ns
+        used = reset_ms = 0
+        if self.leases is not None:
+            used, reset_ms = self.leases.used_at(now_ns), self.leases.reset_ms(now_ns)
+        remaining = max(0, self.ceiling - used)
+        return row(int(wait_ms != NOW_MS), self.ceiling, remaining, wait_ms, reset_ms)
+
+    def count_limited(self) -> None:
+        """The call was not admitted because of this key."""
+        if self.leases is not None:
+            self.leases.limited += 1
+
+
+_Row: TypeAlias = _RateRow | _LeaseRow
+
+
+def _store(ctx: Context, key: bytes, entry: FadingEntry | None, value: Bucket | Leases) -> None:
+    if entry is None:
+        store_fading(ctx.db, key, value, ctx.engine)
+    else:
+        entry.accessed_ms = ctx.now_ms
+        follow_fading(ctx.db, key, entry)
+    ctx.db.changed(key, "acquire")
+
+
+@command(
+    "LB.ACQUIRE",
+    group=GROUP,
+    since=SINCE,
+    arity=-6,
+    summary="Takes from several limits at once, from all of them or from none.",
+    complexity="O(N), N being the number of keys, while no CONC is full",
+    flags=Flag.WRITE | Flag.DENYOOM | Flag.FAST,
+    keys=(Keys(begin=1, key_number=0, first=1, flags=("RW", "ACCESS", "UPDATE")),),
+    args=(
+        integer("numkeys"),
+        key(multiple=True),
+        oneof(
+            "limit",
+            block(
+                "rate",
+                token("RATE"),
+                integer("capacity"),
+                integer("count"),
+                integer("period-milliseconds"),
+                integer("cost"),
+                integer("floor", optional=True),
+            ),
+            block("leases", token("CONC"), integer("limit"), integer("places", optional=True)),
+            token="LIMIT",
+            multiple=True,
+        ),
+        string("id", token="ID", optional=True),
+        integer("milliseconds", token="TTL", optional=True),
+        integer("permille", token="SHARE", optional=True),
+        token("OVERDRAFT", optional=True),
+        token("PEEK", optional=True),
+        token("SHADOW", optional=True),
+    ),
+    reply=TupleReply(
+        (
+            IntegerReply(0, 1),
+            one_of(BulkReply(), NullReply()),
+            IntegerReply(minimum=-2),
+            ArrayReply(LIMITED_ROW),
+        )
+    ),
+    acl_categories=("limits",),
+)
+def lb_acquire(ctx: Context, argv: list[bytes]) -> Reply:
+    """LB.ACQUIRE numkeys key ... LIMIT <RATE ... | CONC ...> ... [option ...]"""
+    args = Args(argv)
+    keys = take_keys(args)
+    call = _Call()
+    rows = _parse(ctx, args, len(keys), call)
+    return _acquire(ctx, keys, rows, call)
+
+
+def _acquire(ctx: Context, keys: list[bytes], rows: list[_Row], call: _Call) -> Reply:
+    waits = [asked.look(ctx, name, call) for asked, name in zip(rows, keys, strict=True)]
+    wait_ms = NEVER_MS if NEVER_MS in waits else max(waits)
+    admitted = wait_ms == NOW_MS
+    rid = call.rid
+    if admitted and not call.peek:
+        if rid is None:
+            rid = ctx.engine.limiter.next_id()
+        expires_ns = ctx.engine.now_ns + call.ttl_ms * NS_PER_MS
+        frames = [asked.charge(ctx, rid, expires_ns) for asked in rows]
+        return _reply(ctx, rid, NOW_MS, frames)
+    if not admitted and not call.peek:
+        for asked, wait in zip(rows, waits, strict=True):
+            if wait != NOW_MS:
+                asked.count_limited()
+    frames = [asked.show(ctx, wait) for asked, wait in zip(rows, waits, strict=True)]
+    if call.shadow:
+        wait_ms = NOW_MS
+        if not call.peek:
+            return _reply(ctx, rid or ctx.engine.limiter.next_id(), wait_ms, frames)
+    return _reply(ctx, None, wait_ms, frames)
+
+
+def _reply(ctx: Context, rid: bytes | None, wait_ms: int, frames: list[bytes]) -> Raw:
+    if rid is not None:
+        shown = b"$%d\r\n%b\r\n" % (len(rid), rid)
+    else:
+        shown = b"$-1\r\n" if ctx.resp == 2 else b"_\r\n"
+    return Raw(
+        b"*4\r\n:%d\r\n%b:%d\r\n*%d\r\n%b"
+        % (wait_ms != NOW_MS, shown, wait_ms, len(frames), b"".join(frames))
+    )
+
+
+def _parse(ctx: Context, args: Args, count: int, call: _Call) -> list[_Row]:
+    rows: list[_Row] = []
+    seen: set[bytes] = set()
+    while args:
+        word = args.take_word()
+        if word in seen:
+            raise syntax_error()
+        seen.add(word)
+        if word == b"LIMIT":
+            rows = [_parse_limit(ctx, args) for _ in range(count)]
+        elif word == b"ID":
+            call.rid = take_id(args)
+        elif word == b"TTL":
+            call.ttl_ms = args.take_int_within("TTL", 1)
+        elif word == b"SHARE":
+            call.share = args.take_int_within("SHARE", 1, SHARE_ALL)
+        elif word == b"OVERDRAFT":
+            call.overdraft = True
+        elif word == b"PEEK":
+            call.peek = True
+        elif word == b"SHADOW":
+            call.shadow = True
+        else:
+            raise syntax_error()
+    if not rows:
+        raise syntax_error()
+    return rows
+
+
+def _parse_limit(ctx: Context, args: Args) -> _Row:
+    word = args.take_word()
+    if word == b"RATE":
+        rate = _parse_rate(ctx, (args.take(), args.take(), args.take()))
+        cost = args.take_int_within("cost", 0)
+        floor = args.take_int_within("floor", 0, cost) if _number_follows(args) else 0
+        return _RateRow(rate, cost, floor)
+    if word == b"CONC":
+        limit = args.take_int_within("limit", 0)
+        places = args.take_int_within("places", 1) if _number_follows(args) else 1
+        return _LeaseRow(limit, places)
+    raise syntax_error()
+
+
+def _number_follows(args: Args) -> bool:
+    following = args.peek()
+    return following is not None and following[:1] in b"-+0123456789" and following != b""
+
+
+def _parse_rate(ctx: Context, texts: tuple[bytes, bytes, bytes]) -> Rate:
+    limiter = ctx.engine.limiter
+    rate = limiter.rates.get(texts)
+    if rate is None:
+        capacity = parse_int_within(texts[0], "capacity", 0)
+        count = parse_int_within(texts[1], "count", 0)
+        rate = Rate(capacity, count, parse_int_within(texts[2], "period", 1) * NS_PER_MS)
+        limiter.remember_rate(texts, rate)
+    return rate
+
+
+SPECS = specs_of(lb_acquire)
