@@ -23,6 +23,8 @@ from hotplate.errors import WrongTypeError
 from hotplate.keyspace.bucket import NEVER_MS, NOW_MS, NS_PER_MS, Bucket, Hold, Rate
 from hotplate.keyspace.bucket_entry import FadingEntry, follow_fading, store_fading
 from hotplate.keyspace.bucket_leases import Leases
+from hotplate.keyspace.database import NEVER_MS as NO_EXPIRY
+from hotplate.keyspace.database import SHARD_MASK
 from hotplate.resp.types import Raw, Reply
 from hotplate.spec.args import Args, parse_int_within, syntax_error
 from hotplate.spec.model import (
@@ -48,6 +50,11 @@ from hotplate.spec.reply import (
 
 TTL_MS: Final = 120_000
 SHARE_ALL: Final = 1000
+_TTL_NS: Final = TTL_MS * NS_PER_MS
+_PLAIN_WORDS: Final = 9  # LB.ACQUIRE 1 key LIMIT RATE capacity count period cost
+_DIGITS_MAX: Final = 18
+_ZERO: Final = ord("0")
+_NUMBER_STARTS: Final = frozenset(b"%c" % digit for digit in b"-+0123456789")
 
 
 class _Call:
@@ -75,47 +82,51 @@ class _RateRow:
     def look(self, ctx: Context, key: bytes, call: _Call) -> int:
         """Find the key: how long the call must wait for it."""
         self.key = key
-        now_ns = ctx.engine.now_ns
         rate = self.rate
+        self.known = None
+        self.level = level = 0
+        bucket: Any = None
         entry = self.entry = find_entry(ctx, key)
-        bucket: Any = None if entry is None else entry.value
-        if bucket is None:
-            self.level = 0
-            self.known = None
-        elif bucket.__class__ is not Bucket:
-            raise WrongTypeError
-        else:
-            self.level = bucket.level_in(rate, now_ns)
-            self.known = None if call.rid is None else bucket.hold(call.rid, now_ns)
+        if entry is not None:
+            now_ns = ctx.engine.now_ns
+            bucket = entry.value
+            if bucket.__class__ is not Bucket:
+                raise WrongTypeError
+            self.level = level = bucket.level_in(rate, now_ns)
+            if call.rid is not None and bucket.ledger is not None:
+                self.known = bucket.hold(call.rid, now_ns)
         self.bucket: Bucket | None = bucket
-        self.ceiling = rate.brim
+        ceiling = rate.brim
         if call.share != SHARE_ALL:
-            self.ceiling = rate.brim * call.share // SHARE_ALL
-        if self.known is not None:
+            ceiling = ceiling * call.share // SHARE_ALL
+        self.ceiling = ceiling
+        charge = self.cost * rate.period_ns
+        if self.known is not None or (level + charge <= ceiling and ceiling):
             return NOW_MS
         find_wait = rate.overdraft_ms if call.overdraft else rate.retry_ms
-        return find_wait(self.level, self.cost * rate.period_ns, self.ceiling)
+        return find_wait(level, charge, ceiling)
 
     def charge(self, ctx: Context, rid: bytes, expires_ns: int) -> bytes:
         """Reserve the cost; the row."""
         known = self.known
-        rate = self.rate
         if known is not None:
             return row(0, known.limit, known.remaining, NOW_MS, known.reset_ms)
+        rate = self.rate
         bucket = self.bucket
+        now_ns = ctx.engine.now_ns
         if bucket is None:
-            bucket = self.bucket = Bucket(rate)
+            bucket = Bucket(rate)
         elif bucket.rate is not rate:
-            bucket.adopt(rate, ctx.engine.now_ns)
+            bucket.adopt(rate, now_ns)
         hold = Hold(self.cost, self.floor, expires_ns)
-        level = bucket.reserve(rid, hold, ctx.engine.now_ns)
+        level = bucket.reserve(rid, hold, now_ns)
         bucket.admitted += 1
         _store(ctx, self.key, self.entry, bucket)
         ceiling = self.ceiling
-        hold.answered(
-            ceiling // rate.period_ns, rate.remaining(level, ceiling), rate.drain_ms(level)
-        )
-        return row(0, hold.limit, hold.remaining, NOW_MS, hold.reset_ms)
+        hold.limit = limit = ceiling // rate.period_ns
+        hold.remaining = remaining = rate.remaining(level, ceiling)
+        hold.reset_ms = reset_ms = rate.drain_ms(level)
+        return row(0, limit, remaining, NOW_MS, reset_ms)
 
     def show(self, ctx: Context, wait_ms: int) -> bytes:
         """The row of a key that is not charged."""
@@ -203,7 +214,9 @@ def _store(ctx: Context, key: bytes, entry: FadingEntry | None, value: Bucket | 
         store_fading(ctx.db, key, value, ctx.engine)
     else:
         entry.accessed_ms = ctx.now_ms
-        follow_fading(ctx.db, key, entry)
+        # what lasts longer than before needs nothing, unless it lasts for ever or did
+        if not entry.own_ms or value.fades_ns() is None:
+            follow_fading(ctx.db, key, entry)
     ctx.db.changed(key, "acquire")
 
 
@@ -253,11 +266,71 @@ def _store(ctx: Context, key: bytes, entry: FadingEntry | None, value: Bucket | 
 )
 def lb_acquire(ctx: Context, argv: list[bytes]) -> Reply:
     """LB.ACQUIRE numkeys key ... LIMIT <RATE ... | CONC ...> ... [option ...]"""
+    if len(argv) == _PLAIN_WORDS:
+        reply = _acquire_one(ctx, argv)
+        if reply is not None:
+            return reply
     args = Args(argv)
     keys = take_keys(args)
     call = _Call()
     rows = _parse(ctx, args, len(keys), call)
     return _acquire(ctx, keys, rows, call)
+
+
+def _acquire_one(ctx: Context, argv: list[bytes]) -> Raw | None:
+    """One RATE and no option, admitted by a bucket that has this rate. None: it is not so plain."""
+    _, numkeys, name, word, kind, capacity, count, period, cost_text = argv
+    engine = ctx.engine
+    limiter = engine.limiter
+    rate = limiter.rates.get((capacity, count, period))
+    if (
+        rate is None
+        or not rate.count
+        or numkeys != b"1"
+        or word != b"LIMIT"
+        or kind != b"RATE"
+        or not cost_text.isdigit()
+        or len(cost_text) > _DIGITS_MAX
+        or (cost_text[0] == _ZERO and cost_text != b"0")
+    ):
+        return None
+    now_ns = engine.now_ns
+    db = ctx.db
+    entry: Any = db.shards[hash(name) & SHARD_MASK].get(name)
+    if entry is None:
+        bucket = Bucket(rate)
+        level = 0
+    else:
+        bucket = entry.value
+        if bucket.__class__ is not Bucket or bucket.rate is not rate or entry.own_ms != NO_EXPIRY:
+            return None
+        level = bucket.mark - now_ns * rate.count
+        if level <= 0:
+            if bucket.ledger is None or bucket.ledger.latest_ns <= now_ns:
+                return None
+            level = 0
+    cost = int(cost_text)
+    brim = rate.brim
+    if level + cost * rate.period_ns > brim or not brim:
+        return None
+    rid = limiter.next_id()
+    hold = Hold(cost, 0, now_ns + _TTL_NS)
+    level = bucket.reserve(rid, hold, now_ns)
+    bucket.admitted += 1
+    hold.limit = rate.limit
+    hold.remaining = remaining = (brim - level) // rate.period_ns
+    hold.reset_ms = reset_ms = -(-level // rate.per_ms)
+    if entry is None:
+        store_fading(db, name, bucket, engine)
+    else:
+        entry.accessed_ms = ctx.now_ms
+    db.dirty += 1
+    if db.observer is not None:
+        db.observer(db.index, name, "acquire")
+    return Raw(
+        b"*4\r\n:0\r\n$%d\r\n%b\r\n:-1\r\n*1\r\n*5\r\n:0\r\n:%d\r\n:%d\r\n:-1\r\n:%d\r\n"
+        % (len(rid), rid, rate.limit, remaining, reset_ms)
+    )
 
 
 def _acquire(ctx: Context, keys: list[bytes], rows: list[_Row], call: _Call) -> Reply:
@@ -326,8 +399,9 @@ def _parse(ctx: Context, args: Args, count: int, call: _Call) -> list[_Row]:
 def _parse_limit(ctx: Context, args: Args) -> _Row:
     word = args.take_word()
     if word == b"RATE":
-        rate = _parse_rate(ctx, (args.take(), args.take(), args.take()))
-        cost = args.take_int_within("cost", 0)
+        capacity, count, period, cost_text = args.take_many(4)
+        rate = _parse_rate(ctx, (capacity, count, period))
+        cost = parse_int_within(cost_text, "cost", 0)
         floor = args.take_int_within("floor", 0, cost) if _number_follows(args) else 0
         return _RateRow(rate, cost, floor)
     if word == b"CONC":
@@ -339,7 +413,7 @@ def _parse_limit(ctx: Context, args: Args) -> _Row:
 
 def _number_follows(args: Args) -> bool:
     following = args.peek()
-    return following is not None and following[:1] in b"-+0123456789" and following != b""
+    return following is not None and following[:1] in _NUMBER_STARTS
 
 
 def _parse_rate(ctx: Context, texts: tuple[bytes, bytes, bytes]) -> Rate:

@@ -3,7 +3,7 @@
 All of them see one moment, that of the batch (or of EXEC, or of a script): `ctx.engine.now_ns`.
 """
 
-from typing import Final
+from typing import Any, Final
 
 from hotplate.engine.context import Context
 from hotplate.errors import CommandError, WrongTypeError
@@ -46,6 +46,10 @@ def find_entry(ctx: Context, key: bytes) -> FadingEntry | None:
     entry = db.shards[hash(key) & SHARD_MASK].get(key)
     if entry is None:
         return None
+    if entry.__class__ is FadingEntry and entry.own_ms == NEVER_MS:  # type: ignore[attr-defined]
+        bucket: Any = entry.value
+        if bucket.__class__ is Bucket and bucket.mark > ctx.engine.now_ns * bucket.rate.count:
+            return entry  # type: ignore[return-value]  # the usual case, without haste below
     if not isinstance(entry, FadingEntry) or entry.own_ms != NEVER_MS:
         entry = db.lookup_write(key, ctx.now_ms)
         if entry is None:

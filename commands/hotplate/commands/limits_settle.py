@@ -17,7 +17,7 @@ from hotplate.commands.limits_rows import (
 )
 from hotplate.engine.context import Context
 from hotplate.errors import CommandError
-from hotplate.keyspace.bucket import NS_PER_MS, Bucket
+from hotplate.keyspace.bucket import NS_PER_MS, Bucket, Hold
 from hotplate.keyspace.bucket_entry import FadingEntry, follow_fading
 from hotplate.keyspace.bucket_leases import Leases
 from hotplate.resp.types import ONE, ZERO, Raw, Reply
@@ -101,7 +101,7 @@ def _settle(ctx: Context, rid: bytes, keys: list[bytes], costs: list[int]) -> Re
         if entry is not None:
             value = entry.value
             assert isinstance(value, (Bucket, Leases))
-            known = value.hold(rid, now_ns) is not None
+            known = _hold(entry, rid, now_ns) is not None
             if isinstance(value, Bucket):
                 if known:
                     refunded, overage = value.settle(rid, actual, now_ns)
@@ -155,22 +155,24 @@ def lb_extend(ctx: Context, argv: list[bytes]) -> Reply:
     keys = take_keys(args)
     args.finish()
     now_ns = ctx.engine.now_ns
-    found = []
-    for name in keys:
-        entry = find_entry(ctx, name)
-        value = None if entry is None else entry.value
-        hold = value.hold(rid, now_ns) if isinstance(value, (Bucket, Leases)) else None
-        found.append((name, entry, hold))
-    if any(hold is None for _, _, hold in found):
+    entries = [find_entry(ctx, name) for name in keys]
+    if not all(entry is not None and _hold(entry, rid, now_ns) for entry in entries):
         return ZERO
-    for name, entry, hold in found:
+    for name, entry in zip(keys, entries, strict=True):
         assert entry is not None
-        assert hold is not None
-        hold.expires_ns = max(hold.expires_ns, now_ns + ttl_ms * NS_PER_MS)
+        value = entry.value
+        assert isinstance(value, (Bucket, Leases))
+        value.extend(rid, now_ns + ttl_ms * NS_PER_MS)
         entry.accessed_ms = ctx.now_ms
         follow_fading(ctx.db, name, entry)
         ctx.db.changed(name, "extend")
     return ONE
+
+
+def _hold(entry: FadingEntry, rid: bytes, now_ns: int) -> Hold | None:
+    value = entry.value
+    assert isinstance(value, (Bucket, Leases))
+    return value.hold(rid, now_ns)
 
 
 SPECS = specs_of(lb_settle, lb_cancel, lb_extend)

@@ -15,14 +15,14 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
-from hotplate.bench import core, kvc, payload
+from hotplate.bench import core, kvc, limits, payload
 from hotplate.bench.index import run as run_index
 from hotplate.bench.link import Link, ReplyError, server_name
 from hotplate.bench.placement import Placement
 from hotplate.bench.process import ServerStartError, redis_binary, start_hotplate, start_redis
 from hotplate.bench.report import Suite, as_json, table
 
-SIDE_BY_SIDE: Final = ("core", "kvc", "bytes")
+SIDE_BY_SIDE: Final = ("core", "kvc", "bytes", "limits")
 SUITES: Final = (*SIDE_BY_SIDE, "index", "all")
 ALTERNATIONS: Final = 9
 QUICK_ALTERNATIONS: Final = 3
@@ -130,6 +130,8 @@ def measure(
         return core.run(ours, theirs, alternations=alternations, seconds=seconds)
     if name == "kvc":
         return kvc.run(ours, theirs, blocks=blocks, alternations=alternations, seconds=seconds / 4)
+    if name == "limits":
+        return limits.run(ours, theirs, alternations=alternations, seconds=seconds, buckets=blocks)
     return payload.run(ours, theirs, alternations=alternations, seconds=seconds / 2)
 
 

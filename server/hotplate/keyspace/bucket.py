@@ -20,6 +20,7 @@ Times are nanoseconds of a clock that never steps, given by the caller. Wall tim
 """
 
 import sys
+from itertools import islice
 from typing import ClassVar, Final, TypeAlias
 
 NS_PER_MS: Final = 1_000_000
@@ -27,7 +28,10 @@ NS_PER_S: Final = 1_000_000_000
 INT64_MAX: Final = 2**63 - 1  # replies are no larger; nobody waits so long
 NOW_MS: Final = -1  # to wait: nothing, the call is admitted
 NEVER_MS: Final = -2  # no wait helps
-HOLDS_MAX: Final = 1024  # open reservations of a bucket; settling looks at all later ones
+# open reservations of a bucket that are kept at least, for settling looks at all later ones; and
+# how many more may be there, so that making room is rare
+HOLDS_MAX: Final = 1024
+HOLDS_OVER_MAX: Final = 128
 RATES_MAX: Final = 4096  # distinct limits that are remembered
 
 HoldState: TypeAlias = tuple[bytes, int, int, int, int, int, int, int]
@@ -88,12 +92,15 @@ class Hold:
 
     __slots__ = ("cost", "expires_ns", "floor", "limit", "remaining", "reset_ms", "slack")
 
+    limit: int
+    remaining: int
+    reset_ms: int
+
     def __init__(self, cost: int, floor: int, expires_ns: int) -> None:
         self.cost = cost
         self.floor = floor
         self.expires_ns = expires_ns
         self.slack = 0
-        self.limit = self.remaining = self.reset_ms = 0
 
     def answered(self, limit: int, remaining: int, reset_ms: int) -> None:
         """Remember the answer, so that a repeated call gets it again."""
@@ -122,16 +129,18 @@ class Hold:
 
 
 class Ledger:
-    """The open reservations of a bucket, oldest first; never empty.
+    """The open reservations of a bucket, oldest first; never empty between two calls.
 
     `slack` is the least level that a charge found since the youngest of them; None: no charge.
+    No hold ends before `due_ns` (which may be too early) or after `latest_ns` (which is exact).
     """
 
-    __slots__ = ("holds", "slack")
+    __slots__ = ("due_ns", "holds", "latest_ns", "slack")
 
     def __init__(self) -> None:
         self.holds: dict[bytes, Hold] = {}
         self.slack: int | None = None
+        self.due_ns = self.latest_ns = 0
 
     def saw(self, level: int) -> None:
         """A charge came that nobody will settle, and found `level`."""
@@ -140,11 +149,23 @@ class Ledger:
 
     def open(self, rid: bytes, hold: Hold, level: int) -> None:
         """A charge came that found `level` and is to be settled."""
-        self.saw(level)
-        assert self.slack is not None
-        hold.slack = self.slack
+        slack = self.slack
+        hold.slack = level if slack is None or level < slack else slack
         self.slack = None
+        expires_ns = hold.expires_ns
+        if not self.holds:
+            self.due_ns = self.latest_ns = expires_ns
+        elif expires_ns < self.due_ns:
+            self.due_ns = expires_ns
+        elif expires_ns > self.latest_ns:
+            self.latest_ns = expires_ns
         self.holds[rid] = hold
+
+    def extend(self, hold: Hold, expires_ns: int) -> None:
+        """Let a hold end later."""
+        if expires_ns > hold.expires_ns:
+            hold.expires_ns = expires_ns
+            self.latest_ns = max(self.latest_ns, expires_ns)
 
     def close(self, rid: bytes, unused: int, level: int) -> int:
         """End a hold of which `unused` is to be given back: how much of it has not leaked away."""
@@ -166,26 +187,35 @@ class Ledger:
         else:
             self.saw(hold.slack)
         del holds[rid]
+        if holds and hold.expires_ns == self.latest_ns:
+            self.latest_ns = max(other.expires_ns for other in holds.values())
         return min(unused, level)
 
-    def expire(self, now_ns: int) -> None:
-        """Forget the oldest holds whose time has come, and all such if there are too many."""
-        while self.holds:
-            rid, hold = next(iter(self.holds.items()))
+    def make_room(self, now_ns: int) -> None:
+        """Forget the holds whose time has come; if there still are too many, the oldest."""
+        kept: dict[bytes, Hold] = {}
+        slack: int | None = None  # of those gone since the last one kept
+        for rid, hold in self.holds.items():
+            if slack is not None and slack < hold.slack:
+                hold.slack = slack
+            slack = None
             if hold.expires_ns > now_ns:
-                break
-            del self.holds[rid]
-        if len(self.holds) >= HOLDS_MAX:
-            for rid in [rid for rid, hold in self.holds.items() if hold.expires_ns <= now_ns]:
-                self.close(rid, 0, 0)
-            while len(self.holds) >= HOLDS_MAX:  # frozen: its charge stands as if its time came
-                del self.holds[next(iter(self.holds))]
+                kept[rid] = hold
+            elif kept:
+                slack = hold.slack
+        if slack is not None:
+            self.saw(slack)
+        # the oldest are frozen: their charges stand as if their time had come
+        self.holds = dict(islice(kept.items(), max(0, len(kept) - HOLDS_MAX + 1), None))
+        if self.holds:
+            self.due_ns = min(hold.expires_ns for hold in self.holds.values())
+            self.latest_ns = max(hold.expires_ns for hold in self.holds.values())
 
     def copy(self) -> "Ledger":
         """An equal ledger that shares nothing."""
         twin = Ledger()
         twin.holds = {rid: hold.copy() for rid, hold in self.holds.items()}
-        twin.slack = self.slack
+        twin.slack, twin.due_ns, twin.latest_ns = self.slack, self.due_ns, self.latest_ns
         return twin
 
 
@@ -240,8 +270,8 @@ class Bucket:
         ledger = self.ledger
         if ledger is None:
             ledger = self.ledger = Ledger()
-        else:
-            ledger.expire(now_ns)
+        elif now_ns >= ledger.due_ns or len(ledger.holds) >= HOLDS_MAX + HOLDS_OVER_MAX:
+            ledger.make_room(now_ns)
         ledger.open(rid, hold, level)
         level += hold.cost * self.rate.period_ns
         self.mark = now_ns * self.rate.count + level
@@ -253,6 +283,11 @@ class Bucket:
             return None
         hold = self.ledger.holds.get(rid)
         return hold if hold is not None and hold.expires_ns > now_ns else None
+
+    def extend(self, rid: bytes, expires_ns: int) -> None:
+        """Let an open reservation end at that time, unless it ends later anyway."""
+        assert self.ledger is not None
+        self.ledger.extend(self.ledger.holds[rid], expires_ns)
 
     def settle(self, rid: bytes, actual: int, now_ns: int) -> tuple[int, int]:
         """Close an open reservation that cost `actual`: whole tokens given back, and tokens over.
@@ -280,7 +315,9 @@ class Bucket:
 
     def is_idle(self, now_ns: int) -> bool:
         """Whether it is the same as no bucket."""
-        return self.mark <= now_ns * self.rate.count and not self.open_holds(now_ns)
+        if self.mark > now_ns * self.rate.count:
+            return False
+        return self.ledger is None or self.ledger.latest_ns <= now_ns
 
     def open_holds(self, now_ns: int) -> int:
         """How many reservations are open."""
@@ -298,8 +335,7 @@ class Bucket:
         else:
             empty_ns = 0
         if self.ledger is not None:
-            latest_ns = max(hold.expires_ns for hold in self.ledger.holds.values())
-            return max(empty_ns, latest_ns)
+            return max(empty_ns, self.ledger.latest_ns)
         return empty_ns
 
     # -- state that outlives the process ---------------------------------------------------------
@@ -327,6 +363,9 @@ class Bucket:
             bucket.ledger.slack = slack
             then_ns = now_ns - elapsed_ns
             bucket.ledger.holds = {held[0]: Hold.of(held, then_ns) for held in holds}
+            bucket.ledger.make_room(now_ns)
+            if not bucket.ledger.holds:
+                bucket.ledger = None
         return bucket
 
     # -- what every type of value can say --------------------------------------------------------

@@ -11,7 +11,7 @@ is changed next. Setting the very moment at which the value fades means no expir
 that code that moves a key and its expiry needs to know nothing of this.
 """
 
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from hotplate.keyspace.bucket import NS_PER_MS, Bucket
 from hotplate.keyspace.bucket_leases import Leases
@@ -45,8 +45,8 @@ class FadingEntry(Entry):
 
     def fades_at_ms(self) -> int:
         """The wall time at which the value is gone if no clock is set; 0: it stays."""
-        value = self.value
-        if not isinstance(value, (Bucket, Leases)):
+        value: Any = self.value
+        if value.__class__ not in _FADING:
             return 0
         fades_ns = value.fades_ns()
         if fades_ns is None:
@@ -55,8 +55,8 @@ class FadingEntry(Entry):
         left_ms = -((timebase.now_ns - fades_ns) // NS_PER_MS)
         return min(max(timebase.now_ms + left_ms, 1), _LAST_MS)
 
-    @property
-    def expire_at_ms(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
+    @property  # pyright: ignore[reportIncompatibleVariableOverride]
+    def expire_at_ms(self) -> int:
         """As for every entry."""
         own_ms = self.own_ms
         if own_ms and self.value.__class__ in _FADING:

@@ -27,7 +27,7 @@ LeasesState: TypeAlias = tuple[int, int, tuple[HoldState, ...]]
 class Leases:
     """One key's leases. `used` is the sum of the holds' costs; `limit` is that of the last call."""
 
-    __slots__ = ("_soonest_ns", "admitted", "holds", "limit", "limited", "used")
+    __slots__ = ("_latest_ns", "_soonest_ns", "admitted", "holds", "limit", "limited", "used")
 
     type_name: ClassVar[bytes] = b"leases"
 
@@ -37,6 +37,7 @@ class Leases:
         self.used = 0
         self.admitted = self.limited = 0
         self._soonest_ns = INT64_MAX  # nothing ends before; may be too early
+        self._latest_ns = 0  # when the last one ends, exactly
 
     def expire(self, now_ns: int) -> None:
         """Free the places of those whose time has come."""
@@ -58,10 +59,20 @@ class Leases:
         self.holds[rid] = hold
         self.used += hold.cost
         self._soonest_ns = min(self._soonest_ns, hold.expires_ns)
+        self._latest_ns = max(self._latest_ns, hold.expires_ns)
 
     def release(self, rid: bytes) -> None:
         """Give a hold's places back."""
-        self.used -= self.holds.pop(rid).cost
+        hold = self.holds.pop(rid)
+        self.used -= hold.cost
+        if hold.expires_ns == self._latest_ns:
+            self._latest_ns = max(_ends(self.holds.values()), default=0)
+
+    def extend(self, rid: bytes, expires_ns: int) -> None:
+        """Let a lease end at that time, unless it ends later anyway."""
+        hold = self.holds[rid]
+        hold.expires_ns = max(hold.expires_ns, expires_ns)
+        self._latest_ns = max(self._latest_ns, expires_ns)
 
     def hold(self, rid: bytes, now_ns: int) -> Hold | None:
         """The lease of that id; None if there is none or its time has come."""
@@ -84,7 +95,7 @@ class Leases:
 
     def reset_ms(self, now_ns: int) -> int:
         """How long until nobody is left, at the latest."""
-        return max(0, _span_ms(self.fades_ns() - now_ns))
+        return max(0, _span_ms(self._latest_ns - now_ns))
 
     def open_holds(self, now_ns: int) -> int:
         """How many calls hold places."""
@@ -92,11 +103,11 @@ class Leases:
 
     def is_idle(self, now_ns: int) -> bool:
         """Whether it is the same as no leases."""
-        return self.fades_ns() <= now_ns
+        return self._latest_ns <= now_ns
 
     def fades_ns(self) -> int:
         """When the last lease ends."""
-        return max(_ends(self.holds.values()), default=0)
+        return self._latest_ns
 
     # -- state that outlives the process ---------------------------------------------------------
 
@@ -132,7 +143,7 @@ class Leases:
         twin.holds = {rid: hold.copy() for rid, hold in self.holds.items()}
         twin.used = self.used
         twin.admitted, twin.limited = self.admitted, self.limited
-        twin._soonest_ns = self._soonest_ns
+        twin._soonest_ns, twin._latest_ns = self._soonest_ns, self._latest_ns
         return twin
 
     def shed(self, count: int) -> None:
