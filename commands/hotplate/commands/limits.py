@@ -73,6 +73,9 @@ def cl_throttle(ctx: Context, argv: list[bytes]) -> Reply:
     if after > brim:
         bucket.limited += 1
         return _verdict(rate, level, cost)
+    reset_s = -(-after // rate.per_s)
+    if reset_s > INT64_MAX:
+        reset_s = INT64_MAX
     bucket.mark = drained + after
     bucket.admitted += 1
     entry.accessed_ms = ctx.now_ms
@@ -81,7 +84,7 @@ def cl_throttle(ctx: Context, argv: list[bytes]) -> Reply:
         db.observer(db.index, name, "throttle")
     return Raw(
         b"*5\r\n:0\r\n:%d\r\n:%d\r\n:-1\r\n:%d\r\n"
-        % (rate.limit, (brim - after) // rate.period_ns, -(-after // rate.per_s))
+        % (rate.limit, (brim - after) // rate.period_ns, reset_s)
     )
 
 

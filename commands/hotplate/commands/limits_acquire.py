@@ -20,7 +20,7 @@ from hotplate.commands.limits_rows import (
 )
 from hotplate.engine.context import Context
 from hotplate.errors import WrongTypeError
-from hotplate.keyspace.bucket import NEVER_MS, NOW_MS, NS_PER_MS, Bucket, Hold, Rate
+from hotplate.keyspace.bucket import INT64_MAX, NEVER_MS, NOW_MS, NS_PER_MS, Bucket, Hold, Rate
 from hotplate.keyspace.bucket_entry import FadingEntry, follow_fading, store_fading
 from hotplate.keyspace.bucket_leases import Leases
 from hotplate.keyspace.database import NEVER_MS as NO_EXPIRY
@@ -319,7 +319,10 @@ def _acquire_one(ctx: Context, argv: list[bytes]) -> Raw | None:
     bucket.admitted += 1
     hold.limit = rate.limit
     hold.remaining = remaining = (brim - level) // rate.period_ns
-    hold.reset_ms = reset_ms = -(-level // rate.per_ms)
+    reset_ms = -(-level // rate.per_ms)
+    if reset_ms > INT64_MAX:
+        reset_ms = INT64_MAX
+    hold.reset_ms = reset_ms
     if entry is None:
         store_fading(db, name, bucket, engine)
     else:

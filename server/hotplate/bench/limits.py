@@ -23,7 +23,7 @@ from hotplate.bench.report import Suite
 
 CLIENTS: Final = 50
 PIPELINE: Final = 16
-KEYS: Final = 100_000
+KEYS: Final = 20_000
 CALIBRATION_REQUESTS: Final = 4_000
 REQUESTS_MIN: Final = 2_000
 PAIRS: Final = 64  # in one pipeline
@@ -126,13 +126,14 @@ if redis.call('ZREM', KEYS[3], id) == 1 then settled = 1 end
 rows[3] = {0, 0, 0, 0}
 return {settled, rows}
 """
-_RATE: Final = ("1000000", "1000", "60000")  # capacity, tokens, in milliseconds
-_THROTTLE: Final = ("CL.THROTTLE", KEY, "999999", "1000", "60")
+_RATE: Final = ("1000000", "1", "60000")  # capacity, tokens, in milliseconds: buckets stay alive
+_THROTTLE: Final = ("CL.THROTTLE", KEY, "999999", "1", "60")
 _ACQUIRE: Final = ("LB.ACQUIRE", "1", KEY, "LIMIT", "RATE", *_RATE, "1")
 
 
 def run(ours: str, theirs: str, *, alternations: int, seconds: float, buckets: int) -> Suite:
     """Measure everything between two URLs, each run about `seconds` long."""
+    print(f"\n{_memory(ours, buckets)}", flush=True)
     suite = Suite("limits", f"redis-benchmark -c {CLIENTS} -P {PIPELINE} -r {KEYS}, calls a second")
     with Link(theirs) as link:
         script: bytes = link.command("SCRIPT", "LOAD", _TOKEN_BUCKET)
@@ -144,6 +145,8 @@ def run(ours: str, theirs: str, *, alternations: int, seconds: float, buckets: i
         ("LB.ACQUIRE one RATE  beside INCR", _ACQUIRE, increment, TARGET_ACQUIRE),
         ("LB.ACQUIRE one RATE  beside Lua token bucket", _ACQUIRE, lua, TARGET_LUA),
     ):
+        _fill(ours, own)
+        _fill(theirs, other)
         slower = min(
             _rate(own, ours, CALIBRATION_REQUESTS), _rate(other, theirs, CALIBRATION_REQUESTS)
         )
@@ -155,11 +158,24 @@ def run(ours: str, theirs: str, *, alternations: int, seconds: float, buckets: i
         )
         suite.rows.append(compare_rates(name, pairs, target=target))
     suite.rows.append(_pair_row(ours, theirs, alternations=alternations, seconds=seconds))
-    print(_memory(ours, buckets))
     for url in (ours, theirs):
         with Link(url) as link:
             link.command("FLUSHALL")
     return suite
+
+
+def _fill(url: str, command: Sequence[str]) -> None:
+    """Make every key that redis-benchmark will name."""
+    with Link(url) as link:
+        link.command("FLUSHALL")
+        for first in range(0, KEYS, FILL_BATCH):
+            link.calls(
+                b"".join(
+                    frame(*(word.replace("__rand_int__", f"{number:012d}") for word in command))
+                    for number in range(first, first + FILL_BATCH)
+                ),
+                FILL_BATCH,
+            )
 
 
 def _rate(command: Sequence[str], url: str, requests: int) -> float:
@@ -232,7 +248,6 @@ def _lua_pair(reserve: str, settle: str, number: int) -> bytes:
 def _memory(url: str, buckets: int) -> str:
     """Fill a server on this machine with live buckets: what one takes."""
     with Link(url) as link:
-        link.command("FLUSHALL")
         info: bytes = link.command("INFO", "server")
         pid = next(line for line in info.split(b"\r\n") if line.startswith(b"process_id:"))
         status = Path(f"/proc/{int(pid.partition(b':')[2])}/status")
@@ -245,10 +260,11 @@ def _memory(url: str, buckets: int) -> str:
             link.calls(requests, min(FILL_BATCH, buckets - first))
         each = (_resident_bytes(status) - before) / buckets
         held: int = link.command("DBSIZE")
+        link.command("FLUSHALL")
     if held != buckets:
         raise RuntimeError(f"{held} of {buckets} buckets are there")
     verdict = "met" if each <= BYTES_A_BUCKET_MAX else "NOT MET"
-    return f"\n{buckets} live buckets: {each:.0f} bytes each (<= {BYTES_A_BUCKET_MAX}: {verdict})"
+    return f"{buckets} live buckets: {each:.0f} bytes each (<= {BYTES_A_BUCKET_MAX}: {verdict})"
 
 
 def _resident_bytes(status: Path) -> int:
