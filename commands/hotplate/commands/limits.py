@@ -7,6 +7,7 @@ remainder, so that waiting as long always helps. Arithmetic and state are in key
 from typing import Any
 
 from hotplate.commands.limits_rows import GROUP, LIMITED_ROW, SINCE, find_entry
+from hotplate.commands.limits_runs import throttle_run
 from hotplate.engine.context import Context
 from hotplate.errors import CommandError, WrongTypeError
 from hotplate.keyspace.bucket import INT64_MAX, NS_PER_S, Bucket, Rate
@@ -38,6 +39,7 @@ from hotplate.spec.reply import IntegerReply, MapReply, NullReply, one_of
     ),
     reply=LIMITED_ROW,
     acl_categories=("limits",),
+    run=throttle_run,
 )
 def cl_throttle(ctx: Context, argv: list[bytes]) -> Reply:
     """CL.THROTTLE key max_burst count period_seconds [quantity]"""

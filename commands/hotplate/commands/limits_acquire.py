@@ -13,10 +13,11 @@ from hotplate.commands.limits_rows import (
     GROUP,
     LIMITED_ROW,
     SINCE,
+    check_id,
     find_entry,
+    read_count,
+    read_keys,
     row,
-    take_id,
-    take_keys,
 )
 from hotplate.engine.context import Context
 from hotplate.errors import WrongTypeError
@@ -26,7 +27,7 @@ from hotplate.keyspace.bucket_leases import Leases
 from hotplate.keyspace.database import NEVER_MS as NO_EXPIRY
 from hotplate.keyspace.database import SHARD_MASK
 from hotplate.resp.types import Raw, Reply
-from hotplate.spec.args import Args, parse_int_within, syntax_error
+from hotplate.spec.args import parse_int_within, syntax_error
 from hotplate.spec.model import (
     Flag,
     Keys,
@@ -52,21 +53,21 @@ TTL_MS: Final = 120_000
 SHARE_ALL: Final = 1000
 _TTL_NS: Final = TTL_MS * NS_PER_MS
 _PLAIN_WORDS: Final = 9  # LB.ACQUIRE 1 key LIMIT RATE capacity count period cost
-_DIGITS_MAX: Final = 18
-_ZERO: Final = ord("0")
+_FLAGS: Final = frozenset((b"OVERDRAFT", b"PEEK", b"SHADOW"))
+_OPTIONS: Final = _FLAGS | {b"LIMIT", b"ID", b"TTL", b"SHARE"}
 _NUMBER_STARTS: Final = frozenset(b"%c" % digit for digit in b"-+0123456789")
 
 
 class _Call:
     """The options of one call."""
 
-    __slots__ = ("overdraft", "peek", "rid", "shadow", "share", "ttl_ms")
+    __slots__ = ("flags", "rid", "share", "ttl_ms")
 
     def __init__(self) -> None:
         self.rid: bytes | None = None
         self.ttl_ms = TTL_MS
         self.share = SHARE_ALL
-        self.overdraft = self.peek = self.shadow = False
+        self.flags: set[bytes] = set()
 
 
 class _RateRow:
@@ -92,7 +93,11 @@ class _RateRow:
             bucket = entry.value
             if bucket.__class__ is not Bucket:
                 raise WrongTypeError
-            self.level = level = bucket.level_in(rate, now_ns)
+            if bucket.rate is rate:
+                level = bucket.mark - now_ns * rate.count
+                self.level = level = max(0, level)
+            else:
+                self.level = level = bucket.level_in(rate, now_ns)
             if call.rid is not None and bucket.ledger is not None:
                 self.known = bucket.hold(call.rid, now_ns)
         self.bucket: Bucket | None = bucket
@@ -103,7 +108,7 @@ class _RateRow:
         charge = self.cost * rate.period_ns
         if self.known is not None or (level + charge <= ceiling and ceiling):
             return NOW_MS
-        find_wait = rate.overdraft_ms if call.overdraft else rate.retry_ms
+        find_wait = rate.overdraft_ms if b"OVERDRAFT" in call.flags else rate.retry_ms
         return find_wait(level, charge, ceiling)
 
     def charge(self, ctx: Context, rid: bytes, expires_ns: int) -> bytes:
@@ -119,14 +124,16 @@ class _RateRow:
         elif bucket.rate is not rate:
             bucket.adopt(rate, now_ns)
         hold = Hold(self.cost, self.floor, expires_ns)
-        level = bucket.reserve(rid, hold, now_ns)
-        bucket.admitted += 1
-        _store(ctx, self.key, self.entry, bucket)
+        level = bucket.reserve(rid, hold, self.level, now_ns)
+        _store(ctx, self.key, self.entry, bucket, rate.count == 0)
         ceiling = self.ceiling
-        hold.limit = limit = ceiling // rate.period_ns
-        hold.remaining = remaining = rate.remaining(level, ceiling)
+        period_ns = rate.period_ns
+        limit = rate.limit if ceiling == rate.brim else ceiling // period_ns
+        remaining = (ceiling - level) // period_ns if level < ceiling else 0
+        hold.limit = limit
+        hold.remaining = remaining
         hold.reset_ms = reset_ms = rate.drain_ms(level)
-        return row(0, limit, remaining, NOW_MS, reset_ms)
+        return b"*5\r\n:0\r\n:%d\r\n:%d\r\n:-1\r\n:%d\r\n" % (limit, remaining, reset_ms)
 
     def show(self, ctx: Context, wait_ms: int) -> bytes:
         """The row of a key that is not charged."""
@@ -187,7 +194,7 @@ class _LeaseRow:
         leases.limit = self.limit
         leases.reserve(rid, hold, now_ns)
         leases.admitted += 1
-        _store(ctx, self.key, self.entry, leases)
+        _store(ctx, self.key, self.entry, leases, False)
         hold.answered(self.ceiling, self.ceiling - leases.used, leases.reset_ms(now_ns))
         return row(0, hold.limit, hold.remaining, NOW_MS, hold.reset_ms)
 
@@ -209,15 +216,21 @@ class _LeaseRow:
 _Row: TypeAlias = _RateRow | _LeaseRow
 
 
-def _store(ctx: Context, key: bytes, entry: FadingEntry | None, value: Bucket | Leases) -> None:
+def _store(
+    ctx: Context, key: bytes, entry: FadingEntry | None, value: Bucket | Leases, stays: bool
+) -> None:
+    """The value was charged; `stays`: it does not drain."""
+    db = ctx.db
     if entry is None:
-        store_fading(ctx.db, key, value, ctx.engine)
+        store_fading(db, key, value, ctx.engine)
     else:
         entry.accessed_ms = ctx.now_ms
         # what lasts longer than before needs nothing, unless it lasts for ever or did
-        if not entry.own_ms or value.fades_ns() is None:
-            follow_fading(ctx.db, key, entry)
-    ctx.db.changed(key, "acquire")
+        if stays or not entry.own_ms:
+            follow_fading(db, key, entry)
+    db.dirty += 1
+    if db.observer is not None:
+        db.observer(db.index, key, "acquire")
 
 
 @command(
@@ -270,10 +283,9 @@ def lb_acquire(ctx: Context, argv: list[bytes]) -> Reply:
         reply = _acquire_one(ctx, argv)
         if reply is not None:
             return reply
-    args = Args(argv)
-    keys = take_keys(args)
+    keys = read_keys(argv, 1)
     call = _Call()
-    rows = _parse(ctx, args, len(keys), call)
+    rows = _parse(ctx, argv, len(keys), call)
     return _acquire(ctx, keys, rows, call)
 
 
@@ -283,16 +295,7 @@ def _acquire_one(ctx: Context, argv: list[bytes]) -> Raw | None:
     engine = ctx.engine
     limiter = engine.limiter
     rate = limiter.rates.get((capacity, count, period))
-    if (
-        rate is None
-        or not rate.count
-        or numkeys != b"1"
-        or word != b"LIMIT"
-        or kind != b"RATE"
-        or not cost_text.isdigit()
-        or len(cost_text) > _DIGITS_MAX
-        or (cost_text[0] == _ZERO and cost_text != b"0")
-    ):
+    if rate is None or not rate.count or numkeys != b"1" or word != b"LIMIT" or kind != b"RATE":
         return None
     now_ns = engine.now_ns
     db = ctx.db
@@ -309,14 +312,13 @@ def _acquire_one(ctx: Context, argv: list[bytes]) -> Raw | None:
             if bucket.ledger is None or bucket.ledger.latest_ns <= now_ns:
                 return None
             level = 0
-    cost = int(cost_text)
+    cost = read_count(cost_text, "cost")
     brim = rate.brim
     if level + cost * rate.period_ns > brim or not brim:
         return None
     rid = limiter.next_id()
     hold = Hold(cost, 0, now_ns + _TTL_NS)
-    level = bucket.reserve(rid, hold, now_ns)
-    bucket.admitted += 1
+    level = bucket.reserve(rid, hold, level, now_ns)
     hold.limit = rate.limit
     hold.remaining = remaining = (brim - level) // rate.period_ns
     reset_ms = -(-level // rate.per_ms)
@@ -341,20 +343,20 @@ def _acquire(ctx: Context, keys: list[bytes], rows: list[_Row], call: _Call) -> 
     wait_ms = NEVER_MS if NEVER_MS in waits else max(waits)
     admitted = wait_ms == NOW_MS
     rid = call.rid
-    if admitted and not call.peek:
+    if admitted and b"PEEK" not in call.flags:
         if rid is None:
             rid = ctx.engine.limiter.next_id()
         expires_ns = ctx.engine.now_ns + call.ttl_ms * NS_PER_MS
         frames = [asked.charge(ctx, rid, expires_ns) for asked in rows]
         return _reply(ctx, rid, NOW_MS, frames)
-    if not admitted and not call.peek:
+    if not admitted and b"PEEK" not in call.flags:
         for asked, wait in zip(rows, waits, strict=True):
             if wait != NOW_MS:
                 asked.count_limited()
     frames = [asked.show(ctx, wait) for asked, wait in zip(rows, waits, strict=True)]
-    if call.shadow:
+    if b"SHADOW" in call.flags:
         wait_ms = NOW_MS
-        if not call.peek:
+        if b"PEEK" not in call.flags:
             return _reply(ctx, rid or ctx.engine.limiter.next_id(), wait_ms, frames)
     return _reply(ctx, None, wait_ms, frames)
 
@@ -370,63 +372,81 @@ def _reply(ctx: Context, rid: bytes | None, wait_ms: int, frames: list[bytes]) -
     )
 
 
-def _parse(ctx: Context, args: Args, count: int, call: _Call) -> list[_Row]:
+def _parse(ctx: Context, argv: list[bytes], count: int, call: _Call) -> list[_Row]:
     rows: list[_Row] = []
     seen: set[bytes] = set()
-    while args:
-        word = args.take_word()
-        if word in seen:
+    position = 2 + count
+    end = len(argv)
+    while position < end:
+        word = argv[position]
+        if word not in _OPTIONS:
+            word = word.upper()
+        if word in seen or word not in _OPTIONS:
             raise syntax_error()
         seen.add(word)
+        position += 1
         if word == b"LIMIT":
-            rows = [_parse_limit(ctx, args) for _ in range(count)]
-        elif word == b"ID":
-            call.rid = take_id(args)
-        elif word == b"TTL":
-            call.ttl_ms = args.take_int_within("TTL", 1)
-        elif word == b"SHARE":
-            call.share = args.take_int_within("SHARE", 1, SHARE_ALL)
-        elif word == b"OVERDRAFT":
-            call.overdraft = True
-        elif word == b"PEEK":
-            call.peek = True
-        elif word == b"SHADOW":
-            call.shadow = True
-        else:
+            position = _parse_limits(ctx, argv, position, count, rows)
+        elif word in _FLAGS:
+            call.flags.add(word)
+        elif position == end:
             raise syntax_error()
+        else:
+            text = argv[position]
+            position += 1
+            if word == b"ID":
+                call.rid = check_id(text)
+            elif word == b"TTL":
+                call.ttl_ms = parse_int_within(text, "TTL", 1)
+            else:
+                call.share = parse_int_within(text, "SHARE", 1, SHARE_ALL)
     if not rows:
         raise syntax_error()
     return rows
 
 
-def _parse_limit(ctx: Context, args: Args) -> _Row:
-    word = args.take_word()
-    if word == b"RATE":
-        capacity, count, period, cost_text = args.take_many(4)
-        rate = _parse_rate(ctx, (capacity, count, period))
-        cost = parse_int_within(cost_text, "cost", 0)
-        floor = args.take_int_within("floor", 0, cost) if _number_follows(args) else 0
-        return _RateRow(rate, cost, floor)
-    if word == b"CONC":
-        limit = args.take_int_within("limit", 0)
-        places = args.take_int_within("places", 1) if _number_follows(args) else 1
-        return _LeaseRow(limit, places)
-    raise syntax_error()
+def _parse_limits(
+    ctx: Context, argv: list[bytes], position: int, count: int, rows: list[_Row]
+) -> int:
+    """`count` limits from a position on; the position after them."""
+    rates = ctx.engine.limiter.rates
+    padded = [*argv, b"", b"", b"", b"", b""]
+    for _ in range(count):
+        word = padded[position].upper()
+        if word == b"RATE":
+            if position + 4 >= len(argv):
+                raise syntax_error()
+            _, capacity, *texts, cost_text, following = padded[position : position + 6]
+            key = (capacity, *texts)
+            rate = rates.get(key) or _parse_rate(ctx, key)
+            cost = read_count(cost_text, "cost")
+            position += 5
+            floor = 0
+            if following[:1] in _NUMBER_STARTS:
+                floor = parse_int_within(following, "floor", 0, cost)
+                position += 1
+            rows.append(_RateRow(rate, cost, floor))
+        elif word == b"CONC":
+            if position + 1 >= len(argv):
+                raise syntax_error()
+            limit = read_count(padded[position + 1], "limit")
+            following = padded[position + 2]
+            position += 2
+            places = 1
+            if following[:1] in _NUMBER_STARTS:
+                places = parse_int_within(following, "places", 1)
+                position += 1
+            rows.append(_LeaseRow(limit, places))
+        else:
+            raise syntax_error()
+    return position
 
 
-def _number_follows(args: Args) -> bool:
-    following = args.peek()
-    return following is not None and following[:1] in _NUMBER_STARTS
-
-
-def _parse_rate(ctx: Context, texts: tuple[bytes, bytes, bytes]) -> Rate:
-    limiter = ctx.engine.limiter
-    rate = limiter.rates.get(texts)
-    if rate is None:
-        capacity = parse_int_within(texts[0], "capacity", 0)
-        count = parse_int_within(texts[1], "count", 0)
-        rate = Rate(capacity, count, parse_int_within(texts[2], "period", 1) * NS_PER_MS)
-        limiter.remember_rate(texts, rate)
+def _parse_rate(ctx: Context, texts: tuple[bytes, ...]) -> Rate:
+    capacity = parse_int_within(texts[0], "capacity", 0)
+    count = parse_int_within(texts[1], "count", 0)
+    rate = Rate(capacity, count, parse_int_within(texts[2], "period", 1) * NS_PER_MS)
+    ctx.engine.limiter.remember_rate(texts, rate)
     return rate
 
 

@@ -4,16 +4,16 @@ They name the reservation and the keys it is on. A key that does not know the re
 before, its time come, the key deleted) is left as it is.
 """
 
-from typing import Final
+from typing import Any, Final
 
 from hotplate.commands.limits_rows import (
     GROUP,
     SINCE,
     UNKNOWN,
+    check_id,
     find_entry,
-    take_id,
-    take_keys,
-    take_word,
+    read_count,
+    read_keys,
 )
 from hotplate.engine.context import Context
 from hotplate.errors import CommandError
@@ -21,11 +21,12 @@ from hotplate.keyspace.bucket import NS_PER_MS, Bucket, Hold
 from hotplate.keyspace.bucket_entry import FadingEntry, follow_fading
 from hotplate.keyspace.bucket_leases import Leases
 from hotplate.resp.types import ONE, ZERO, Raw, Reply
-from hotplate.spec.args import Args, parse_int_within
+from hotplate.spec.args import parse_int_within, syntax_error
 from hotplate.spec.model import Flag, Keys, command, integer, key, specs_of, string
 from hotplate.spec.reply import ArrayReply, IntegerReply, TupleReply
 
 _COUNT: Final = IntegerReply(minimum=0)
+_ABSENT_ROW: Final = b"*4\r\n:0\r\n:0\r\n:%d\r\n:0\r\n" % UNKNOWN
 _SETTLED: Final = TupleReply(
     (
         IntegerReply(0, 1),
@@ -56,12 +57,12 @@ _SETTLED: Final = TupleReply(
 )
 def lb_settle(ctx: Context, argv: list[bytes]) -> Reply:
     """LB.SETTLE rid numkeys key ... ACTUAL n ..., one per key"""
-    args = Args(argv)
-    rid = take_id(args)
-    keys = take_keys(args)
-    take_word(args, b"ACTUAL")
-    costs = [parse_int_within(text, "ACTUAL", 0) for text in args.take_many(len(keys))]
-    args.finish()
+    rid = check_id(argv[1])
+    keys = read_keys(argv, 2)
+    after = 3 + len(keys)
+    if len(argv) != after + 1 + len(keys) or argv[after].upper() != b"ACTUAL":
+        raise syntax_error()
+    costs = [read_count(text, "ACTUAL") for text in argv[after + 1 :]]
     return _settle(ctx, rid, keys, costs)
 
 
@@ -80,10 +81,10 @@ def lb_settle(ctx: Context, argv: list[bytes]) -> Reply:
 )
 def lb_cancel(ctx: Context, argv: list[bytes]) -> Reply:
     """LB.CANCEL rid numkeys key ..."""
-    args = Args(argv)
-    rid = take_id(args)
-    keys = take_keys(args)
-    args.finish()
+    rid = check_id(argv[1])
+    keys = read_keys(argv, 2)
+    if len(argv) != 3 + len(keys):
+        raise syntax_error()
     return _settle(ctx, rid, keys, [0] * len(keys))
 
 
@@ -96,37 +97,41 @@ def _settle(ctx: Context, rid: bytes, keys: list[bytes], costs: list[int]) -> Re
     settled = 0
     rows: list[bytes] = []
     for name, entry, actual in zip(keys, entries, costs, strict=True):
+        if entry is None:
+            rows.append(_ABSENT_ROW)
+            continue
+        value: Any = entry.value
+        known = value.hold(rid, now_ns) is not None
         refunded = overage = 0
-        remaining, reset_ms = UNKNOWN, 0
-        if entry is not None:
-            value = entry.value
-            assert isinstance(value, (Bucket, Leases))
-            known = _hold(entry, rid, now_ns) is not None
-            if isinstance(value, Bucket):
-                if known:
-                    refunded, overage = value.settle(rid, actual, now_ns)
-                rate = value.rate
-                level = value.level(now_ns)
-                remaining, reset_ms = rate.remaining(level, rate.brim), rate.drain_ms(level)
-            else:
-                if known:
-                    value.release(rid)
-                remaining = max(0, value.limit - value.used_at(now_ns))
-                reset_ms = value.reset_ms(now_ns)
+        if value.__class__ is Bucket:
             if known:
-                settled = 1
-                _leave(ctx, name, entry, value)
+                refunded, overage = value.settle(rid, actual, now_ns)
+            rate = value.rate
+            level = value.mark - now_ns * rate.count
+            remaining = rate.remaining(level, rate.brim) if level > 0 else rate.limit
+            reset_ms = rate.drain_ms(level)
+        else:
+            if known:
+                value.release(rid)
+            remaining = max(0, value.limit - value.used_at(now_ns))
+            reset_ms = value.reset_ms(now_ns)
+        if known:
+            settled = 1
+            _leave(ctx, name, entry)
         rows.append(
             b"*4\r\n:%d\r\n:%d\r\n:%d\r\n:%d\r\n" % (refunded, overage, remaining, reset_ms)
         )
     return Raw(b"*2\r\n:%d\r\n*%d\r\n%b" % (settled, len(rows), b"".join(rows)))
 
 
-def _leave(ctx: Context, name: bytes, entry: FadingEntry, value: Bucket | Leases) -> None:
+def _leave(ctx: Context, name: bytes, entry: FadingEntry) -> None:
     """The value was changed, and may be as good as none."""
     db = ctx.db
+    value: Any = entry.value
     entry.accessed_ms = ctx.now_ms
-    db.changed(name, "settle")
+    db.dirty += 1
+    if db.observer is not None:
+        db.observer(db.index, name, "settle")
     if value.is_idle(ctx.engine.now_ns):
         db.delete(name)
         db.changed(name, "del")
@@ -149,11 +154,11 @@ def _leave(ctx: Context, name: bytes, entry: FadingEntry, value: Bucket | Leases
 )
 def lb_extend(ctx: Context, argv: list[bytes]) -> Reply:
     """LB.EXTEND rid ttl_ms numkeys key ...: ends at the later of its end and now + ttl"""
-    args = Args(argv)
-    rid = take_id(args)
-    ttl_ms = args.take_int_within("ttl", 1)
-    keys = take_keys(args)
-    args.finish()
+    rid = check_id(argv[1])
+    ttl_ms = parse_int_within(argv[2], "ttl", 1)
+    keys = read_keys(argv, 3)
+    if len(argv) != 4 + len(keys):
+        raise syntax_error()
     now_ns = ctx.engine.now_ns
     entries = [find_entry(ctx, name) for name in keys]
     if not all(entry is not None and _hold(entry, rid, now_ns) for entry in entries):

@@ -170,13 +170,23 @@ class Ledger:
     def close(self, rid: bytes, unused: int, level: int) -> int:
         """End a hold of which `unused` is to be given back: how much of it has not leaked away."""
         holds = self.holds
+        if len(holds) == 1:
+            slack = self.slack
+            if slack is not None and slack < unused:
+                unused = slack
+            del holds[rid]
+        else:
+            unused = self._close_among(rid, unused)
+        return min(level, unused)
+
+    def _close_among(self, rid: bytes, unused: int) -> int:
+        holds = self.holds
         hold = holds[rid]
-        later: list[Hold] = []
-        if len(holds) > 1:
-            ordered = list(holds.values())
-            later = ordered[ordered.index(hold) + 1 :]
+        ordered = list(holds.values())
+        later = ordered[ordered.index(hold) + 1 :]
         for other in later:
-            unused = min(unused, other.slack)
+            if other.slack < unused:
+                unused = other.slack
             other.slack -= unused
         if self.slack is not None:
             unused = min(unused, self.slack)
@@ -187,9 +197,9 @@ class Ledger:
         else:
             self.saw(hold.slack)
         del holds[rid]
-        if holds and hold.expires_ns == self.latest_ns:
+        if hold.expires_ns == self.latest_ns:
             self.latest_ns = max(other.expires_ns for other in holds.values())
-        return min(unused, level)
+        return unused
 
     def make_room(self, now_ns: int) -> None:
         """Forget the holds whose time has come; if there still are too many, the oldest."""
@@ -264,24 +274,26 @@ class Bucket:
         self.mark = now_ns * self.rate.count + level + amount
         return level + amount
 
-    def reserve(self, rid: bytes, hold: Hold, now_ns: int) -> int:
-        """Pour in a hold's cost and remember it under `id`; the level then."""
-        level = self.level(now_ns)
+    def reserve(self, rid: bytes, hold: Hold, level: int, now_ns: int) -> int:
+        """Pour a hold's cost upon `level`, the level now, and remember it; the level then."""
         ledger = self.ledger
         if ledger is None:
             ledger = self.ledger = Ledger()
         elif now_ns >= ledger.due_ns or len(ledger.holds) >= HOLDS_MAX + HOLDS_OVER_MAX:
             ledger.make_room(now_ns)
         ledger.open(rid, hold, level)
-        level += hold.cost * self.rate.period_ns
-        self.mark = now_ns * self.rate.count + level
+        rate = self.rate
+        level += hold.cost * rate.period_ns
+        self.mark = now_ns * rate.count + level
+        self.admitted += 1
         return level
 
     def hold(self, rid: bytes, now_ns: int) -> Hold | None:
         """The open reservation of that id; None if there is none or its time has come."""
-        if self.ledger is None:
+        ledger = self.ledger
+        if ledger is None:
             return None
-        hold = self.ledger.holds.get(rid)
+        hold = ledger.holds.get(rid)
         return hold if hold is not None and hold.expires_ns > now_ns else None
 
     def extend(self, rid: bytes, expires_ns: int) -> None:
@@ -299,17 +311,24 @@ class Bucket:
         assert ledger is not None
         hold = ledger.holds[rid]
         rate = self.rate
-        level = self.level(now_ns)
-        spare = hold.cost - max(actual, hold.floor)
-        refund = ledger.close(rid, max(spare, 0) * rate.period_ns, level)
+        period_ns = rate.period_ns
+        drained = now_ns * rate.count
+        level = self.mark - drained
+        if level < 0:
+            level = 0
+        spare = hold.cost - (max(hold.floor, actual))
+        refund = ledger.close(rid, spare * period_ns if spare > 0 else 0, level)
+        level -= refund
+        over = 0
         if not ledger.holds:
             self.ledger = None
-        level -= refund
-        over = max(-spare, 0)
-        if over and self.ledger is not None:
-            ledger.saw(level)
-        self.mark = now_ns * rate.count + level + over * rate.period_ns
-        given_back = refund // rate.period_ns
+        if spare < 0:
+            over = -spare
+            if self.ledger is not None:
+                ledger.saw(level)
+            level += over * period_ns
+        self.mark = drained + level
+        given_back = refund // period_ns
         self.refunded += given_back
         return given_back, over
 

@@ -42,7 +42,7 @@ STEPS = st.lists(
 def reserve(bucket: Bucket, rid: bytes, cost: int, now_ns: int, ttl_ns: int = HOUR) -> None:
     hold = Hold(cost, 0, now_ns + ttl_ns)
     hold.answered(bucket.rate.limit, 0, 0)
-    bucket.reserve(rid, hold, now_ns)
+    bucket.reserve(rid, hold, bucket.level(now_ns), now_ns)
 
 
 @given(RATES, STEPS, st.randoms(use_true_random=False))
