@@ -54,6 +54,7 @@ SHARE_ALL: Final = 1000
 _TTL_NS: Final = TTL_MS * NS_PER_MS
 _PLAIN_WORDS: Final = 9  # LB.ACQUIRE 1 key LIMIT RATE capacity count period cost
 _FLAGS: Final = frozenset((b"OVERDRAFT", b"PEEK", b"SHADOW"))
+_LIMITS: Final = frozenset((b"RATE", b"CONC"))
 _OPTIONS: Final = _FLAGS | {b"LIMIT", b"ID", b"TTL", b"SHARE"}
 _NUMBER_STARTS: Final = frozenset(b"%c" % digit for digit in b"-+0123456789")
 
@@ -410,31 +411,29 @@ def _parse_limits(
 ) -> int:
     """`count` limits from a position on; the position after them."""
     rates = ctx.engine.limiter.rates
-    padded = [*argv, b"", b"", b"", b"", b""]
+    end = len(argv)
     for _ in range(count):
-        word = padded[position].upper()
-        if word == b"RATE":
-            if position + 4 >= len(argv):
-                raise syntax_error()
-            _, capacity, *texts, cost_text, following = padded[position : position + 6]
-            key = (capacity, *texts)
-            rate = rates.get(key) or _parse_rate(ctx, key)
-            cost = read_count(cost_text, "cost")
+        word = argv[position] if position < end else b""
+        if word not in _LIMITS:
+            word = word.upper()
+        if word == b"RATE" and position + 4 < end:
+            texts = (argv[position + 1], argv[position + 2], argv[position + 3])
+            rate = rates.get(texts)
+            if rate is None:
+                rate = _parse_rate(ctx, texts)
+            cost = read_count(argv[position + 4], "cost")
             position += 5
             floor = 0
-            if following[:1] in _NUMBER_STARTS:
-                floor = parse_int_within(following, "floor", 0, cost)
+            if position < end and argv[position][:1] in _NUMBER_STARTS:
+                floor = parse_int_within(argv[position], "floor", 0, cost)
                 position += 1
             rows.append(_RateRow(rate, cost, floor))
-        elif word == b"CONC":
-            if position + 1 >= len(argv):
-                raise syntax_error()
-            limit = read_count(padded[position + 1], "limit")
-            following = padded[position + 2]
+        elif word == b"CONC" and position + 1 < end:
+            limit = read_count(argv[position + 1], "limit")
             position += 2
             places = 1
-            if following[:1] in _NUMBER_STARTS:
-                places = parse_int_within(following, "places", 1)
+            if position < end and argv[position][:1] in _NUMBER_STARTS:
+                places = parse_int_within(argv[position], "places", 1)
                 position += 1
             rows.append(_LeaseRow(limit, places))
         else:

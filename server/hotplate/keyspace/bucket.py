@@ -69,9 +69,11 @@ class Rate:
         """Milliseconds, rounded up, until `level` is gone; NEVER_MS if it stays."""
         if level <= 0:
             return 0
-        if not self.count:
+        per_ms = self.per_ms
+        if not per_ms:
             return NEVER_MS
-        return min(-(-level // self.per_ms), INT64_MAX)
+        span_ms = -(-level // per_ms)
+        return min(span_ms, INT64_MAX)
 
     def retry_ms(self, level: int, charge: int, ceiling: int) -> int:
         """How long until `charge` fits: NOW_MS, NEVER_MS, or milliseconds, rounded up."""
@@ -353,8 +355,9 @@ class Bucket:
             return None
         else:
             empty_ns = 0
-        if self.ledger is not None:
-            return max(empty_ns, self.ledger.latest_ns)
+        ledger = self.ledger
+        if ledger is not None and ledger.latest_ns > empty_ns:
+            return ledger.latest_ns
         return empty_ns
 
     # -- state that outlives the process ---------------------------------------------------------

@@ -83,10 +83,14 @@ def store_fading(db: Database, key: bytes, value: Bucket | Leases, timebase: Tim
 
 def follow_fading(db: Database, key: bytes, entry: FadingEntry) -> None:
     """The value was changed: let its key last as long as it does."""
-    fades_at_ms = entry.fades_at_ms()
-    if not entry.own_ms or (not fades_at_ms and entry.own_ms == NEVER_MS):
-        db.set_expiry(key, entry, fades_at_ms)
-    elif fades_at_ms:
+    value: Any = entry.value
+    fades_ns = value.fades_ns()
+    own_ms = entry.own_ms
+    if not own_ms or (fades_ns is None and own_ms == NEVER_MS):
+        db.set_expiry(key, entry, entry.fades_at_ms())
+    elif fades_ns is not None:
+        timebase = entry.timebase
+        fades_at_ms = timebase.now_ms - (timebase.now_ns - fades_ns) // NS_PER_MS
         shard_index = hash(key) & SHARD_MASK
         if fades_at_ms < db.earliest_ms[shard_index]:
             db.earliest_ms[shard_index] = fades_at_ms

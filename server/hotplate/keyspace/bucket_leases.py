@@ -58,8 +58,11 @@ class Leases:
         self.expire(now_ns)
         self.holds[rid] = hold
         self.used += hold.cost
-        self._soonest_ns = min(self._soonest_ns, hold.expires_ns)
-        self._latest_ns = max(self._latest_ns, hold.expires_ns)
+        expires_ns = hold.expires_ns
+        if expires_ns < self._soonest_ns:
+            self._soonest_ns = expires_ns
+        if expires_ns > self._latest_ns:
+            self._latest_ns = expires_ns
 
     def release(self, rid: bytes) -> None:
         """Give a hold's places back."""
