@@ -179,8 +179,9 @@ class _LeaseRow:
             self.known = self.leases.hold(call.rid, now_ns)
             if self.known is not None:
                 return NOW_MS
-        leases = Leases(self.limit) if self.leases is None else self.leases
-        return leases.retry_ms(self.places, self.ceiling, now_ns)
+        if self.leases is not None:
+            return self.leases.retry_ms(self.places, self.ceiling, now_ns)
+        return NOW_MS if self.places <= self.ceiling else NEVER_MS
 
     def charge(self, ctx: Context, rid: bytes, expires_ns: int) -> bytes:
         """Take the places; the row."""

@@ -26,6 +26,7 @@ from hotplate.spec.model import Flag, Keys, command, integer, key, specs_of, str
 from hotplate.spec.reply import ArrayReply, IntegerReply, TupleReply
 
 _COUNT: Final = IntegerReply(minimum=0)
+_LEASES_ROW: Final = b"*4\r\n:0\r\n:0\r\n:%d\r\n:%d\r\n"
 _ABSENT_ROW: Final = b"*4\r\n:0\r\n:0\r\n:%d\r\n:0\r\n" % UNKNOWN
 _SETTLED: Final = TupleReply(
     (
@@ -102,41 +103,47 @@ def _settle(ctx: Context, rid: bytes, keys: list[bytes], costs: list[int]) -> Re
             continue
         value: Any = entry.value
         known = value.hold(rid, now_ns) is not None
-        refunded = overage = 0
+        settled |= known
         if value.__class__ is Bucket:
-            if known:
-                refunded, overage = value.settle(rid, actual, now_ns)
+            refunded, overage = value.settle(rid, actual, now_ns) if known else (0, 0)
             rate = value.rate
             level = value.mark - now_ns * rate.count
-            remaining = rate.remaining(level, rate.brim) if level > 0 else rate.limit
-            reset_ms = rate.drain_ms(level)
+            remaining = rate.limit
+            if level > 0:
+                remaining = (rate.brim - level) // rate.period_ns if level < rate.brim else 0
+            rows.append(
+                b"*4\r\n:%d\r\n:%d\r\n:%d\r\n:%d\r\n"
+                % (refunded, overage, remaining, rate.drain_ms(level))
+            )
+            ended = value.ledger is None
         else:
             if known:
                 value.release(rid)
             remaining = max(0, value.limit - value.used_at(now_ns))
-            reset_ms = value.reset_ms(now_ns)
+            rows.append(_LEASES_ROW % (remaining, value.reset_ms(now_ns)))
+            ended = not value.holds
         if known:
-            settled = 1
-            _leave(ctx, name, entry)
-        rows.append(
-            b"*4\r\n:%d\r\n:%d\r\n:%d\r\n:%d\r\n" % (refunded, overage, remaining, reset_ms)
-        )
+            _leave(ctx, name, entry, ended)
     return Raw(b"*2\r\n:%d\r\n*%d\r\n%b" % (settled, len(rows), b"".join(rows)))
 
 
-def _leave(ctx: Context, name: bytes, entry: FadingEntry) -> None:
-    """The value was changed, and may be as good as none."""
+def _leave(ctx: Context, name: bytes, entry: FadingEntry, ended: bool) -> None:
+    """The value was changed; `ended`: nothing is reserved on it any more.
+
+    While something is, it lasts for that: the last one to settle sees to its end.
+    """
     db = ctx.db
-    value: Any = entry.value
     entry.accessed_ms = ctx.now_ms
     db.dirty += 1
     if db.observer is not None:
         db.observer(db.index, name, "settle")
-    if value.is_idle(ctx.engine.now_ns):
-        db.delete(name)
-        db.changed(name, "del")
-    else:
-        follow_fading(db, name, entry)
+    if ended or not entry.own_ms:
+        value: Any = entry.value
+        if value.is_idle(ctx.engine.now_ns):
+            db.delete(name)
+            db.changed(name, "del")
+        else:
+            follow_fading(db, name, entry)
 
 
 @command(
