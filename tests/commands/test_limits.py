@@ -1,39 +1,22 @@
 """CL.THROTTLE and LB.*: replies, edges, errors, and their values as keys. The arithmetic itself is
 tested in tests/unit/keyspace/test_bucket.py, what it promises in tests/model/test_limits.py."""
 
-from typing import Any
-
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.testing.limits_console import info, listen, value_at
 from tests.testing.server_console import ServerConsole
 
-from hotplate.keyspace.bucket import RATES_MAX, Bucket
-from hotplate.keyspace.bucket_leases import Leases
+from hotplate.engine.dispatch import run
+from hotplate.keyspace.bucket import RATES_MAX
 
 HUGE = 2**63 - 1
+SHARED_CONSOLES = (ServerConsole(), ServerConsole())  # of a test that flushes them
 
 
 @pytest.fixture(params=[2, 3])
 def console(request: pytest.FixtureRequest) -> ServerConsole:
     return ServerConsole(resp=request.param)
-
-
-def listen(console: ServerConsole) -> list[tuple[bytes, str]]:
-    events: list[tuple[bytes, str]] = []
-    console.ctx.db.observer = lambda _, key, event: events.append((key, event))
-    return events
-
-
-def info(console: ServerConsole, key: str) -> dict[str, int]:
-    reply: Any = console("LB.INFO", key)
-    if isinstance(reply, list):
-        reply = dict(zip(reply[::2], reply[1::2], strict=True))
-    return {name.decode(): figure for name, figure in reply.items()}
-
-
-def value_at(console: ServerConsole, key: bytes) -> Any:
-    entry = console.ctx.db.lookup_write(key, console.clock.now_ms())
-    assert entry is not None
-    return entry.value
 
 
 # -- CL.THROTTLE ---------------------------------------------------------------------------------
@@ -137,6 +120,46 @@ def test_what_is_ready_made_and_what_is_not_answer_alike(console: ServerConsole)
             answered.append(other("CL.THROTTLE k 3 10 60"))
         replies.append((answered, info(other, "k"), other("PTTL k")))
     assert replies[0] == replies[1]
+
+
+def batch(console: ServerConsole, requests: list[list[bytes]]) -> bytes:
+    console.ctx.now_ms = console.clock.now_ms()
+    out: list[bytes] = []
+    run(console.ctx, [list(argv) for argv in requests], out)
+    return b"".join(out)
+
+
+THROTTLES = st.tuples(
+    st.sampled_from([b"a", b"b", b"c", b"text", b"held"]),
+    st.sampled_from([b"0", b"4", b"99", b"1000000", b"9223372036854775806", b"x"]),
+    st.sampled_from([b"1", b"10", b"1000000"]),
+    st.sampled_from([b"1", b"60", b"9223372036854775807"]),
+    st.sampled_from([[], [], [], [], [b"0"], [b"3"], [b"1", b"1"]]),
+).map(lambda parts: [b"CL.THROTTLE", *parts[:4], *parts[4]])
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 90_000), st.lists(THROTTLES, min_size=1, max_size=8)), max_size=8
+    )
+)
+def test_a_batch_answers_as_its_requests_one_by_one(
+    steps: list[tuple[int, list[list[bytes]]]],
+) -> None:
+    together, alone = SHARED_CONSOLES
+    for console in SHARED_CONSOLES:
+        console("FLUSHALL")
+        console("SET text x")
+        console("LB.ACQUIRE 1 held LIMIT RATE 100 1 60000 5")
+    for span_ms, requests in steps:
+        for console in SHARED_CONSOLES:
+            console.clock.advance(span_ms)
+        frames = b"".join(alone.execute(request) for request in requests)
+        assert batch(together, requests) == frames
+    for key in ("a", "b", "c", "held"):
+        assert together("LB.INFO", key) == alone("LB.INFO", key)
+        assert together("PTTL", key) == alone("PTTL", key)
 
 
 def test_quantities_of_one_limit_share_it(console: ServerConsole) -> None:
@@ -533,216 +556,3 @@ def test_settling_concerns_the_keys_that_know_the_call(console: ServerConsole) -
     console("LB.ACQUIRE 2 t c LIMIT RATE 100 1 1000 60 CONC 1 ID x")
     console("DEL t")
     assert console("LB.SETTLE x 2 t c ACTUAL 20 0") == [1, [[0, 0, -1, 0], [0, 0, 1, 0]]]
-
-
-# -- as keys -------------------------------------------------------------------------------------
-
-
-def test_types_and_encodings_have_names(console: ServerConsole) -> None:
-    console("LB.ACQUIRE 2 t c LIMIT RATE 100 1 1000 60 CONC 1")
-    assert console("TYPE t") == b"leakybucket"
-    assert console("TYPE c") == b"leases"
-    assert console("OBJECT ENCODING t") == b"leakybucket"
-    assert console("OBJECT ENCODING c") == b"leases"
-    assert console("SCAN 0 TYPE leakybucket COUNT 100") == [b"0", [b"t"]]
-
-
-def test_a_key_lasts_until_its_bucket_is_empty(console: ServerConsole) -> None:
-    events = listen(console)
-    console("CL.THROTTLE k 9 10 60 2")
-    assert console("PTTL k") == 12000
-    console("CL.THROTTLE k 9 10 60 1")
-    assert console("PTTL k") == 18000
-    console.clock.advance(18_000)
-    assert console("LB.RESET k") == 0
-    console("CL.THROTTLE k 9 10 60 2")
-    console.clock.advance(12_001)
-    assert console("EXISTS k") == 0
-    assert events == [
-        (b"k", "throttle"),
-        (b"k", "throttle"),
-        (b"k", "expired"),
-        (b"k", "throttle"),
-        (b"k", "expired"),
-    ]
-
-
-def test_drained_buckets_are_swept(console: ServerConsole) -> None:
-    for number in range(100):
-        console("CL.THROTTLE", number, 9, 10, 60, 1 + number % 2)
-    console.clock.advance(6001)
-    console.engine.expire_keys(console.clock.now_ms())
-    assert console("DBSIZE") == 50
-    console.clock.advance(6000)
-    console.engine.expire_keys(console.clock.now_ms())
-    assert console("DBSIZE") == 0
-    assert console.ctx.db.expiring_count == 0
-
-
-@pytest.mark.parametrize("step_ms", [-3_600_000, 3_600_000])
-def test_a_step_of_the_wall_clock_is_no_time(console: ServerConsole, step_ms: int) -> None:
-    """It neither drains a bucket nor keeps one, and the sweep finds it all the same."""
-    console("CL.THROTTLE k 9 10 60 10")
-    console("LB.ACQUIRE 1 c LIMIT CONC 1 TTL 60000")
-    console.clock.step_wall(step_ms)
-    console.engine.expire_keys(console.clock.now_ms())
-    assert console("PTTL k") == 60000
-    assert console("CL.THROTTLE k 9 10 60") == [1, 10, 0, 6, 60]
-    assert console("LB.ACQUIRE 1 c LIMIT CONC 1")[2] == 60000
-    console.clock.advance(60_001)
-    console.engine.expire_keys(console.clock.now_ms())
-    assert console("DBSIZE") == 0
-
-
-def test_a_client_may_let_a_bucket_expire_earlier_but_not_later(console: ServerConsole) -> None:
-    console("CL.THROTTLE k 9 10 60 5")
-    assert console("EXPIRE k 100") == 1
-    assert console("TTL k") == 30
-    assert console("PEXPIRE k 10000") == 1
-    console("CL.THROTTLE k 9 10 60 5")
-    assert console("PTTL k") == 10000
-    console.clock.advance(10_001)
-    assert console("CL.THROTTLE k 9 10 60") == [0, 10, 9, -1, 6]
-    assert console("PTTL k") == 6000
-
-
-def test_a_persistent_bucket_stays_until_it_is_used_again(console: ServerConsole) -> None:
-    console("CL.THROTTLE k 9 10 60 5")
-    assert console("PERSIST k") == 1
-    assert console("PTTL k") == -1
-    console.clock.advance(10**7)
-    assert info(console, "k")["level"] == 0
-    assert info(console, "k")["admitted"] == 1
-    console("CL.THROTTLE k 9 10 60 5")
-    assert console("PTTL k") == 30000
-    assert console.ctx.db.expiring_count == 1
-    assert console("PERSIST k") == 1
-    assert console.ctx.db.expiring_count == 0
-    assert console("EXPIRE k 5") == 1
-    assert console("DEL k") == 1
-    assert console.ctx.db.expiring_count == 0
-
-
-@pytest.mark.parametrize("command", ["SET", "GETSET", "MSET"])
-def test_a_bucket_can_be_overwritten(console: ServerConsole, command: str) -> None:
-    console("CL.THROTTLE k 9 10 60 5")
-    if command != "GETSET":
-        console(command, "k", "v")
-    else:
-        assert console.refused("GETSET k v").startswith("WRONGTYPE")
-        console("DEL k")
-        console("SET k v")
-    console.clock.advance(10**8)
-    assert console("GET k") == b"v"
-    assert console("TTL k") == -1
-    assert console("EXPIRE k 5") == 1
-    assert console("TTL k") == 5
-    console("DEL k")
-    assert console.ctx.db.expiring_count == 0
-
-
-def test_copies_and_renamed_keys_fade_as_the_first(console: ServerConsole) -> None:
-    console("LB.ACQUIRE 2 {x}t {x}c LIMIT RATE 10 10 60000 5 CONC 1 ID r TTL 7000")
-    console("SET {x}over v EX 1000")
-    assert console("COPY {x}t {x}t2") == 1
-    assert console("COPY {x}c {x}over REPLACE") == 1
-    console("RENAME {x}c {x}c2")
-    console("MOVE {x}t 1")
-    console.clock.step_wall(86_400_000)
-    assert console("PTTL {x}t2") == 30000
-    assert console("PTTL {x}over") == 7000
-    assert console("PTTL {x}c2") == 7000
-    assert console("LB.SETTLE r 1 {x}over ACTUAL 0")[0] == 1
-    assert console("LB.SETTLE r 1 {x}c2 ACTUAL 0")[0] == 1
-    assert console("LB.SETTLE r 1 {x}t2 ACTUAL 1") == [1, [[4, 0, 9, 6000]]]
-    console("SELECT 1")
-    assert console("PTTL {x}t") == 30000
-    assert console("LB.ACQUIRE 1 {x}t LIMIT RATE 10 10 60000 5")[3] == [[0, 10, 0, -1, 60000]]
-
-
-def test_info_tells_the_figures(console: ServerConsole) -> None:
-    assert console("LB.INFO k") is None
-    console("LB.ACQUIRE 2 k c LIMIT RATE 10 4 1000 3 CONC 5 2 ID x TTL 9000")
-    console("LB.ACQUIRE 2 k c LIMIT RATE 10 4 1000 9 CONC 5 9")
-    assert info(console, "k") == {
-        "level": 3,
-        "capacity": 10,
-        "count": 4,
-        "period_ms": 1000,
-        "remaining": 7,
-        "reset_after_ms": 750,
-        "outstanding": 1,
-        "leases": 0,
-        "admitted": 1,
-        "limited": 1,
-        "refunded": 0,
-        "debt": 0,
-    }
-    assert info(console, "c") == {
-        "level": 2,
-        "capacity": 5,
-        "count": 0,
-        "period_ms": 0,
-        "remaining": 3,
-        "reset_after_ms": 9000,
-        "outstanding": 1,
-        "leases": 1,
-        "admitted": 1,
-        "limited": 1,
-        "refunded": 0,
-        "debt": 0,
-    }
-    console.clock.advance(400)  # a part of a token is rounded against the caller
-    assert info(console, "k")["level"] == 2
-    assert info(console, "k")["remaining"] == 8
-
-
-def test_reset_empties_a_limit(console: ServerConsole) -> None:
-    console("LB.ACQUIRE 2 k c LIMIT RATE 10 4 1000 10 CONC 1 ID x")
-    events = listen(console)
-    assert console("LB.RESET k") == 1
-    assert console("LB.RESET c") == 1
-    assert console("LB.RESET k") == 0
-    assert events == [(b"k", "del"), (b"c", "del")]
-    assert console("LB.ACQUIRE 2 k c LIMIT RATE 10 4 1000 10 CONC 1 ID x")[0] == 0
-
-
-def test_a_transaction_sees_one_moment(console: ServerConsole) -> None:
-    console.engine.config.enable_debug_command = "yes"
-    console("CL.THROTTLE k 0 1 1")
-    for line in ("MULTI", "CL.THROTTLE k 0 1 1", "DEBUG SLEEP 2", "CL.THROTTLE k 0 1 1"):
-        console(line)
-    first, _, last = console("EXEC")
-    assert first == last == [1, 1, 0, 1, 1]
-    assert console("CL.THROTTLE k 0 1 1")[0] == 0
-
-
-def test_a_limited_call_is_no_change_for_who_watches(console: ServerConsole) -> None:
-    other = console.other()
-    console("CL.THROTTLE k 0 1 60")
-    for line, changes in (("CL.THROTTLE k 0 1 60", False), ("LB.RESET k", True)):
-        console("WATCH k")
-        other(line)
-        console("MULTI")
-        console("PING")
-        assert (console("EXEC") is None) == changes
-
-
-def test_cluster_clients_find_the_keys(console: ServerConsole) -> None:
-    rate = "LIMIT RATE 1 1 1 1 RATE 1 1 1 1"
-    for line in (
-        f"LB.ACQUIRE 2 a b {rate}",
-        "LB.SETTLE r 2 a b ACTUAL 1 1",
-        "LB.CANCEL r 2 a b",
-        "LB.EXTEND r 5 2 a b",
-    ):
-        assert console("COMMAND", "GETKEYS", *line.split()) == [b"a", b"b"], line
-    for line in ("CL.THROTTLE a 1 1 1", "LB.INFO a", "LB.RESET a", "INCREX a"):
-        assert console("COMMAND", "GETKEYS", *line.split()) == [b"a"], line
-
-
-def test_the_values_measure_themselves(console: ServerConsole) -> None:
-    console("LB.ACQUIRE 2 k c LIMIT RATE 10 4 1000 10 CONC 1 ID x")
-    assert isinstance(value_at(console, b"k"), Bucket)
-    assert isinstance(value_at(console, b"c"), Leases)
-    assert all(100 < value_at(console, key).sample_bytes(5) < 800 for key in (b"k", b"c"))

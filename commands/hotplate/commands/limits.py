@@ -197,7 +197,8 @@ def lb_info(ctx: Context, argv: list[bytes]) -> Reply:
         *(b"level", b"capacity", b"count", b"period_ms", b"remaining", b"reset_after_ms"),
         *(b"outstanding", b"leases", b"admitted", b"limited", b"refunded", b"debt"),
     )
-    return Map(zip(names, figures, strict=True))
+    shown = (min(figure, INT64_MAX) for figure in figures)  # a period of ages is no 64-bit number
+    return Map(zip(names, shown, strict=True))
 
 
 @command(

@@ -42,8 +42,7 @@ def run(ctx: Context, requests: list[Any], out: list[Any], start: int = 0) -> in
     handler: Any = None
     reply: Any
     arity_min = arity_max = -1
-    engine.now_ms = ctx.now_ms
-    engine.now_ns = started_ns = engine.clock.monotonic_ns()
+    engine.now_ms, engine.now_ns = ctx.now_ms, (started_ns := engine.clock.monotonic_ns())
     deferred: Deferred | None = None
     room = OUTPUT_BYTES_MAX
     index, run_start, done = start, start, len(requests)
