@@ -138,21 +138,43 @@ THROTTLES = st.tuples(
 ).map(lambda parts: [b"CL.THROTTLE", *parts[:4], *parts[4]])
 
 
-@settings(max_examples=60, deadline=None)
+ACQUIRES = st.tuples(
+    st.sampled_from([[b"1", b"a"], [b"1", b"b"], [b"1", b"held"], [b"1", b"text"], [b"2", b"a"]]),
+    st.sampled_from([[b"LIMIT", b"RATE"], [b"LIMIT", b"RATE"], [b"limit", b"Rate"], [b"RATE"]]),
+    st.sampled_from([b"0", b"100", b"1000000", b"9223372036854775807"]),
+    st.sampled_from([b"0", b"1", b"1000000"]),
+    st.sampled_from([b"1", b"60000", b"9223372036854775807"]),
+    st.sampled_from([b"0", b"1", b"1", b"7", b"07", b"x", b"9223372036854775807"]),
+    st.sampled_from([[], [], [], [b"3"], [b"PEEK"]]),
+).map(lambda parts: [b"LB.ACQUIRE", *parts[0], *parts[1], *parts[2:6], *parts[6]])
+SETTLINGS = st.integers(1, 20).map(
+    lambda number: [b"LB.SETTLE", b"made-%x" % number, b"1", b"a", b"ACTUAL", b"0"]
+)
+REQUESTS = st.one_of(THROTTLES, ACQUIRES, ACQUIRES, SETTLINGS)
+
+
+@settings(max_examples=100, deadline=None)
 @given(
     st.lists(
-        st.tuples(st.integers(0, 90_000), st.lists(THROTTLES, min_size=1, max_size=8)), max_size=8
+        st.tuples(
+            st.integers(0, 90_000),
+            st.lists(st.tuples(REQUESTS, st.integers(1, 4)), min_size=1, max_size=6),
+        ),
+        max_size=8,
     )
 )
 def test_a_batch_answers_as_its_requests_one_by_one(
-    steps: list[tuple[int, list[list[bytes]]]],
+    steps: list[tuple[int, list[tuple[list[bytes], int]]]],
 ) -> None:
     together, alone = SHARED_CONSOLES
     for console in SHARED_CONSOLES:
         console("FLUSHALL")
         console("SET text x")
+        console.engine.limiter.prefix = b"made"
+        console.engine.limiter.number = 0
         console("LB.ACQUIRE 1 held LIMIT RATE 100 1 60000 5")
-    for span_ms, requests in steps:
+    for span_ms, counted in steps:
+        requests = [request for request, times in counted for _ in range(times)]
         for console in SHARED_CONSOLES:
             console.clock.advance(span_ms)
         frames = b"".join(alone.execute(request) for request in requests)

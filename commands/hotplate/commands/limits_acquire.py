@@ -19,6 +19,7 @@ from hotplate.commands.limits_rows import (
     read_keys,
     row,
 )
+from hotplate.commands.limits_runs import PLAIN_WORDS, TTL_MS, TTL_NS, acquire_run
 from hotplate.engine.context import Context
 from hotplate.errors import WrongTypeError
 from hotplate.keyspace.bucket import INT64_MAX, NEVER_MS, NOW_MS, NS_PER_MS, Bucket, Hold, Rate
@@ -49,10 +50,7 @@ from hotplate.spec.reply import (
     one_of,
 )
 
-TTL_MS: Final = 120_000
 SHARE_ALL: Final = 1000
-_TTL_NS: Final = TTL_MS * NS_PER_MS
-_PLAIN_WORDS: Final = 9  # LB.ACQUIRE 1 key LIMIT RATE capacity count period cost
 _FLAGS: Final = frozenset((b"OVERDRAFT", b"PEEK", b"SHADOW"))
 _LIMITS: Final = frozenset((b"RATE", b"CONC"))
 _OPTIONS: Final = _FLAGS | {b"LIMIT", b"ID", b"TTL", b"SHARE"}
@@ -278,10 +276,11 @@ def _store(
         )
     ),
     acl_categories=("limits",),
+    run=acquire_run,
 )
 def lb_acquire(ctx: Context, argv: list[bytes]) -> Reply:
     """LB.ACQUIRE numkeys key ... LIMIT <RATE ... | CONC ...> ... [option ...]"""
-    if len(argv) == _PLAIN_WORDS:
+    if len(argv) == PLAIN_WORDS:
         reply = _acquire_one(ctx, argv)
         if reply is not None:
             return reply
@@ -319,7 +318,7 @@ def _acquire_one(ctx: Context, argv: list[bytes]) -> Raw | None:
     if level + cost * rate.period_ns > brim or not brim:
         return None
     rid = limiter.next_id()
-    hold = Hold(cost, 0, now_ns + _TTL_NS)
+    hold = Hold(cost, 0, now_ns + TTL_NS)
     level = bucket.reserve(rid, hold, level, now_ns)
     hold.limit = rate.limit
     hold.remaining = remaining = (brim - level) // rate.period_ns

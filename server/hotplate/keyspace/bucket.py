@@ -155,12 +155,10 @@ class Ledger:
         hold.slack = level if slack is None or level < slack else slack
         self.slack = None
         expires_ns = hold.expires_ns
-        if not self.holds:
-            self.due_ns = self.latest_ns = expires_ns
-        elif expires_ns < self.due_ns:
-            self.due_ns = expires_ns
-        elif expires_ns > self.latest_ns:
+        if expires_ns > self.latest_ns:
             self.latest_ns = expires_ns
+        if expires_ns < self.due_ns or not self.holds:
+            self.due_ns = expires_ns
         self.holds[rid] = hold
 
     def extend(self, hold: Hold, expires_ns: int) -> None:
@@ -279,16 +277,16 @@ class Bucket:
     def reserve(self, rid: bytes, hold: Hold, level: int, now_ns: int) -> int:
         """Pour a hold's cost upon `level`, the level now, and remember it; the level then."""
         ledger = self.ledger
+        rate = self.rate
         if ledger is None:
             ledger = self.ledger = Ledger()
         elif now_ns >= ledger.due_ns or len(ledger.holds) >= HOLDS_MAX + HOLDS_OVER_MAX:
             ledger.make_room(now_ns)
         ledger.open(rid, hold, level)
-        rate = self.rate
-        level += hold.cost * rate.period_ns
-        self.mark = now_ns * rate.count + level
+        after = level + hold.cost * rate.period_ns
+        self.mark = now_ns * rate.count + after
         self.admitted += 1
-        return level
+        return after
 
     def hold(self, rid: bytes, now_ns: int) -> Hold | None:
         """The open reservation of that id; None if there is none or its time has come."""
@@ -427,18 +425,18 @@ class Limiter:
     before are not parsed again. `next_id` makes ids that no other run of a server makes.
     """
 
-    __slots__ = ("_number", "_prefix", "rates", "throttles")
+    __slots__ = ("number", "prefix", "rates", "throttles")
 
     def __init__(self, prefix: bytes) -> None:
-        self._prefix = prefix
-        self._number = 0
+        self.prefix = prefix
+        self.number = 0  # of the id made last
         self.rates: dict[tuple[bytes, ...], Rate] = {}
         self.throttles: dict[tuple[bytes, ...], tuple[Rate, int]] = {}
 
     def next_id(self) -> bytes:
         """A new reservation's id."""
-        self._number += 1
-        return b"%b-%x" % (self._prefix, self._number)
+        self.number += 1
+        return b"%b-%x" % (self.prefix, self.number)
 
     def remember_throttle(self, text: tuple[bytes, ...], rate: Rate, cost: int) -> None:
         """Know the arguments of a CL.THROTTLE from now on."""
