@@ -54,11 +54,7 @@ def test_redis_cells_own_table_of_15_steps_comes_out(console: ServerConsole) -> 
         limited, remaining, retry_ms, reset_ms = expected
         whole = retry_ms % 1000 == 0 and reset_ms % 1000 == 0
         assert whole == (number not in ROUNDED_UP)
-        reply = (
-            console("CL.THROTTLE foo 4 1 1", *())
-            if False
-            else console(*("CL.THROTTLE", "foo", 4, 1, 1, quantity))
-        )
+        reply = console("CL.THROTTLE", "foo", 4, 1, 1, quantity)
         assert reply == [limited, 5, remaining, -(-retry_ms // 1000), -(-reset_ms // 1000)]
 
 

@@ -297,7 +297,7 @@ def test_p4_a_limited_call_leaves_every_key_as_it_is(
     events: list[object] = []
     console.ctx.db.observer = lambda *event: events.append(event)
     before = picture(console)
-    line = ("LB.ACQUIRE", 3, "k", "c", "new", "LIMIT", *gateway.rate(), cost)
+    line: Any = ("LB.ACQUIRE", 3, "k", "c", "new", "LIMIT", *gateway.rate(), cost)
     reply = console(*line, "CONC", 2, places, "RATE", 5, 1, 1000, 1)
     assert reply[:2] == [1, None]
     assert picture(console) == before
@@ -328,7 +328,19 @@ def test_p5_a_repeated_id_and_a_repeated_settling_have_no_effect(
     gateway = Gateway(fresh(), limit, count, period_ms)
     play(gateway, steps, rids)
     console = gateway.console
-    words = ("LB.ACQUIRE", 2, "k", "c", "LIMIT", *gateway.rate(), cost, "CONC", 2, "ID", "mine")
+    words: Any = (
+        "LB.ACQUIRE",
+        2,
+        "k",
+        "c",
+        "LIMIT",
+        *gateway.rate(),
+        cost,
+        "CONC",
+        2,
+        "ID",
+        "mine",
+    )
     reply = console(*words)
     if reply[0] == 0:
         for span_ms in (0, 5000):

@@ -74,7 +74,8 @@ class Client:
     async def ask(self, *words: object) -> Any:
         """One command and its reply; an error ends the run."""
         self.asked += 1
-        self._writer.write(hiredis.pack_command(tuple(str(word) for word in words)))
+        command = tuple(str(word) for word in words)
+        self._writer.write(hiredis.pack_command(command))  # type: ignore[arg-type]
         while (reply := self._parser.gets()) is False:
             received = await self._reader.read(RECEIVE_BYTES)
             if not received:

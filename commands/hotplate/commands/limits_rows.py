@@ -58,13 +58,13 @@ def find_entry(ctx: Context, key: bytes) -> FadingEntry | None:
     now_ns = ctx.engine.now_ns
     if value.__class__ is Bucket:
         if value.mark > now_ns * value.rate.count:
-            return entry  # type: ignore[no-any-return]
+            return entry
     elif value.__class__ is not Leases:
         raise WrongTypeError
     if entry.own_ms and value.is_idle(now_ns):
         db.expire(key)
         return None
-    return entry  # type: ignore[no-any-return]
+    return entry
 
 
 def read_count(text: bytes, name: str) -> int:

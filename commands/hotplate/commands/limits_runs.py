@@ -55,7 +55,7 @@ def throttle_run(
             per_s = rate.per_s
             head = b"*5\r\n:0\r\n:%d\r\n" % rate.limit
         key = argv[1]
-        entry = shards[hash(key) & SHARD_MASK].get(key)
+        entry: Any = shards[hash(key) & SHARD_MASK].get(key)
         if entry is None:
             break
         bucket = entry.value
@@ -123,7 +123,7 @@ def acquire_run(
             per_ms = rate.per_ms
             head = b"\r\n:-1\r\n*1\r\n*5\r\n:0\r\n:%d\r\n" % rate.limit
         key = argv[2]
-        entry = shards[hash(key) & SHARD_MASK].get(key)
+        entry: Any = shards[hash(key) & SHARD_MASK].get(key)
         if argv[1] != b"1" or entry is None:
             break
         bucket = entry.value

@@ -18,7 +18,7 @@ from hotplate.keyspace.bucket_leases import Leases
 from hotplate.keyspace.database import NEVER_MS, SHARD_MASK, Database
 from hotplate.keyspace.entry import Entry, Value, copy_of
 
-_FADING: Final = frozenset((Bucket, Leases))
+_FADING: Final = (Bucket, Leases)
 _LAST_MS: Final = NEVER_MS - 1
 
 
@@ -45,8 +45,8 @@ class FadingEntry(Entry):
 
     def fades_at_ms(self) -> int:
         """The wall time at which the value is gone if no clock is set; 0: it stays."""
-        value: Any = self.value
-        if value.__class__ not in _FADING:
+        value = self.value
+        if not isinstance(value, _FADING):
             return 0
         fades_ns = value.fades_ns()
         if fades_ns is None:
@@ -55,16 +55,16 @@ class FadingEntry(Entry):
         left_ms = -((timebase.now_ns - fades_ns) // NS_PER_MS)
         return min(max(timebase.now_ms + left_ms, 1), _LAST_MS)
 
-    @property  # pyright: ignore[reportIncompatibleVariableOverride]
+    @property
     def expire_at_ms(self) -> int:
         """As for every entry."""
         own_ms = self.own_ms
-        if own_ms and self.value.__class__ in _FADING:
+        if own_ms and isinstance(self.value, _FADING):
             return min(own_ms, self.fades_at_ms() or NEVER_MS)
         return own_ms
 
     @expire_at_ms.setter
-    def expire_at_ms(self, at_ms: int) -> None:
+    def expire_at_ms(self, at_ms: int) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
         self.own_ms = NEVER_MS if at_ms and at_ms == self.fades_at_ms() else at_ms
 
     def duplicate(self, accessed_ms: int) -> Entry:
