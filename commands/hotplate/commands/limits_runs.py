@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from hotplate.keyspace.bucket import INT64_MAX, NS_PER_MS, Bucket, Hold, Limiter, Rate
 from hotplate.keyspace.database import NEVER_MS, SHARD_MASK
-from hotplate.resp.encoder import INTEGERS
+from hotplate.resp.encoder import BULK_HEADERS, INTEGERS
 
 if TYPE_CHECKING:
     from hotplate.engine.context import Context
@@ -20,6 +20,7 @@ TTL_NS: Final = TTL_MS * NS_PER_MS
 PLAIN_WORDS: Final = 9  # LB.ACQUIRE 1 key LIMIT RATE capacity count period cost
 DIGITS_MAX: Final = 18  # more may not fit in 64 bits
 _ADMITTED: Final = b":-1\r\n"
+_RESERVED: Final = b"*4\r\n:0\r\n"
 
 
 def throttle_run(
@@ -142,9 +143,16 @@ def acquire_run(
         hold.remaining = remaining = (brim - after) // period_ns
         reset_ms = -(-after // per_ms)
         hold.reset_ms = reset_ms = min(reset_ms, INT64_MAX)
-        append(b"*4\r\n:0\r\n$%d\r\n%b" % (len(rid), rid))
+        append(_RESERVED)
+        append(BULK_HEADERS[len(rid)])
+        append(rid)
         append(head)
-        append(b":%d\r\n:-1\r\n:%d\r\n" % (remaining, reset_ms))
+        if remaining < _INTEGERS_END and reset_ms < _INTEGERS_END:
+            append(INTEGERS[remaining])
+            append(_ADMITTED)
+            append(INTEGERS[reset_ms])
+        else:
+            append(b":%d\r\n:-1\r\n:%d\r\n" % (remaining, reset_ms))
     else:
         index = len(requests)
     db.dirty += index - start

@@ -142,24 +142,13 @@ class Ledger:
     def __init__(self) -> None:
         self.holds: dict[bytes, Hold] = {}
         self.slack: int | None = None
-        self.due_ns = self.latest_ns = 0
+        self.due_ns = INT64_MAX
+        self.latest_ns = 0
 
     def saw(self, level: int) -> None:
         """A charge came that nobody will settle, and found `level`."""
         if self.slack is None or level < self.slack:
             self.slack = level
-
-    def open(self, rid: bytes, hold: Hold, level: int) -> None:
-        """A charge came that found `level` and is to be settled."""
-        slack = self.slack
-        hold.slack = level if slack is None or level < slack else slack
-        self.slack = None
-        expires_ns = hold.expires_ns
-        if expires_ns > self.latest_ns:
-            self.latest_ns = expires_ns
-        if expires_ns < self.due_ns or not self.holds:
-            self.due_ns = expires_ns
-        self.holds[rid] = hold
 
     def extend(self, hold: Hold, expires_ns: int) -> None:
         """Let a hold end later."""
@@ -217,9 +206,9 @@ class Ledger:
             self.saw(slack)
         # the oldest are frozen: their charges stand as if their time had come
         self.holds = dict(islice(kept.items(), max(0, len(kept) - HOLDS_MAX + 1), None))
-        if self.holds:
-            self.due_ns = min(hold.expires_ns for hold in self.holds.values())
-            self.latest_ns = max(hold.expires_ns for hold in self.holds.values())
+        ends = [hold.expires_ns for hold in self.holds.values()]
+        self.due_ns = min(ends, default=INT64_MAX)
+        self.latest_ns = max(ends, default=0)
 
     def copy(self) -> "Ledger":
         """An equal ledger that shares nothing."""
@@ -282,7 +271,18 @@ class Bucket:
             ledger = self.ledger = Ledger()
         elif now_ns >= ledger.due_ns or len(ledger.holds) >= HOLDS_MAX + HOLDS_OVER_MAX:
             ledger.make_room(now_ns)
-        ledger.open(rid, hold, level)
+        slack = ledger.slack
+        if slack is None:
+            hold.slack = level
+        else:
+            hold.slack = min(slack, level)
+            ledger.slack = None
+        expires_ns = hold.expires_ns
+        if expires_ns > ledger.latest_ns:
+            ledger.latest_ns = expires_ns
+        if expires_ns < ledger.due_ns:
+            ledger.due_ns = expires_ns
+        ledger.holds[rid] = hold
         after = level + hold.cost * rate.period_ns
         self.mark = now_ns * rate.count + after
         self.admitted += 1
