@@ -17,6 +17,7 @@ from hotplate import limits
 from hotplate.config_kinds import (
     Boolean,
     Choice,
+    EventClasses,
     Integer,
     Kind,
     Octal,
@@ -79,11 +80,11 @@ def _later(kind: Kind, default: Any, needs: str, *, mutable: bool = True) -> Any
     return _option(kind, default, doc, needs=needs, mutable=mutable)
 
 
-_OUTPUT_LIMITS: Final[OutputLimits] = {
-    "normal": OutputLimit(0, 0, 0),
-    "replica": OutputLimit(256 * _MIB, 64 * _MIB, 60),
-    "pubsub": OutputLimit(32 * _MIB, 8 * _MIB, 60),
-}
+_OUTPUT_LIMITS: Final = OutputLimits(
+    normal=OutputLimit(0, 0, 0),
+    replica=OutputLimit(256 * _MIB, 64 * _MIB, 60),
+    pubsub=OutputLimit(32 * _MIB, 8 * _MIB, 60),
+)
 _LOG_LEVELS: Final = ("debug", "verbose", "notice", "warning")
 _POLICIES: Final = (
     *("volatile-lru", "volatile-lfu", "volatile-random", "volatile-ttl"),
@@ -118,6 +119,11 @@ class Settings:
     client_query_buffer_limit: int = _option(
         Size(_MIB), limits.QUERY_BUFFER_BYTES_MAX, "Unparsed bytes that a client may have."
     )
+    client_output_buffer_limit: OutputLimits = _option(  # noqa: RUF009  # a tuple
+        OutputLimitsKind(),
+        _OUTPUT_LIMITS,
+        "Unsent bytes at which a client of a class is closed: at once, or after so many seconds.",
+    )
     # the process
     dir: str = _fixed(Text(), ".", "Working directory for what the server writes.")
     databases: int = _fixed(Integer(1, 65536), 16, "Number of databases.")
@@ -126,6 +132,36 @@ class Settings:
     logfile: str = _fixed(Text(), "", "File to log to; empty: standard output.")
     enable_debug_command: str = _fixed(
         Choice(("no", "yes", "local")), "no", "Who may use DEBUG; local: loopback and unix."
+    )
+    # what takes long
+    slowlog_log_slower_than: int = _option(
+        Integer(-1), 10_000, "Microseconds from which a command is in the slow log; -1: none is."
+    )
+    slowlog_max_len: int = _option(Integer(), 128, "Commands that the slow log keeps.")
+    latency_monitor_threshold: int = _option(
+        Integer(), 0, "Milliseconds from which a command is a sample of LATENCY; 0: none is."
+    )
+    # memory of keys
+    maxmemory: int = _option(
+        Size(), 0, "Bytes that keys may take, as docs/memory.md reckons them; 0: no limit."
+    )
+    maxmemory_policy: str = _option(
+        Choice(_POLICIES), "noeviction", "Which keys go when there is no room."
+    )
+    maxmemory_samples: int = _option(
+        Integer(1, 64), 5, "Keys that are looked at for each one that goes."
+    )
+    maxmemory_eviction_tenacity: int = _option(
+        Integer(0, 100), 10, "How long a command may evict: 10 is half a millisecond, 100 endless."
+    )
+    lfu_log_factor: int = _option(
+        Integer(0, _INT32_MAX), 10, "How many uses it takes to raise a key's counter."
+    )
+    lfu_decay_time: int = _option(
+        Integer(0, _INT32_MAX), 1, "Minutes without use that lower it by one; 0: never."
+    )
+    notify_keyspace_events: str = _option(
+        EventClasses(), "", "Which events of keys are published; K and E: on which channels."
     )
     # how small collections are named by OBJECT ENCODING
     hash_max_listpack_entries: int = _option(
@@ -195,9 +231,6 @@ class Settings:
     # features to come: known, so that a file that asks for them is refused with the reason
     appendonly: bool = _later(Boolean(), False, "the append-only file")
     save: str = _later(Text(multiple=True), "", "snapshots")
-    maxmemory: int = _later(Size(), 0, "eviction of keys")
-    maxmemory_policy: str = _later(Choice(_POLICIES), "noeviction", "eviction of keys")
-    notify_keyspace_events: str = _later(Text(), "", "keyspace notifications")
     replicaof: str = _later(Text(multiple=True), "", "replication")
     masterauth: str = _later(Text(), "", "replication")
     masteruser: str = _later(Text(), "", "replication")
@@ -222,7 +255,6 @@ class Settings:
     syslog_enabled: bool = _later(Boolean(), False, "logging to syslog", mutable=False)
     maxmemory_clients: int = _later(Size(), 0, "eviction of clients")
     latency_tracking: bool = _later(Boolean(), False, "latency percentiles of commands")
-    latency_monitor_threshold: int = _later(Integer(), 0, "the latency monitor")
 
 
 _YES: Final = (Boolean(), True)
@@ -242,7 +274,6 @@ INERT: Final[Mapping[str, tuple[Kind, Any]]] = {
     "auto-aof-rewrite-min-size": (Size(), 64 * _MIB),
     "auto-aof-rewrite-percentage": (Integer(0, _INT32_MAX), 100),
     "busy-reply-threshold": (Integer(), 5000),
-    "client-output-buffer-limit": (OutputLimitsKind(), _OUTPUT_LIMITS),
     "crash-log-enabled": _YES,
     "dbfilename": (Text(), "dump.rdb"),
     "disable-thp": _YES,
@@ -254,11 +285,7 @@ INERT: Final[Mapping[str, tuple[Kind, Any]]] = {
     "lazyfree-lazy-server-del": _NO,
     "lazyfree-lazy-user-del": _NO,
     "lazyfree-lazy-user-flush": _NO,
-    "lfu-decay-time": (Integer(0, _INT32_MAX), 1),
-    "lfu-log-factor": (Integer(0, _INT32_MAX), 10),
     "list-compress-depth": (Integer(0, _INT32_MAX), 0),
-    "maxmemory-eviction-tenacity": (Integer(0, 100), 10),
-    "maxmemory-samples": (Integer(1, 64), 5),
     "no-appendfsync-on-rewrite": _NO,
     "oom-score-adj": (Choice(("no",)), "no"),
     "proc-title-template": (Text(), "{title} {listen-addr} {server-mode}"),
@@ -275,8 +302,6 @@ INERT: Final[Mapping[str, tuple[Kind, Any]]] = {
     "replica-serve-stale-data": _YES,
     "set-proc-title": _NO,
     "shutdown-timeout": (Integer(0, _INT32_MAX), 10),
-    "slowlog-log-slower-than": (Integer(-1), 10000),
-    "slowlog-max-len": (Integer(), 128),
     "stop-writes-on-bgsave-error": _YES,
     "stream-node-max-bytes": (Size(), 4096),
     "stream-node-max-entries": (Integer(), 100),

@@ -215,6 +215,36 @@ class Words:
         return "list of words"
 
 
+_EVENT_LETTERS: Final = "g$lshzxetd"
+_EVENT_LETTERS_APART: Final = "KEmnoc"  # not part of `A`
+
+
+@dataclass(frozen=True, slots=True)
+class EventClasses:
+    """Letters, one for each class of keyspace events."""
+
+    multiple: bool = False
+
+    def parse(self, words: Sequence[str], current: Any) -> str:
+        """Each letter once, in one order; `A` for all that it stands for."""
+        letters = set(words[0])
+        if not letters <= {"A", *_EVENT_LETTERS, *_EVENT_LETTERS_APART}:
+            raise ValueRefusedError("Invalid event class character. Use 'Ag$lshzxeKEtmdnoc'.")
+        if "A" in letters or letters >= set(_EVENT_LETTERS):
+            named = "A"
+        else:
+            named = "".join(letter for letter in _EVENT_LETTERS if letter in letters)
+        return named + "".join(letter for letter in _EVENT_LETTERS_APART if letter in letters)
+
+    def show(self, value: Any) -> str:
+        """The letters."""
+        return str(value)
+
+    def describe(self) -> str:
+        """All letters."""
+        return "letters of `Ag$lshzxetdKEmnoc`"
+
+
 class OutputLimit(NamedTuple):
     """How much output may wait for one class of clients; 0: any amount."""
 
@@ -223,7 +253,14 @@ class OutputLimit(NamedTuple):
     soft_seconds: int
 
 
-OutputLimits = dict[str, OutputLimit]
+class OutputLimits(NamedTuple):
+    """The limits of each class of clients."""
+
+    normal: OutputLimit
+    replica: OutputLimit
+    pubsub: OutputLimit
+
+
 _CLASS_NAMES: Final = {"normal": "normal", "slave": "replica", "replica": "replica"} | {
     "pubsub": "pubsub"
 }
@@ -240,7 +277,7 @@ class OutputLimitsKind:
         parts = [part for word in words for part in word.split()]
         if not parts or len(parts) % 4:
             raise ValueRefusedError("Wrong number of arguments in buffer limit configuration.")
-        limits = dict(current)
+        limits: dict[str, OutputLimit] = {}
         for at in range(0, len(parts), 4):
             name = _CLASS_NAMES.get(parts[at].lower())
             if name is None:
@@ -256,14 +293,15 @@ class OutputLimitsKind:
                 raise ValueRefusedError(
                     "Error in hard, soft or soft_seconds setting in buffer limit configuration."
                 ) from error
-        return limits
+        merged: OutputLimits = current._replace(**limits)
+        return merged
 
     def show(self, value: Any) -> str:
         """All classes; replicas are called slaves, as Redis does."""
         return " ".join(
             f"{'slave' if name == 'replica' else name} {limit.hard_bytes} {limit.soft_bytes}"
             f" {limit.soft_seconds}"
-            for name, limit in value.items()
+            for name, limit in value._asdict().items()
         )
 
     def describe(self) -> str:

@@ -41,8 +41,10 @@ class WrongTypeError(CommandError):
 
     code = "WRONGTYPE"
 
-    def __init__(self) -> None:
-        super().__init__("Operation against a key holding the wrong kind of value")
+    def __init__(
+        self, message: str = "Operation against a key holding the wrong kind of value"
+    ) -> None:
+        super().__init__(message)
 
 
 class NoAuthError(CommandError):
@@ -85,6 +87,24 @@ class LoadingError(CommandError):
     """The data set is still being read."""
 
     code = "LOADING"
+
+
+class InvalidObjectError(CommandError):
+    """A HyperLogLog whose bytes contradict themselves."""
+
+    code = "INVALIDOBJ"
+
+    def __init__(self, message: str = "Corrupted HLL object detected") -> None:
+        super().__init__(message)
+
+
+class BusyKeyError(CommandError):
+    """RESTORE to a key that is there."""
+
+    code = "BUSYKEY"
+
+    def __init__(self, message: str = "Target key name already exists.") -> None:
+        super().__init__(message)
 
 
 class UnblockedError(CommandError):

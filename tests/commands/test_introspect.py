@@ -1,16 +1,7 @@
-"""COMMAND: told from the specs, in Redis' shapes, and with Redis' facts."""
+"""COMMAND: told from the specs, in Redis' shapes."""
 
-import socket
-from typing import Any
-
-import hiredis
 import pytest
 from tests.testing.server_console import ServerConsole
-
-from hotplate.bench.process import ServerProcess
-
-# our arity is that of Redis 7.4, or the command takes more here than in 7.0
-NEWER_THAN_7_0 = {"command|getkeys", "command|getkeysandflags"}
 
 
 @pytest.fixture(params=[2, 3])
@@ -92,53 +83,3 @@ def test_every_command_is_documented(console: ServerConsole) -> None:
     names = set(docs if isinstance(docs, dict) else docs[::2])
     assert len(names) == console("COMMAND COUNT")
     assert console("COMMAND HELP")[0].startswith(b"COMMAND <subcommand>")
-
-
-# -- beside a real Redis -----------------------------------------------------------------------
-
-
-def facts(entries: Any) -> dict[str, tuple[Any, ...]]:
-    """COMMAND INFO in RESP2, by name, subcommands included; what has no order as sets."""
-    found: dict[str, tuple[Any, ...]] = {}
-    for entry in entries:
-        if entry is None:
-            continue
-        name, arity, flags, first, last, step, categories, _, key_specs, children = entry
-        found[name.decode()] = (
-            arity,
-            frozenset(flags),
-            (first, last, step),
-            frozenset(categories),
-            [_plain(spec) for spec in key_specs],
-        )
-        found |= facts(children)
-    return found
-
-
-def _plain(value: Any) -> Any:
-    """A RESP2 reply with lists of flags sorted."""
-    if isinstance(value, list) and all(isinstance(item, bytes) for item in value):
-        return sorted(value)
-    return [_plain(item) for item in value] if isinstance(value, list) else value
-
-
-def raw_info(port: int) -> Any:
-    """COMMAND INFO as a RESP2 client sees it, not interpreted."""
-    with socket.create_connection(("127.0.0.1", port)) as client:
-        client.sendall(b"*1\r\n$7\r\nCOMMAND\r\n")
-        reader = hiredis.Reader()
-        while (reply := reader.gets()) is False:
-            reader.feed(client.recv(1 << 16))
-        return reply
-
-
-@pytest.mark.e2e
-def test_facts_are_those_of_a_real_redis(redis_server: ServerProcess) -> None:
-    theirs = facts(raw_info(redis_server.port))
-    reader = hiredis.Reader()
-    reader.feed(ServerConsole().execute([b"COMMAND"]))
-    ours = facts(reader.gets())
-    common = set(ours) & set(theirs) - NEWER_THAN_7_0
-    assert len(common) > 90
-    different = {name: (ours[name], theirs[name]) for name in common if ours[name] != theirs[name]}
-    assert different == {}

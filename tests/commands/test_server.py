@@ -152,7 +152,6 @@ def test_config_set_sets_all_or_nothing(console: ServerConsole) -> None:
         ("proto-max-bulk-len 1zz", "argument must be a memory value"),
         ("port 1", "can't set immutable config"),
         ("hz 10 hz 10", "duplicate parameter"),
-        ("maxmemory 1gb", "eviction of keys is not in this version of Hotplate"),
         ("appendonly yes", "the append-only file is not in this version of Hotplate"),
     ],
 )
@@ -239,7 +238,7 @@ def test_it_is_a_master_without_replicas_and_without_a_cluster(console: ServerCo
     assert console.refused("CLUSTER SLOTS") == text
 
 
-@pytest.mark.parametrize("name", ["SAVE", "BGSAVE", "BGREWRITEAOF", "LASTSAVE", "MEMORY"])
+@pytest.mark.parametrize("name", ["SAVE", "BGSAVE", "BGREWRITEAOF", "LASTSAVE"])
 def test_what_is_not_there_yet_is_unknown(console: ServerConsole, name: str) -> None:
     text = f"ERR unknown command '{name}', with args beginning with: 'a' 'b' "
     assert console.refused(f"{name} a b") == text

@@ -201,6 +201,14 @@ def damaged(draw: st.DrawFn, commands: Words) -> list[bytes]:
 
 def command_lists(length_max: int) -> st.SearchStrategy[list[list[bytes]]]:
     """Sequences of commands for one client."""
-    plain = st.one_of(st.one_of(_STRINGS), st.one_of(_GENERIC))
+    # these are made of the strategies above
+    # these are made of the strategies above
+    from tests.testing.commands_hashes import HASHES
+    from tests.testing.commands_lists import LISTS, SETS
+    from tests.testing.commands_sorted_sets import GEO, SORTED_SETS
+    from tests.testing.commands_values import VALUES
+
+    families = (_STRINGS, _GENERIC, HASHES, LISTS, SETS, SORTED_SETS, GEO, VALUES)
+    plain = st.one_of([st.one_of(family) for family in families])
     some_command = st.one_of(*[plain] * 8, damaged(plain), st.one_of(_RARE))
     return st.lists(some_command, min_size=length_max // 3, max_size=length_max)

@@ -6,8 +6,20 @@ Frames must be equal byte by byte, in RESP2 and RESP3, except for what is time o
 
     KEYS, SCAN          the order of keys (a SCAN here asks for all keys at once)
     RANDOMKEY           which key
+    HGETALL, HKEYS, HVALS, HSCAN    the order of fields
+    HRANDFIELD          which fields; how many there are must agree
     TTL, PTTL, EXPIRETIME, PEXPIRETIME    two seconds, as the clocks are read one after the other
+    scores and coordinates    the digits: Redis prints fewer since 7.2; they mean the same number
+    ZRANDMEMBER         which members
+    ZSCAN               the order of members
+    BITCOUNT, BITPOS    wrong arguments are refused first, as Redis does since 7.2
+    DUMP                what is dumped must be equal, not how it is written
+    SORT, SORT_RO       the order of equal weights (BY with ALPHA), and of a set that is not sorted
     OBJECT IDLETIME, OBJECT REFCOUNT    the number: Redis shares one object among all small integers
+    OBJECT ENCODING     small lists and sets are `listpack` since 7.2
+    SMEMBERS, SINTER, SUNION, SDIFF, SSCAN    the order of members (SSCAN asks for all at once)
+    SRANDMEMBER, SPOP   which members; afterwards what either popped is removed from both, and
+                        within MULTI, where that cannot be, SPOP is left out
 
 Both run with active expiry off, so that DBSIZE does not depend on when it came around.
 """
@@ -17,7 +29,7 @@ import random
 import socket
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Final, Protocol
@@ -27,12 +39,21 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import seed as with_seed
 from tests.testing.commands import command_lists
 from tests.testing.console import Console, build_engine
+from tests.testing.reply_schema import Frame, parse_frame
 
 from hotplate.bench.process import start_redis
 from hotplate.clock import SystemClock
+from hotplate.keyspace.rdb import PlainSet, load
 
 REDIS_OPTIONS: Final = ("--enable-debug-command", "yes")
 _TOLERANCE: Final = {b"ttl": 2, b"pttl": 2000, b"expiretime": 2, b"pexpiretime": 2000}
+_UNORDERED: Final = frozenset((b"keys", b"smembers", b"sinter", b"sunion", b"sdiff"))
+_OLD_ENCODINGS: Final = {b"listpack": (b"quicklist", b"hashtable", b"intset")}  # by ours, if newer
+_HASH_WALKS: Final = frozenset((b"hgetall", b"hkeys", b"hvals", b"hscan", b"hrandfield"))
+_BITS_OF_NO_STRING: Final = (
+    *(b":0\r\n", b":-1\r\n"),
+    b"-WRONGTYPE Operation against a key holding the wrong kind of value\r\n",
+)
 _RECEIVE_BYTES: Final = 1 << 16
 _AGGREGATES: Final = {ord("*"): 1, ord("%"): 2, ord("~"): 1, ord(">"): 1}
 _BULKS: Final = frozenset(b"$=!")
@@ -106,6 +127,15 @@ def items_of(frame: bytes) -> list[bytes]:
     return items
 
 
+def bulk_of(frame: bytes) -> bytes:
+    """The content of a bulk string."""
+    return frame[frame.index(b"\r\n") + 2 : -2]
+
+
+def _members(frame: bytes) -> list[bytes]:
+    return [frame] if frame[:1] == b"$" else items_of(frame)
+
+
 class Comparison:
     """Two peers that should answer alike. Follows MULTI, to know what EXEC answers to."""
 
@@ -113,6 +143,7 @@ class Comparison:
         self._theirs = theirs
         self._ours = ours
         self._queued: list[Sequence[bytes]] = []
+        self._queuing = False
         self.commands = 0
 
     def close(self) -> None:
@@ -127,18 +158,28 @@ class Comparison:
             self._theirs.execute(argv)
             self._ours.execute(argv)
         self._queued = []
+        self._queuing = False
 
     def check(self, argv: Sequence[bytes]) -> None:
         """Run one command on both. AssertionError where the replies differ."""
+        name = argv[0].lower()
+        if name == b"spop" and self._queuing:
+            return
         self.commands += 1
         theirs = self._theirs.execute(argv)
         ours = self._ours.execute(argv)
         assert self._alike(argv, theirs, ours), f"{argv!r}\n Redis {theirs!r}\n ours  {ours!r}"
-        name = argv[0].lower()
         if theirs == b"+QUEUED\r\n":
             self._queued.append(argv)
+        elif name == b"multi":
+            self._queuing = True
         elif name in (b"exec", b"discard"):
+            self._queuing = False
             self._queued = []
+        elif name == b"spop" and theirs != ours:
+            popped = [bulk_of(item) for frame in (theirs, ours) for item in _members(frame)]
+            for peer in (self._theirs, self._ours):
+                peer.execute([b"SREM", argv[1], *popped])
 
     def _alike(self, argv: Sequence[bytes], theirs: bytes, ours: bytes) -> bool:
         if theirs == ours:
@@ -153,23 +194,109 @@ def alike(argv: Sequence[bytes], theirs: bytes, ours: bytes) -> bool:
     """Whether two different replies differ in time or chance only."""
     if theirs == ours:
         return True
+    name = argv[0].lower()
+    if name in (b"bitcount", b"bitpos") and ours.startswith(b"-ERR "):
+        return theirs in _BITS_OF_NO_STRING
     if theirs[:1] != ours[:1]:
         return False
-    name = argv[0].lower()
+    if name.startswith((b"z", b"geo")):
+        return _alike_scores(name, parse_frame(theirs)[0], parse_frame(ours)[0])
     if name == b"randomkey":
         return theirs[:1] == b"$" and b"$-1\r\n" not in (theirs, ours)
-    if name == b"keys" and theirs[:1] == b"*":
+    if name in _UNORDERED and theirs[:1] in (b"*", b"~"):
         return sorted(items_of(theirs)) == sorted(items_of(ours))
-    if name == b"scan" and theirs[:1] == b"*":
+    if name in (b"spop", b"srandmember") and theirs[:1] in (b"*", b"~", b"$"):
+        return b"$-1\r\n" not in (theirs, ours) and len(_members(theirs)) == len(_members(ours))
+    if name == b"dump" and theirs[:1] == b"$":
+        return b"$-1\r\n" not in (theirs, ours) and _is_same_value(bulk_of(theirs), bulk_of(ours))
+    if name in (b"sort", b"sort_ro") and theirs[:1] == b"*":
+        return _is_sorted_alike(argv, theirs, ours)
+    if name == b"object" and argv[1].lower() == b"encoding" and theirs[:1] == b"$":
+        return bulk_of(theirs) in _OLD_ENCODINGS.get(bulk_of(ours), ())
+    if name in (b"scan", b"sscan") and theirs[:1] == b"*":
         (their_cursor, their_keys), (our_cursor, our_keys) = items_of(theirs), items_of(ours)
         return their_cursor == our_cursor and sorted(items_of(their_keys)) == sorted(
             items_of(our_keys)
         )
+    if name in _HASH_WALKS:
+        return _same_pairs(name, theirs, ours)
     if theirs[:1] != b":" or min(_integer(theirs), _integer(ours)) < 0:
         return False
     if name == b"object":
         return argv[1].lower() in (b"refcount", b"idletime")
     return abs(_integer(theirs) - _integer(ours)) <= _TOLERANCE.get(name, -1)
+
+
+def _same_pairs(name: bytes, theirs: bytes, ours: bytes) -> bool:
+    """Whether two replies on all of a hash name the same fields and values in any order."""
+    if theirs[:1] not in b"*%":
+        return name == b"hrandfield" and theirs[:1] == b"$" and b"$-1\r\n" not in (theirs, ours)
+    their_items, our_items = items_of(theirs), items_of(ours)
+    if name == b"hrandfield":
+        return len(their_items) == len(our_items)
+    if name == b"hscan":
+        if their_items[0] != our_items[0]:
+            return False
+        their_items, our_items = items_of(their_items[1]), items_of(our_items[1])
+    if name in (b"hkeys", b"hvals"):
+        return sorted(their_items) == sorted(our_items)
+    return sorted(zip(their_items[::2], their_items[1::2], strict=True)) == sorted(
+        zip(our_items[::2], our_items[1::2], strict=True)
+    )
+
+
+def _alike_scores(name: bytes, theirs: Frame, ours: Frame) -> bool:
+    """Whether two replies hold the same members, and scores that are the same numbers."""
+    if theirs.kind != ours.kind:
+        return False
+    if not isinstance(theirs.value, list):
+        is_random = name == b"zrandmember"
+        return is_random or theirs.value == ours.value or _same_number(theirs, ours)
+    if name == b"zscan" and len(theirs.value) == len(ours.value) and theirs.kind == "*":
+        their_flat, our_flat = theirs.value[1].value, ours.value[1].value
+        return theirs.value[0] == ours.value[0] and _score_table(their_flat) == _score_table(
+            our_flat
+        )
+    return len(theirs.value) == len(ours.value) and all(
+        _alike_scores(name, *pair) for pair in zip(theirs.value, ours.value, strict=True)
+    )
+
+
+def _same_number(theirs: Frame, ours: Frame) -> bool:
+    try:
+        return theirs.kind in "$," and float(theirs.value) == float(ours.value)
+    except (TypeError, ValueError):
+        return False
+
+
+def _score_table(flat: list[Frame]) -> dict[bytes, float]:
+    return {member.value: float(score.value) for member, score in _pairs(flat)}
+
+
+def _pairs(items: Sequence[Frame]) -> Iterator[tuple[Frame, Frame]]:
+    """Pairs of neighbours."""
+    return zip(items[::2], items[1::2], strict=True)
+
+
+def _is_same_value(their_payload: bytes, our_payload: bytes) -> bool:
+    values = [load(payload) for payload in (their_payload, our_payload)]
+    for value in values:
+        if isinstance(value, PlainSet):
+            value.members.sort()
+    return values[0] == values[1]
+
+
+def _is_sorted_alike(argv: Sequence[bytes], theirs: bytes, ours: bytes) -> bool:
+    words = [word.upper() for word in argv]
+    if b"BY" not in words:
+        return False
+    by = argv[words.index(b"BY") + 1]
+    if b"*" in by and b"ALPHA" not in words:
+        return False
+    their_items, our_items = items_of(theirs), items_of(ours)
+    if b"LIMIT" in words:
+        return len(their_items) == len(our_items)
+    return sorted(their_items) == sorted(our_items)
 
 
 def _integer(frame: bytes) -> int:

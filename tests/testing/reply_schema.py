@@ -43,7 +43,10 @@ def parse_frame(data: bytes, at: int = 0) -> tuple[Frame, int]:
 def check_reply(schema: ReplySchema, data: bytes, resp: int) -> None:
     """AssertionError unless `data` is exactly one frame and fits; error replies fit anything."""
     frame, end = parse_frame(data)
-    assert end == len(data), "more than one frame"
+    while end < len(data):
+        following, end = parse_frame(data, end)
+        is_message = isinstance(schema, schemas.MessagesReply) and following.kind == frame.kind
+        assert is_message or following.kind == ">", "more than one frame"
     wrong = None if frame.kind == "-" else mismatch(schema, frame, resp)
     assert wrong is None, wrong
 
@@ -58,6 +61,8 @@ def mismatch(schema: ReplySchema | None, frame: Frame, resp: int) -> str | None:
             return None if None in wrongs else f"none of: {'; '.join(map(str, wrongs))}"
         case schemas.ArrayReply(item):
             return _items(frame, "*", item, resp)
+        case schemas.MessagesReply():
+            return _items(frame, ">" if resp == 3 else "*", None, resp)
         case schemas.SetReply(item):
             return _items(frame, "~" if resp == 3 else "*", item, resp)
         case schemas.TupleReply(items):

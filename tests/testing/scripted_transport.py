@@ -194,6 +194,10 @@ class ScriptedTransport(asyncio.Transport):
         assert low is not None
         self._high, self._low = high, low
 
+    def is_reading(self) -> bool:
+        """Whether what comes in is delivered."""
+        return self.reading
+
     def pause_reading(self) -> None:
         """Deliver nothing."""
         self.reading = False

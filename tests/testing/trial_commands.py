@@ -9,7 +9,7 @@ from hotplate.commands import build_registry
 from hotplate.config import Config
 from hotplate.engine.context import Deferred
 from hotplate.engine.engine import Engine
-from hotplate.errors import CommandError, StorageIOError
+from hotplate.errors import CommandError, StorageIOError, WrongTypeError
 from hotplate.resp.types import Payload, Reply
 from hotplate.spec.model import CommandSpec, Flag, Handler, string
 from hotplate.spec.registry import Registry
@@ -48,6 +48,7 @@ class Trial:
         self.view = memoryview(b"")  # what TRIAL.VIEW shows
         self.released = 0
         self.start_fails = False
+        self.attempts = 0  # of TRIAL.TAKE
 
     def fail(self, ctx: Any, argv: list[Any]) -> Reply:
         """TRIAL.FAIL: a bug."""
@@ -94,12 +95,38 @@ class Trial:
             self.received.append(item if isinstance(item, bytes) else bytes(item.view))
         return [len(item) for item in argv[1:]]
 
+    def take(self, ctx: Any, argv: list[Any]) -> Reply:
+        """TRIAL.TAKE timeout-ms key [key ...]: one off the first counter that has some; waits."""
+
+        def attempt(key: bytes) -> Reply:
+            self.attempts += 1
+            entry = ctx.db.lookup_write(key, ctx.now_ms)
+            if entry is None:
+                return None
+            if not isinstance(entry.value, int):
+                raise WrongTypeError
+            if entry.value == 1:
+                ctx.db.delete(key)
+            else:
+                entry.value -= 1
+            ctx.db.changed(key, "taken")
+            return key
+
+        for key in argv[2:]:
+            taken = attempt(key)
+            if taken is not None:
+                return taken
+        return ctx.engine.blocking.wait(
+            ctx, argv[2:], attempt, timeout_ms=int(argv[1]), nothing=None, share="counter"
+        )
+
     def specs(self) -> tuple[CommandSpec, ...]:
         """Their declarations."""
         return (
             _spec("TRIAL.FAIL", self.fail),
             _spec("TRIAL.REFUSE", self.refuse),
             _spec("TRIAL.LATER", self.later, flags=Flag.NO_MULTI),
+            _spec("TRIAL.TAKE", self.take, arity=-2, args=(string("key", multiple=True),)),
             _spec("TRIAL.VIEW", self.show, flags=Flag.NO_MULTI),
             _spec(
                 "TRIAL.KEEP",

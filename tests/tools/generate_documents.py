@@ -1,4 +1,4 @@
-"""Writes docs/commands.md and docs/configuration.md from the declarations in the code.
+"""Writes the pages of docs/ that the declarations in the code give.
 
     python -m tests.tools.generate_documents
 
@@ -7,6 +7,8 @@ A test fails while a file differs from what this writes.
 
 from collections.abc import Mapping
 from pathlib import Path
+
+from tests.tools.compatibility import compatibility_markdown
 
 from hotplate.commands import build_registry
 from hotplate.config import ALIASES, OPTIONS, Option
@@ -36,8 +38,10 @@ def build_documents() -> Mapping[Path, str]:
     """Each file and its text."""
     aliases = ", ".join(f"`{alias}` is `{name}`" for alias, name in sorted(ALIASES.items()))
     settings = settings_markdown(_rows()) + f"\nOther names: {aliases}.\n"
+    registry = build_registry()
     return {
-        ROOT / "docs" / "commands.md": commands_markdown(build_registry().walk()),
+        ROOT / "docs" / "commands.md": commands_markdown(registry.walk()),
+        ROOT / "docs" / "compatibility.md": compatibility_markdown(registry),
         ROOT / "docs" / "configuration.md": settings,
     }
 

@@ -7,8 +7,9 @@ from hotplate.commands.connection import check_printable
 from hotplate.commands.introspect import help_reply
 from hotplate.engine.context import Context, Gate
 from hotplate.engine.gates import NO_REPLY
+from hotplate.engine.pubsub import counts
 from hotplate.errors import CommandError
-from hotplate.resp.types import EMPTY_ARRAY, OK, ZERO, Map, Reply, Set, Verbatim
+from hotplate.resp.types import EMPTY_ARRAY, OK, ONE, ZERO, Map, Reply, Set, Verbatim
 from hotplate.spec.args import Args, parse_int, read_int, syntax_error
 from hotplate.spec.model import (
     Flag,
@@ -109,6 +110,7 @@ def client_line(ctx: Context, now_ms: int) -> bytes:
     link = ctx.link
     output_bytes = link.output_bytes()
     query_bytes = link.query_bytes()
+    channels, patterns, shard_channels = counts(ctx)
     fields: tuple[tuple[str, bytes | int | str], ...] = (
         ("id", ctx.client_id),
         ("addr", link.peer),
@@ -119,9 +121,9 @@ def client_line(ctx: Context, now_ms: int) -> bytes:
         ("idle", max(0, now_ms - ctx.last_seen_ms) // 1000),
         ("flags", _flags(ctx)),
         ("db", ctx.db.index),
-        ("sub", 0),
-        ("psub", 0),
-        ("ssub", 0),
+        ("sub", channels),
+        ("psub", patterns),
+        ("ssub", shard_channels),
         ("multi", -1 if ctx.queue is None else len(ctx.queue)),
         ("watch", len(ctx.watched)),
         ("qbuf", query_bytes),
@@ -150,6 +152,8 @@ def client_line(ctx: Context, now_ms: int) -> bytes:
 
 def _flags(ctx: Context) -> str:
     letters = (
+        ("P", bool(ctx.gates & Gate.SUBSCRIBED)),
+        ("b", ctx.engine.blocking.blocks(ctx)),
         ("x", ctx.queue is not None),
         ("d", ctx.watch_broken),
         ("c", bool(ctx.gates & Gate.CLOSING)),
@@ -170,6 +174,10 @@ def _parse_type(text: bytes) -> bytes:
     if kind not in _CLIENT_TYPES:
         raise CommandError(b"Unknown client type '%b'" % text)
     return kind
+
+
+def _type_of(ctx: Context) -> bytes:
+    return b"pubsub" if ctx.gates & Gate.SUBSCRIBED else b"normal"
 
 
 def _parse_switch(text: bytes) -> bool:
@@ -218,7 +226,13 @@ def client_info(ctx: Context, argv: list[bytes]) -> Reply:
     history=(
         ("2.8.12", "Added unique client `id` field."),
         ("5.0.0", "Added optional `TYPE` filter."),
-        ("6.2.0", "Added `laddr` and `redir` fields and the optional `ID` filter."),
+        ("6.0.0", "Added `user` field."),
+        (
+            "6.2.0",
+            "Added `argv-mem`, `tot-mem`, `laddr` and `redir` fields and the optional `ID` filter.",
+        ),
+        ("7.0.0", "Added `resp`, `multi-mem`, `rbs` and `rbp` fields."),
+        ("7.0.3", "Added `ssub` field."),
         ("7.2.0", "Added `lib-name` and `lib-ver` fields."),
         ("7.4.0", "Added `watch` field."),
     ),
@@ -243,8 +257,8 @@ def client_list(ctx: Context, argv: list[bytes]) -> Reply:
     """CLIENT LIST [TYPE type] [ID client-id [client-id ...]]"""
     clients: list[Context] = list(ctx.engine.client_list())
     if len(argv) == 4 and argv[2].upper() == b"TYPE":
-        if _parse_type(argv[3]) != b"normal":
-            clients = []
+        kind = _parse_type(argv[3])
+        clients = [client for client in clients if _type_of(client) == kind]
     elif len(argv) > 3 and argv[2].upper() == b"ID":
         ids = [parse_int(text, "Invalid client ID") for text in argv[3:]]
         known = ctx.engine.clients
@@ -388,7 +402,7 @@ def client_reply(ctx: Context, argv: list[bytes]) -> Reply:
     args=(
         oneof(
             "filter",
-            string("ip:port"),
+            string("ip:port", deprecated_since="2.8.12"),
             oneof(
                 "new-format",
                 integer("client-id", token="ID", optional=True, since="2.8.12"),
@@ -474,7 +488,7 @@ def _kill_filter(ctx: Context, name: bytes, value: bytes) -> _Test:
         return lambda other: other.client_id == id_
     if name == b"TYPE":
         kind = _parse_type(value)
-        return lambda other: kind == b"normal"
+        return lambda other: _type_of(other) == kind
     if name == b"ADDR":
         return lambda other: other.link.peer == text
     if name == b"LADDR":
@@ -506,11 +520,12 @@ def _kill_filter(ctx: Context, name: bytes, value: bytes) -> _Test:
     **_ADMIN,
 )
 def client_unblock(ctx: Context, argv: list[bytes]) -> Reply:
-    """CLIENT UNBLOCK client-id [TIMEOUT | ERROR]: no command of this version blocks, so 0."""
+    """CLIENT UNBLOCK client-id [TIMEOUT | ERROR]"""
     if len(argv) > 4 or (len(argv) == 4 and argv[3].upper() not in (b"TIMEOUT", b"ERROR")):
         raise CommandError("CLIENT UNBLOCK reason should be TIMEOUT or ERROR")
-    parse_int(argv[2])
-    return ZERO
+    client_id = parse_int(argv[2])
+    as_error = len(argv) == 4 and argv[3].upper() == b"ERROR"
+    return ONE if ctx.engine.blocking.unblock(client_id, as_error=as_error) else ZERO
 
 
 @command(

@@ -125,6 +125,7 @@ def config_resetstat(ctx: Context, argv: list[bytes]) -> Reply:
     """CONFIG RESETSTAT"""
     engine = ctx.engine
     engine.stats.reset()
+    engine.memory.evictor.evicted = engine.memory.exceeded_ns = 0
     for known in engine.commands.walk():
         known.calls = known.time_ns = known.rejected = known.failed = 0
     for database in engine.databases:

@@ -13,6 +13,7 @@ from hotplate.spec.model import Flag, block, command, integer, specs_of, string
 from hotplate.spec.reply import (
     OK_REPLY,
     AnyReply,
+    ArrayReply,
     BulkReply,
     MapReply,
     SimpleReply,
@@ -166,15 +167,15 @@ def auth(ctx: Context, argv: list[bytes]) -> Reply:
     acl_categories=_CATEGORIES,
     args=(string("message", optional=True),),
     tips=("request_policy:all_shards", "response_policy:all_succeeded"),
-    reply=one_of(SimpleReply("PONG"), BulkReply()),
+    reply=one_of(SimpleReply("PONG"), BulkReply(), ArrayReply(BulkReply())),
 )
 def ping(ctx: Context, argv: list[bytes]) -> Reply:
-    """PING [message]"""
-    if len(argv) == 1:
-        return PONG
+    """PING [message]: as a message, where the client could not tell a reply from one."""
     if len(argv) > 2:
         raise wrong_arity(b"ping")
-    return argv[1]
+    if ctx.gates & Gate.SUBSCRIBED and ctx.resp == 2:
+        return [b"pong", *(argv[1:] or [b""])]
+    return PONG if len(argv) == 1 else argv[1]
 
 
 @command(
@@ -226,6 +227,7 @@ def reset(ctx: Context, argv: list[bytes]) -> Reply:
     """RESET: as the connection was when it was new, but for the library's name."""
     ctx.end_transaction()
     engine = ctx.engine
+    engine.pubsub.forget(ctx)
     ctx.db = engine.databases[0]
     ctx.resp = 2
     ctx.user = _DEFAULT_USER

@@ -215,6 +215,7 @@ def _parse_flush_mode(argv: list[bytes]) -> None:
 
 def _flush(ctx: Context, database: Database) -> None:
     ctx.engine.watches.touch_database(database.index)
+    ctx.engine.blocking.database_changed(database.index)
     database.flush()
 
 
@@ -240,6 +241,7 @@ def swapdb(ctx: Context, argv: list[bytes]) -> Reply:
     if first != second:
         ctx.engine.watches.touch_database(first, other=second)
         ctx.engine.watches.touch_database(second, other=first)
+        ctx.engine.blocking.database_changed(first, second)
         databases[first].swap(databases[second])
     return OK
 

@@ -60,6 +60,7 @@ _PROTOCOL_VALUES: Final[dict[bytes, Reply]] = {
     group="server",
     since="1.0.0",
     arity=-2,
+    is_internal=True,
     summary="A container for debugging commands.",
     complexity="Depends on subcommand.",
     flags=Flag.ADMIN | Flag.NOSCRIPT | Flag.LOADING | Flag.STALE,

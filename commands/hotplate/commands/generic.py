@@ -2,12 +2,13 @@
 
 from typing import Final
 
-from hotplate.engine.context import Context
+from hotplate.engine.context import Context, Gate
 from hotplate.errors import CommandError
 from hotplate.keyspace.database import SHARD_MASK, Database
 from hotplate.keyspace.entry import Entry, encoding_of, integer_of, string_of, type_of
+from hotplate.keyspace.evict import idle_ms
 from hotplate.resp.types import OK, ONE, ZERO, Reply, Simple
-from hotplate.spec.args import Args, parse_int, syntax_error
+from hotplate.spec.args import NO_SUCH_KEY, Args, parse_int, syntax_error
 from hotplate.spec.model import Flag, Keys, command, container, integer, key, specs_of, token
 from hotplate.spec.reply import (
     OK_REPLY,
@@ -21,7 +22,10 @@ from hotplate.spec.reply import (
 
 _COUNT: Final = IntegerReply(minimum=0)
 _SAME_KEY: Final = "source and destination objects are the same"
-_NO_SUCH_KEY: Final = "no such key"
+_SWITCHED: Final = (
+    "Please note that when switching between policies at runtime LRU and LFU data will take some"
+    " time to adjust."
+)
 _SHARED_INTEGERS: Final = 10_000  # Redis keeps one object for each number below
 _SHARED_REFERENCES: Final = 2**31 - 1
 _INT32_MIN: Final = -(2**31)
@@ -176,7 +180,7 @@ def rename(ctx: Context, argv: list[bytes]) -> Reply:
     """RENAME key newkey"""
     _get_source(ctx, argv[1])
     if argv[1] != argv[2]:
-        _rename(ctx.db, argv[1], argv[2])
+        _rename(ctx, argv[1], argv[2])
     return OK
 
 
@@ -205,21 +209,26 @@ def renamenx(ctx: Context, argv: list[bytes]) -> Reply:
     _get_source(ctx, argv[1])
     if ctx.db.lookup_write(argv[2], ctx.now_ms) is not None:
         return ZERO
-    _rename(ctx.db, argv[1], argv[2])
+    _rename(ctx, argv[1], argv[2])
     return ONE
 
 
 def _get_source(ctx: Context, key: bytes) -> Entry:
     entry = ctx.db.lookup_write(key, ctx.now_ms)
     if entry is None:
-        raise CommandError(_NO_SUCH_KEY)
+        raise CommandError(NO_SUCH_KEY)
     return entry
 
 
-def _rename(db: Database, source: bytes, destination: bytes) -> None:
+def _rename(ctx: Context, source: bytes, destination: bytes) -> None:
+    db = ctx.db
+    replaced = db.lookup_write(destination, ctx.now_ms)
+    entry = db.lookup_write(source, ctx.now_ms)
     db.rename(source, destination)
     db.changed(source, "rename_from")
     db.changed(destination, "rename_to")
+    if replaced is not None and entry is not None:
+        db.overwritten(destination, replaced.value, entry.value)
 
 
 @command(
@@ -259,10 +268,15 @@ def copy(ctx: Context, argv: list[bytes]) -> Reply:
     entry = ctx.db.lookup(source, ctx.now_ms)
     if entry is None:
         return ZERO
-    if target.lookup_write(destination, ctx.now_ms) is not None and not replace:
-        return ZERO
+    replaced = target.lookup_write(destination, ctx.now_ms)
+    if replaced is not None:
+        if not replace:
+            return ZERO
+        target.delete(destination)
     target.put(destination, entry.duplicate(ctx.now_ms))
     target.changed(destination, "copy_to")
+    if replaced is not None:
+        target.overwritten(destination, replaced.value, entry.value)
     return ONE
 
 
@@ -319,6 +333,16 @@ _OBJECT = container(
 )
 
 
+def _look_inside(ctx: Context, key: bytes) -> Entry | None:
+    """The entry, counted as a hit or a miss; but no event tells that it is missing."""
+    entry = ctx.db.lookup_write(key, ctx.now_ms)
+    if entry is None:
+        ctx.db.misses += 1
+    else:
+        ctx.db.hits += 1
+    return entry
+
+
 @command(
     "OBJECT|ENCODING",
     group="generic",
@@ -335,7 +359,7 @@ _OBJECT = container(
 )
 def object_encoding(ctx: Context, argv: list[bytes]) -> Reply:
     """OBJECT ENCODING key"""
-    entry = ctx.db.lookup(argv[2], ctx.now_ms)
+    entry = _look_inside(ctx, argv[2])
     return None if entry is None else encoding_of(entry.value)
 
 
@@ -354,14 +378,15 @@ def object_encoding(ctx: Context, argv: list[bytes]) -> Reply:
     tips=("nondeterministic_output",),
 )
 def object_freq(ctx: Context, argv: list[bytes]) -> Reply:
-    """OBJECT FREQ key: there is no LFU policy, so that it is refused for every key there is"""
-    if ctx.db.lookup(argv[2], ctx.now_ms) is None:
+    """OBJECT FREQ key"""
+    entry = _look_inside(ctx, argv[2])
+    if entry is None:
         return None
-    raise CommandError(
-        "An LFU maxmemory policy is not selected, access frequency not tracked. Please note that"
-        " when switching between policies at runtime LRU and LFU data will take some time to"
-        " adjust."
-    )
+    if not ctx.engine.gates & Gate.LFU:
+        raise CommandError(
+            f"An LFU maxmemory policy is not selected, access frequency not tracked. {_SWITCHED}"
+        )
+    return ctx.engine.memory.frequency(entry, ctx.now_ms)
 
 
 @command(
@@ -380,8 +405,14 @@ def object_freq(ctx: Context, argv: list[bytes]) -> Reply:
 )
 def object_idletime(ctx: Context, argv: list[bytes]) -> Reply:
     """OBJECT IDLETIME key"""
-    entry = ctx.db.lookup(argv[2], ctx.now_ms)
-    return None if entry is None else max(ctx.now_ms - entry.accessed_ms, 0) // 1000
+    entry = _look_inside(ctx, argv[2])
+    if entry is None:
+        return None
+    if ctx.engine.gates & Gate.LFU:
+        raise CommandError(
+            f"An LFU maxmemory policy is selected, idle time not tracked. {_SWITCHED}"
+        )
+    return idle_ms(entry, ctx.now_ms) // 1000
 
 
 @command(
@@ -400,7 +431,7 @@ def object_idletime(ctx: Context, argv: list[bytes]) -> Reply:
 )
 def object_refcount(ctx: Context, argv: list[bytes]) -> Reply:
     """OBJECT REFCOUNT key: what Redis would say, which shares small numbers"""
-    entry = ctx.db.lookup(argv[2], ctx.now_ms)
+    entry = _look_inside(ctx, argv[2])
     if entry is None:
         return None
     number = integer_of(string_of(entry.value)) if encoding_of(entry.value) == b"int" else None

@@ -226,7 +226,6 @@ def replicaof(ctx: Context, argv: list[bytes]) -> Reply:
     args=(
         string("replicationid"),
         integer("offset"),
-        string("option", optional=True, multiple=True),
     ),
     reply=SimpleReply(None),
 )

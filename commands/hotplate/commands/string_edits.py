@@ -244,7 +244,7 @@ def _add(ctx: Context, key: bytes, increment: int) -> int:
         db.changed(key, "incrby")
         return increment
     value: Any = entry.value
-    total = (value if value.__class__ is int else _whole_number(value)) + increment
+    total = (value if type(value) is int else _whole_number(value)) + increment
     if not INTEGER_MIN <= total <= INTEGER_MAX:
         raise CommandError("increment or decrement would overflow")
     entry.value = total
@@ -288,7 +288,11 @@ def incrbyfloat(ctx: Context, argv: list[bytes]) -> Reply:
     if isinstance(total, float):
         raise CommandError("increment would produce NaN or Infinity")
     text = format_long_double(Fraction(total))
-    db.assign(key, Text(text), ctx.now_ms, 0 if entry is None else entry.expire_at_ms)
+    if entry is None:
+        db.assign(key, Text(text), ctx.now_ms)
+    else:
+        entry.value = Text(text)
+        entry.accessed_ms = ctx.now_ms
     db.changed(key, "incrbyfloat")
     return text
 

@@ -33,7 +33,7 @@ def get_run(
     null = NULL_BULK if ctx.resp == 2 else NULL
     index = start
     misses = 0
-    if ctx.no_touch:
+    if ctx.no_touch or db.witness is not None:
         return start
     for index in range(start, len(requests)):
         argv = requests[index]
@@ -46,7 +46,7 @@ def get_run(
             append(null)
             continue
         value: Any = entry.value
-        if entry.expire_at_ms or value.__class__ is not bytes or len(value) >= _SIZES_END:
+        if entry.expire_at_ms or type(value) is not bytes or len(value) >= _SIZES_END:
             break
         entry.accessed_ms = now_ms
         append(BULK_HEADERS[len(value)])
@@ -68,7 +68,7 @@ def set_run(
     shards = db.shards
     now_ms = ctx.now_ms
     index = start
-    if db.observer is not None:
+    if db.observer is not None or db.witness is not None:
         return start
     for index in range(start, len(requests)):
         argv = requests[index]
@@ -78,6 +78,8 @@ def set_run(
         entry = shards[hash(key) & SHARD_MASK].get(key)
         if entry is None or entry.expire_at_ms:
             break
+        if type(entry.value) is not bytes:
+            db.discard(entry.value)
         entry.value = argv[2]
         entry.accessed_ms = now_ms
         append(OK)
@@ -107,7 +109,7 @@ def incr_run(
         if entry is None or entry.expire_at_ms:
             break
         value: Any = entry.value
-        if value.__class__ is not int or value >= INTEGER_MAX:
+        if type(value) is not int or value >= INTEGER_MAX:
             break
         entry.value = value = value + 1
         entry.accessed_ms = now_ms

@@ -127,7 +127,7 @@ def get(ctx: Context, argv: list[bytes]) -> Reply:
     if not ctx.no_touch:
         entry.accessed_ms = ctx.now_ms
     value = entry.value
-    return value if value.__class__ is bytes else string_of(value)
+    return value if type(value) is bytes else string_of(value)
 
 
 @command(
@@ -179,10 +179,14 @@ def set_(ctx: Context, argv: list[bytes]) -> Reply:
     if entry is None:
         db.shards[hash(key) & SHARD_MASK][key] = Entry(value, 0, ctx.now_ms)
         db.added += 1
-    elif entry.expire_at_ms:
+        if db.witness is not None:
+            db.witness(db.index, key, "new")
+    elif entry.expire_at_ms or db.witness is not None:
         store(ctx, key, value)
         return OK
     else:
+        if type(entry.value) is not bytes:
+            db.discard(entry.value)
         entry.value = value
         entry.accessed_ms = ctx.now_ms
     db.dirty += 1
@@ -395,16 +399,20 @@ def mget(ctx: Context, argv: list[bytes]) -> Reply:
         if entry is None:
             misses += 1
             values.append(None)
+            if db.witness is not None:
+                db.witness(db.index, name, "keymiss")
             continue
         if entry.expire_at_ms and entry.expire_at_ms < now_ms:
             db.expire(name)
             misses += 1
             values.append(None)
+            if db.witness is not None:
+                db.witness(db.index, name, "keymiss")
             continue
         if touch:
             entry.accessed_ms = now_ms
         value: Any = entry.value
-        if value.__class__ is bytes:
+        if type(value) is bytes:
             values.append(value)
         elif isinstance(value, (int, bytes, bytearray)):
             values.append(string_of(value))
@@ -465,13 +473,15 @@ def _set_many(ctx: Context, argv: list[bytes]) -> None:
     db = ctx.db
     shards = db.shards
     now_ms = ctx.now_ms
-    observer = db.observer
+    observed = db.observer is not None or db.witness is not None
     for position in range(1, len(argv), 2):
         key = argv[position]
         entry = shards[hash(key) & SHARD_MASK].get(key)
-        if entry is None or entry.expire_at_ms or observer is not None:
+        if entry is None or entry.expire_at_ms or observed:
             store(ctx, key, argv[position + 1])
         else:
+            if type(entry.value) is not bytes:
+                db.discard(entry.value)
             entry.value = argv[position + 1]
             entry.accessed_ms = now_ms
             db.dirty += 1

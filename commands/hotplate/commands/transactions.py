@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 from hotplate.engine.context import Context, Deferred, Gate
+from hotplate.engine.gates import call
 from hotplate.errors import CommandError, ExecAbortError
 from hotplate.resp.types import NULL_ARRAY, OK, Raw, Reply
 from hotplate.spec.model import Flag, Keys, command, key, specs_of
@@ -55,21 +56,28 @@ def exec_(ctx: Context, argv: list[bytes]) -> Reply:
         raise ExecAbortError("Transaction discarded because of previous errors.")
     if broken:
         return NULL_ARRAY
-    return [_run(ctx, queued, queued_argv) for queued, queued_argv in queue]
+    ctx.deny_blocking = True
+    try:
+        return [_run(ctx, queued, queued_argv) for queued, queued_argv in queue]
+    finally:
+        ctx.deny_blocking = False
 
 
 def _run(ctx: Context, queued: Any, argv: list[bytes]) -> Reply:
     clock = ctx.engine.clock.monotonic_ns
     started_ns = clock()
     try:
-        reply = queued.handler(ctx, argv)
+        reply = call(ctx, queued, argv)
         assert type(reply) is not Deferred, f"{queued.spec.name} needs the flag NO_MULTI"
     except CommandError as error:
         queued.failed += 1
         ctx.engine.stats.count_error(error.code)
         reply = Raw(error.frame)
+    spent_ns = clock() - started_ns
     queued.calls += 1
-    queued.time_ns += clock() - started_ns
+    queued.time_ns += spent_ns
+    if spent_ns >= ctx.engine.slow_ns:
+        ctx.engine.slowlog.note(ctx, queued, [argv], spent_ns)
     return reply
 
 

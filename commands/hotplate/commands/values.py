@@ -4,11 +4,14 @@ A handler parses and checks all its arguments, finds its value here, changes it 
 own methods, and settles. Values know no key and no client; this module knows no type.
 """
 
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from hotplate.engine.context import Context
 from hotplate.errors import WrongTypeError
 from hotplate.keyspace.entry import Collection, Entry
+
+# of the commands that may block
+TIMEOUT_HISTORY: Final = (("6.0.0", "`timeout` is interpreted as a double instead of an integer."),)
 
 CollectionType = TypeVar("CollectionType", bound=Collection)
 
@@ -27,7 +30,7 @@ def read_value(ctx: Context, key: bytes, kind: type[CollectionType]) -> Collecti
     if entry is None:
         return None
     value = entry.value
-    if value.__class__ is not kind:
+    if type(value) is not kind:
         raise WrongTypeError
     return value
 
@@ -41,7 +44,7 @@ def write_value(ctx: Context, key: bytes, kind: type[CollectionType]) -> Collect
     if entry is None:
         return None
     value = entry.value
-    if value.__class__ is not kind:
+    if type(value) is not kind:
         raise WrongTypeError
     if not ctx.no_touch:
         entry.accessed_ms = ctx.now_ms
@@ -55,6 +58,12 @@ def create_value(ctx: Context, key: bytes, kind: type[CollectionType]) -> Collec
         value = kind()
         ctx.db.assign(key, value, ctx.now_ms)
     return value
+
+
+def holds_kind(ctx: Context, key: bytes, kind: type[Collection]) -> bool:
+    """Whether the key holds a collection of that type; neither counted nor a use."""
+    entry = ctx.db.lookup_write(key, ctx.now_ms)
+    return entry is not None and type(entry.value) is kind
 
 
 def settle(ctx: Context, key: bytes, value: Collection, event: str) -> None:

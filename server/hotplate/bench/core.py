@@ -1,30 +1,21 @@
 """Ordinary commands, driven by the `redis-benchmark` program on both sides."""
 
-import csv
-import io
-import shutil
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
-from urllib.parse import urlsplit
 
 from hotplate.bench.measure import alternate, compare_rates
+from hotplate.bench.redis_benchmark import KEYS, measure_rate
 from hotplate.bench.report import Suite
 
 COMMANDS: Final = ("ping_mbulk", "set", "get", "incr", "mset")
 CLIENTS: Final = (1, 50)
 PIPELINES: Final = (1, 16)
-KEYS: Final = 100_000
 CALIBRATION_REQUESTS: Final = 2_000
 REQUESTS_MIN: Final = 1_000
 TARGET_PLAIN: Final = 0.9  # 50 clients, no pipeline: the system calls decide
 TARGET_PIPELINE: Final = 0.5  # pipeline 16: every Python call between bytes in and out shows
-
-
-class MissingProgramError(RuntimeError):
-    """redis-benchmark is not installed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,32 +44,10 @@ class Load:
 
     def requests_per_second(self, url: str, requests: int) -> float:
         """Run it once."""
-        parts = urlsplit(url)
-        command = [binary(), "-h", parts.hostname or "127.0.0.1", "-p", str(parts.port or 6379)]
-        if parts.password is not None:
-            command += ["-a", parts.password]
-        command += ["-t", self.command, "-c", str(self.clients), "-P", str(self.pipeline)]
-        command += ["-n", str(requests), "-r", str(KEYS), "--csv"]
-        result = subprocess.run(command, capture_output=True, text=True, check=False)
-        if result.returncode != 0:
-            raise RuntimeError(f"{' '.join(command)}: {result.stdout}{result.stderr}")
-        return parse_rate(result.stdout)
-
-
-def parse_rate(output: str) -> float:
-    """Requests per second from `redis-benchmark --csv` with one test."""
-    rows = list(csv.reader(io.StringIO(output)))
-    if len(rows) != 2 or rows[0][:2] != ["test", "rps"]:
-        raise RuntimeError(f"redis-benchmark printed something else than one result: {output!r}")
-    return float(rows[1][1])
-
-
-def binary() -> str:
-    """The path of redis-benchmark."""
-    path = shutil.which("redis-benchmark") or shutil.which("valkey-benchmark")
-    if path is None:
-        raise MissingProgramError("redis-benchmark is not installed (package redis-tools)")
-    return path
+        words = ["-t", self.command]
+        return measure_rate(
+            url, words, clients=self.clients, pipeline=self.pipeline, requests=requests
+        )
 
 
 def loads() -> Iterator[Load]:

@@ -8,22 +8,19 @@ with the reservation in the same hash and leases in a sorted set. They are not a
 Also how much memory a live bucket takes, all in, from the growth of the server's process.
 """
 
-import subprocess
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import cycle
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
 
-from hotplate.bench.core import binary, parse_rate
 from hotplate.bench.link import Link, frame
 from hotplate.bench.measure import Comparison, alternate, compare_rates, repeat
+from hotplate.bench.redis_benchmark import KEYS, measure_rate
 from hotplate.bench.report import Suite
 
 CLIENTS: Final = 50
 PIPELINE: Final = 16
-KEYS: Final = 20_000
 CALIBRATION_REQUESTS: Final = 4_000
 REQUESTS_MIN: Final = 2_000
 PAIRS: Final = 64  # in one pipeline
@@ -184,15 +181,7 @@ def _fill(url: str, command: Sequence[str]) -> None:
 
 def _rate(command: Sequence[str], url: str, requests: int) -> float:
     """Requests a second of one command as redis-benchmark sends it."""
-    parts = urlsplit(url)
-    line = [binary(), "-h", parts.hostname or "127.0.0.1", "-p", str(parts.port or 6379)]
-    if parts.password is not None:
-        line += ["-a", parts.password]
-    line += ["-c", str(CLIENTS), "-P", str(PIPELINE), "-n", str(requests), "-r", str(KEYS)]
-    result = subprocess.run([*line, "--csv", *command], capture_output=True, text=True, check=False)
-    if result.returncode != 0:
-        raise RuntimeError(f"{' '.join(line)}: {result.stdout}{result.stderr}")
-    return parse_rate(result.stdout)
+    return measure_rate(url, command, clients=CLIENTS, pipeline=PIPELINE, requests=requests)
 
 
 def _pair_row(ours: str, theirs: str, *, alternations: int, seconds: float) -> Comparison:

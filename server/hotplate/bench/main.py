@@ -15,14 +15,15 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
-from hotplate.bench import core, kvc, limits, payload
+from hotplate.bench import core, kvc, limits, payload, types
 from hotplate.bench.index import run as run_index
 from hotplate.bench.link import Link, ReplyError, server_name
 from hotplate.bench.placement import Placement
 from hotplate.bench.process import ServerStartError, redis_binary, start_hotplate, start_redis
+from hotplate.bench.redis_benchmark import MissingProgramError
 from hotplate.bench.report import Suite, as_json, table
 
-SIDE_BY_SIDE: Final = ("core", "kvc", "bytes", "limits")
+SIDE_BY_SIDE: Final = ("core", "types", "kvc", "bytes", "limits")
 SUITES: Final = (*SIDE_BY_SIDE, "index", "all")
 ALTERNATIONS: Final = 9
 QUICK_ALTERNATIONS: Final = 3
@@ -47,7 +48,7 @@ def main(argv: Sequence[str]) -> int:
         return run_index(blocks["index"], json_path=arguments.json)
     try:
         return side_by_side(arguments, alternations=alternations, blocks=blocks["kvc"])
-    except (ServerStartError, core.MissingProgramError, ReplyError, OSError) as error:
+    except (ServerStartError, MissingProgramError, ReplyError, OSError) as error:
         print(f"hotplate bench: {error}", file=sys.stderr)
         return 2
 
@@ -128,6 +129,11 @@ def measure(
     """Run one suite."""
     if name == "core":
         return core.run(ours, theirs, alternations=alternations, seconds=seconds)
+    if name == "types":
+        sessions = types.SESSIONS if seconds >= RUN_SECONDS else types.QUICK_SESSIONS
+        return types.run(
+            ours, theirs, alternations=alternations, seconds=seconds, sessions=sessions
+        )
     if name == "kvc":
         return kvc.run(ours, theirs, blocks=blocks, alternations=alternations, seconds=seconds / 4)
     if name == "limits":

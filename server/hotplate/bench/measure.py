@@ -1,6 +1,6 @@
 """Two things measured in turn, and what that says: A B A B ..., medians with quartiles, ratios.
 
-A ratio is always a speed: over 1 means that ours is the faster one, whatever was measured. It is
+A ratio over 1 means that ours is the better one, faster or smaller, whatever was measured. It is
 taken pair by pair, so that a slow minute of the machine hits both sides of a pair. Knows no server.
 """
 
@@ -35,7 +35,7 @@ class Comparison:
     """One line of a report."""
 
     name: str
-    unit: str  # "/s" and "GB/s": more is better; "us": less is better
+    unit: str  # "/s" and "GB/s": more is better; "us" and "B": less is better
     ours: Spread
     theirs: Spread
     ratio: Spread
@@ -57,6 +57,20 @@ def compare_rates(
         Spread.of([ours for ours, _ in pairs]),
         Spread.of([theirs for _, theirs in pairs]),
         Spread.of([ours / theirs for ours, theirs in pairs]),
+        target,
+    )
+
+
+def compare_sizes(
+    name: str, pairs: Sequence[tuple[float, float]], *, target: float | None
+) -> Comparison:
+    """From (ours, theirs) in bytes, where less is better."""
+    return Comparison(
+        name,
+        " B",
+        Spread.of([ours for ours, _ in pairs]),
+        Spread.of([theirs for _, theirs in pairs]),
+        Spread.of([theirs / ours for ours, theirs in pairs]),
         target,
     )
 

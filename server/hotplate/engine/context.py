@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 if TYPE_CHECKING:
     from hotplate.engine.engine import Engine
+    from hotplate.engine.pubsub import Subscriptions
     from hotplate.keyspace.database import Database
     from hotplate.spec.model import Command
 
@@ -28,6 +29,9 @@ class Gate:
     REPLY_SKIP: Final = 8  # CLIENT REPLY SKIP: the next reply is swallowed
     CLOSING: Final = 16  # flush, then close; no further command runs
     LOADING: Final = 32  # (engine) the data set is being read
+    SUBSCRIBED: Final = 64  # the client listens to channels
+    FULL: Final = 128  # (engine) more memory is in use than `maxmemory`
+    LFU: Final = 256  # (engine) the uses of keys are counted
 
 
 class Link(Protocol):
@@ -70,15 +74,28 @@ class Deferred:
     loop's thread, `reply` being a value or a CommandError. `cancel` is called if the client goes.
     """
 
-    __slots__ = ("cancel", "start")
+    __slots__ = ("cancel", "reads_on", "start")
 
     def __init__(
         self,
         start: Callable[[Callable[[Any], None]], None],
         cancel: Callable[[], None] | None = None,
+        *,
+        reads_on: bool = False,
     ) -> None:
         self.start = start
         self.cancel = cancel
+        self.reads_on = reads_on  # it may take for ever: notice meanwhile if the client goes
+
+
+class Followed:
+    """A reply, and messages of the client's own making that must come after it."""
+
+    __slots__ = ("messages", "reply")
+
+    def __init__(self, reply: Any, messages: bytes) -> None:
+        self.reply = reply
+        self.messages = messages
 
 
 class Context:
@@ -88,6 +105,7 @@ class Context:
         "client_id",
         "connected_at_ms",
         "db",
+        "deny_blocking",
         "engine",
         "gates",
         "last_command",
@@ -102,6 +120,8 @@ class Context:
         "queue",
         "resp",
         "resume_at",
+        "run_started_ns",
+        "subscriptions",
         "tainted",
         "user",
         "watch_broken",
@@ -124,6 +144,8 @@ class Context:
         self.library_version = b""
         self.no_evict = False
         self.no_touch = False
+        self.deny_blocking = False  # EXEC and scripts: what would block times out at once
+        self.subscriptions: Subscriptions | None = None  # None: to nothing
         # MULTI: queued commands (None: no transaction), an earlier refusal;
         # WATCH: keys as (db, key), and whether one of them changed since
         self.queue: list[tuple[Command, list[bytes]]] | None = None
@@ -134,6 +156,7 @@ class Context:
         self.now_ms = now_ms
         self.last_seen_ms = now_ms
         self.last_command = b""
+        self.run_started_ns = 0  # the dispatcher's measure of the commands under way
         self.resume_at = 0  # after a Deferred: the next request of the batch
 
     def end_transaction(self) -> None:

@@ -8,10 +8,10 @@ No socket, no event loop, no per-request object. Statistics are kept per run of 
 """
 
 import logging
-from typing import Any, Final
+from typing import Any, Final, cast
 
-from hotplate.engine.context import Context, Deferred, Gate
-from hotplate.engine.gates import admit, find
+from hotplate.engine.context import Context, Deferred, Followed, Gate
+from hotplate.engine.gates import admit, did_run, find
 from hotplate.errors import CommandError
 from hotplate.resp.encoder import BULK_HEADERS, INTEGERS, encode
 from hotplate.resp.types import Payload, Payloads, Raw
@@ -30,37 +30,31 @@ _INTEGERS_END: Final = len(INTEGERS)
 def run(ctx: Context, requests: list[Any], out: list[Any], start: int = 0) -> int | Deferred:
     """Run `requests[start:]`, appending their frames to `out`.
 
-    Answers the index after the last request done: all of them, or fewer where the client is to be
-    closed or `out` is large enough. Or a Deferred: the caller waits for its reply, then goes on at
-    `ctx.resume_at`.
+    Answers the index after the last request done: not all where the client is to be closed or
+    `out` is large enough. Or a Deferred: wait for its reply, then go on at `ctx.resume_at`.
     """
     engine = ctx.engine
-    lookup = engine.commands.table.get
-    append = out.append
-    # the command of the run under way, what the loop needs of it, and where the run began
-    current: Command | None = None
-    handler: Any = None
-    reply: Any
+    lookup, append = engine.commands.table.get, out.append
+    ready = engine.blocking.ready
+    current = handler = cast("Any", None)  # of the run under way
     arity_min = arity_max = -1
-    engine.now_ms, engine.now_ns = ctx.now_ms, (started_ns := engine.clock.monotonic_ns())
+    engine.now_ms, engine.now_ns = ctx.now_ms, engine.clock.monotonic_ns()
+    ctx.run_started_ns = since_ns = engine.now_ns
     deferred: Deferred | None = None
-    room = OUTPUT_BYTES_MAX
-    index, run_start, done = start, start, len(requests)
+    index, run_start, done, room = start, start, len(requests), OUTPUT_BYTES_MAX
     while index < done:
         argv = requests[index]
         command = lookup(argv[0])
         if command is not current or command is None:
             command = command or find(engine, argv)  # a container, an unusual spelling, or none
             if current is not None:
-                started_ns = _count(ctx, current, index - run_start, started_ns)
-            run_start = index
-            current = command
-            if command is None:
-                arity_max = -1
-            else:
+                _count(ctx, current, requests, run_start, index)
+            run_start, current = index, command
+            arity_max, alone = -1, False
+            if command is not None:
                 handler = command.handler
-                arity_min = command.arity_min
-                arity_max = command.arity_max
+                alone, since_ns = command.measured_alone, ctx.run_started_ns
+                arity_min, arity_max = command.arity_min, command.arity_max
                 if command.run is not None and done - index > 1 and not (ctx.gates or engine.gates):
                     index = command.run(ctx, requests, index, append)
                     continue
@@ -72,7 +66,7 @@ def run(ctx: Context, requests: list[Any], out: list[Any], start: int = 0) -> in
                 break
             else:
                 reply = admit(ctx, command, argv)
-            kind = type(reply)
+            kind: Any = type(reply)
             if kind is Raw:
                 append(reply)
             elif kind is bytes:
@@ -83,8 +77,8 @@ def run(ctx: Context, requests: list[Any], out: list[Any], start: int = 0) -> in
                 if size >= _HEADERS_END:
                     room -= size
                     done = done if room > 0 else index + 1
-            elif kind is int and 0 <= reply < _INTEGERS_END:
-                append(INTEGERS[reply])
+            elif kind is int:
+                append(INTEGERS[reply] if 0 <= reply < _INTEGERS_END else b":%d\r\n" % reply)
             elif kind is Deferred:
                 deferred = reply
                 ctx.resume_at = done = index + 1
@@ -93,8 +87,14 @@ def run(ctx: Context, requests: list[Any], out: list[Any], start: int = 0) -> in
                 done = done if room > 0 else index + 1
         except Exception as error:
             append(_failed(ctx, command, error))
+        if alone:
+            before_ns, since_ns = since_ns, engine.clock.monotonic_ns()
+            if since_ns - before_ns >= engine.slow_ns:
+                _note_slow(ctx, current, [argv], since_ns - before_ns)
+        if ready:
+            engine.blocking.serve()
         index += 1
-    _count(ctx, current, done - run_start, started_ns)
+    _count(ctx, current, requests, run_start, done)
     engine.stats.commands_processed += done - start
     return done if deferred is None else deferred
 
@@ -116,6 +116,10 @@ def answer(ctx: Context, reply: Any, out: list[Any]) -> int:
     if isinstance(reply, (Payload, Payloads)):
         encode(reply, ctx.resp, out.append)
         return _hold(ctx, reply)
+    if type(reply) is Followed:
+        size_bytes = answer(ctx, reply.reply, out)
+        out.append(reply.messages)
+        return size_bytes + len(reply.messages)
     frames: list[bytes] = []
     encode(reply, ctx.resp, frames.append)
     data = b"".join(frames)
@@ -133,11 +137,26 @@ def _hold(ctx: Context, reply: Payload | Payloads) -> int:
     return size_bytes
 
 
-def _count(ctx: Context, command: Command | None, calls: int, started_ns: int) -> int:
-    """Count a run of equal commands that began at `started_ns`; the time now."""
-    now_ns = ctx.engine.clock.monotonic_ns()
-    if command is not None:
-        command.calls += calls
-        command.time_ns += now_ns - started_ns
-        ctx.last_command = command.name
-    return now_ns
+def _count(
+    ctx: Context, command: Command | None, requests: list[Any], start: int, end: int
+) -> None:
+    """Count the run of equal commands `requests[start:end]`; the next one begins now."""
+    if command is None:
+        return
+    engine = ctx.engine
+    now_ns = engine.clock.monotonic_ns()
+    spent_ns = now_ns - ctx.run_started_ns
+    ctx.run_started_ns = now_ns
+    command.calls += end - start
+    command.time_ns += spent_ns
+    ctx.last_command = command.name
+    if spent_ns >= engine.slow_ns and not command.measured_alone:
+        _note_slow(ctx, command, requests[start:end], spent_ns)
+
+
+def _note_slow(ctx: Context, command: Command | None, batch: list[Any], spent_ns: int) -> None:
+    """These took long; those that were refused or queued did not run."""
+    assert command is not None
+    ran = [argv for argv in batch if did_run(ctx, command, argv)]
+    if ran:
+        ctx.engine.slowlog.note(ctx, command, ran, spent_ns)

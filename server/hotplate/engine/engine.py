@@ -11,12 +11,19 @@ from typing import TYPE_CHECKING, Any, Final
 
 from hotplate.clock import Clock
 from hotplate.config import Config
+from hotplate.engine.blocking import After, Blocking, Timer
 from hotplate.engine.context import Context, Gate, Link
+from hotplate.engine.memory import MemoryLimit
+from hotplate.engine.pubsub import PubSub
+from hotplate.engine.slowlog import NEVER_NS, SlowLog
 from hotplate.engine.stats import Stats
-from hotplate.engine.watch import WatchTable
+from hotplate.engine.watch import Observer, WatchTable
 from hotplate.keyspace.bucket import Limiter
 from hotplate.keyspace.database import SHARDS, Database
+from hotplate.keyspace.discard import DiscardCycle
 from hotplate.keyspace.expire import ExpiryCycle
+from hotplate.keyspace.field_expiry import expire_due_fields
+from hotplate.keyspace.notify import Notifications
 from hotplate.spec.registry import Registry
 
 if TYPE_CHECKING:
@@ -44,10 +51,18 @@ class Engine:
         self.databases: list[Database] = [Database(index) for index in range(config.databases)]
         self.clients: dict[int, Context] = {}
         self.watches = WatchTable(self.databases)
+        self.pubsub = PubSub()
+        self.blocking = Blocking(self)
         self.active_expire = True  # DEBUG SET-ACTIVE-EXPIRE
+        self.discards = DiscardCycle(self.databases, clock.monotonic_ns)
+        self._observers: list[Observer] = []
+        self.notifications = Notifications(self.pubsub.publish)
         self._expiry = ExpiryCycle(self.databases, clock.monotonic_ns)
         self.gates: int = Gate.OPEN
         self.run_id = f"{rng.getrandbits(160):040x}"
+        self.memory = MemoryLimit(self)
+        self.slowlog = SlowLog()
+        self.slow_ns = NEVER_NS  # runs of commands that take as long go into the slow log
         # both clocks, read at one moment: the beginning of the batch under way
         self.started_ms = self.now_ms = clock.now_ms()
         self.now_ns = clock.monotonic_ns()
@@ -61,6 +76,9 @@ class Engine:
         self.file_io: Any = None
         self.open_store: Callable[[Storage], BlockStore] | None = None
         self.request_shutdown: Callable[[], None] = _no_server
+        self.after: After = _no_timers
+        self._configure(frozenset(config.set_names))
+        config.observe(self._configure)
 
     def connect(self, link: Link) -> Context:
         """A new client. Ids start at 1 and are never used again."""
@@ -72,6 +90,7 @@ class Engine:
     def disconnect(self, ctx: Context) -> None:
         """Forget a client and what it holds."""
         self.watches.forget(ctx)
+        self.pubsub.forget(ctx)
         self.clients.pop(ctx.client_id, None)
 
     def report_http(self, ctx: Context) -> None:
@@ -85,9 +104,27 @@ class Engine:
         """Switch one of a client's gates."""
         ctx.gates = ctx.gates | gate if on else ctx.gates & ~gate
 
-    def observe(self, callback: Callable[[int, bytes, str], None] | None) -> None:
-        """Let `callback(db, key, event)` see each change of every database; None ends it."""
-        self.watches.set_observer(callback)
+    def observe(self, callback: Observer, on: bool = True) -> None:
+        """Let `callback(db, key, event)` see each change of every database, or no more."""
+        others = [observer for observer in self._observers if observer != callback]
+        self._observers = [*others, callback] if on else others
+        self.watches.set_observer(_combined(self._observers))
+
+    def _configure(self, names: frozenset[str]) -> None:
+        """Settings changed: see to those that concern the engine."""
+        self.memory.configure(names)
+        config = self.config
+        self.slow_ns = self.slowlog.configure(
+            config.slowlog_log_slower_than,
+            config.slowlog_max_len,
+            config.latency_monitor_threshold,
+        )
+        if "notify-keyspace-events" in names:
+            self.notifications.configure(self.config.notify_keyspace_events)
+            self.observe(self.notifications.tell, self.notifications.hears_changes())
+            witness = self.notifications.tell if self.notifications.hears_witness() else None
+            for database in self.databases:
+                database.witness = witness
 
     def expire_keys(self, now_ms: int) -> bool:
         """One bounded pass of active expiry; whether it fell behind."""
@@ -95,7 +132,18 @@ class Engine:
             return False
         self._read_clocks(now_ms)
         self._expiry.run(now_ms)
-        return self._expiry.behind
+        is_behind = expire_due_fields(self.databases, now_ms, self.clock.monotonic_ns)
+        if self.blocking.ready:
+            self.blocking.serve()
+        return is_behind or self._expiry.behind
+
+    def free_memory(self) -> bool:
+        """One bounded pass over what was deleted; whether there is more."""
+        return self.discards.run()
+
+    def limit_memory(self, now_ms: int) -> bool:
+        """One bounded pass of counting and evicting; whether there is more."""
+        return self.memory.tick(now_ms)
 
     def _read_clocks(self, now_ms: int) -> None:
         """Between two batches: notice that the wall clock was set back."""
@@ -113,6 +161,21 @@ class Engine:
     def client_list(self) -> Sequence[Context]:
         """All clients, oldest first."""
         return list(self.clients.values())
+
+
+def _combined(observers: Sequence[Observer]) -> Observer | None:
+    if len(observers) < 2:
+        return observers[0] if observers else None
+
+    def tell_all(index: int, key: bytes, event: str) -> None:
+        for observer in observers:
+            observer(index, key, event)
+
+    return tell_all
+
+
+def _no_timers(seconds: float, callback: Callable[[], None]) -> Timer:
+    raise RuntimeError("no loop runs this engine")
 
 
 def _no_server() -> None:

@@ -1,6 +1,7 @@
 """The checks before a command runs, in one fixed order, for all that is not the hot path.
 
-    exists ─► arity ─► authenticated ─► not loading ─► queue it in MULTI, or run it
+    exists ─► arity ─► authenticated ─► memory for it ─► allowed to a subscriber ─► not loading
+      ─► queue it in MULTI, or run it
 
 Every refusal taints an open transaction; that of EXEC ends it. The dispatcher comes here when a
 gate bit is set, when the name or the number of arguments is not plain, and never else.
@@ -9,10 +10,21 @@ gate bit is set, when the name or the number of arguments is not plain, and neve
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from hotplate.engine.context import Context, Deferred, Gate
-from hotplate.errors import CommandError, ExecAbortError, LoadingError, NoAuthError
+from hotplate.engine.context import Context, Deferred, Followed, Gate
+from hotplate.errors import (
+    CommandError,
+    ExecAbortError,
+    LoadingError,
+    NoAuthError,
+    OutOfMemoryError,
+)
 from hotplate.resp.types import OK, QUEUED, Payload, Payloads, Raw, Reply
-from hotplate.spec.args import unknown_command, unknown_subcommand, wrong_arity
+from hotplate.spec.args import (
+    not_while_subscribed,
+    unknown_command,
+    unknown_subcommand,
+    wrong_arity,
+)
 from hotplate.spec.model import Command, Flag
 
 if TYPE_CHECKING:
@@ -22,6 +34,13 @@ NO_REPLY: Final = Raw(b"")
 _RUNS_IN_TRANSACTION: Final = frozenset(
     (b"exec", b"discard", b"multi", b"watch", b"quit", b"reset")
 )
+_RUNS_WHILE_SUBSCRIBED: Final = frozenset(
+    (
+        *(b"subscribe", b"psubscribe", b"ssubscribe", b"unsubscribe", b"punsubscribe"),
+        *(b"sunsubscribe", b"ping", b"quit", b"reset"),
+    )
+)
+_ANSWERED_BY_MESSAGES: Final = _RUNS_WHILE_SUBSCRIBED - {b"ping", b"quit", b"reset"}
 _SILENT: Final = Gate.REPLY_OFF | Gate.REPLY_SKIP
 _HTTP_WORDS: Final = frozenset((b"post", b"host:"))  # how a web page's request would begin
 _HTTP_WORD_BYTES_MAX: Final = 5
@@ -66,12 +85,46 @@ def _run(ctx: Context, command: Command | None, argv: list[Any]) -> Reply:
         ctx.engine.stats.count_error(error.code)
         return Raw(error.frame)
     assert command is not None
-    assert command.handler is not None
     if ctx.queue is not None and command.name not in _RUNS_IN_TRANSACTION:
         ctx.queue.append((command, argv))
         command.calls -= 1  # neither is waiting: EXEC counts it
         return QUEUED
+    if ctx.gates & Gate.SUBSCRIBED or command.name == b"exec":  # EXEC may subscribe, then publish
+        return _run_for_subscriber(ctx, command, argv)
+    return call(ctx, command, argv)
+
+
+def did_run(ctx: Context, command: Command, argv: list[Any]) -> bool:
+    """Whether a command that was just admitted can have run: neither refused nor queued."""
+    if ctx.queue is not None and command.name not in _RUNS_IN_TRANSACTION:
+        return False
+    if ctx.gates & Gate.UNAUTHENTICATED and not command.flags & Flag.NO_AUTH:
+        return False
+    return command.arity_min <= len(argv) <= command.arity_max
+
+
+def call(ctx: Context, command: Command, argv: list[Any]) -> Reply:
+    """Run a command that passed, alone or as part of a transaction."""
+    if ctx.engine.gates & Gate.LFU:
+        return ctx.engine.memory.run_counted(ctx, command, argv)
+    assert command.handler is not None
     return command.handler(ctx, argv)
+
+
+def _run_for_subscriber(ctx: Context, command: Command, argv: list[Any]) -> Reply:
+    """The command may tell its own client something: that comes after the reply."""
+    pubsub = ctx.engine.pubsub
+    reply: Any = None
+    answered = False
+    pubsub.begin_command(ctx)
+    try:
+        reply = call(ctx, command, argv)
+        answered = type(reply) is not Deferred
+    finally:
+        messages = pubsub.end_command()
+        if messages and not answered:
+            ctx.link.push(messages)  # an error, or a reply to come: nothing can follow those
+    return Followed(reply, messages) if messages and answered else reply
 
 
 def _check(ctx: Context, command: Command | None, argv: list[Any]) -> None:
@@ -84,10 +137,27 @@ def _check(ctx: Context, command: Command | None, argv: list[Any]) -> None:
     flags = command.flags
     if ctx.gates & Gate.UNAUTHENTICATED and not flags & Flag.NO_AUTH:
         raise NoAuthError("Authentication required.")
+    if (
+        ctx.engine.gates & Gate.FULL
+        and not ctx.engine.memory.make_room(ctx.now_ms)
+        and _needs_memory(ctx, command)
+    ):
+        raise OutOfMemoryError("command not allowed when used memory > 'maxmemory'.")
+    if ctx.gates & Gate.SUBSCRIBED and ctx.resp == 2 and command.name not in _RUNS_WHILE_SUBSCRIBED:
+        raise not_while_subscribed(command)
     if ctx.engine.gates & Gate.LOADING and not flags & Flag.LOADING:
         raise LoadingError("Hotplate is loading the dataset in memory")
     if ctx.queue is not None and flags & Flag.NO_MULTI:
         raise CommandError("Command not allowed inside a transaction")
+
+
+def _needs_memory(ctx: Context, command: Command) -> bool:
+    """Whether a command may grow the data set; in MULTI every one grows the queue."""
+    if ctx.queue is None:
+        return bool(command.flags & Flag.DENYOOM)
+    if command.name == b"exec":
+        return any(queued.flags & Flag.DENYOOM for queued, _ in ctx.queue)
+    return command.name not in _RUNS_IN_TRANSACTION
 
 
 def _is_http(word: bytes) -> bool:
@@ -108,6 +178,11 @@ def _run_silently(ctx: Context, command: Command | None, argv: list[Any]) -> Rep
         if command is not None:
             command.failed += 1
         return NO_REPLY
+    if type(reply) is Followed:
+        _give_back(reply.reply)
+        return Raw(reply.messages)
+    if command is not None and command.name in _ANSWERED_BY_MESSAGES:
+        return reply
     turned_on = was_off and not ctx.gates & Gate.REPLY_OFF
     if turned_on or (reply is OK and command is not None and command.name == b"client|reply"):
         return reply
@@ -127,7 +202,7 @@ def _silenced(deferred: Deferred) -> Deferred:
 
         deferred.start(finish)
 
-    return Deferred(start, deferred.cancel)
+    return Deferred(start, deferred.cancel, reads_on=deferred.reads_on)
 
 
 def _give_back(reply: Reply) -> None:

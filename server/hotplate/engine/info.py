@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from hotplate.engine.context import Gate
+from hotplate.engine.pubsub import CHANNEL, PATTERN, SHARD_CHANNEL
+from hotplate.keyspace.meter import BASE_BYTES
 
 if TYPE_CHECKING:
     from hotplate.engine.engine import Engine
@@ -90,21 +92,23 @@ def _clients(engine: "Engine") -> Rows:
     yield "client_recent_max_input_buffer", max((c.link.query_bytes() for c in clients), default=0)
     output = max((c.link.output_bytes() for c in clients), default=0)
     yield "client_recent_max_output_buffer", output
-    yield "blocked_clients", 0
+    yield "blocked_clients", len(engine.blocking)
     yield "tracking_clients", 0
-    yield "pubsub_clients", 0
+    yield "pubsub_clients", sum(1 for c in clients if c.gates & Gate.SUBSCRIBED)
     yield "watching_clients", sum(1 for c in clients if c.watched)
     yield "clients_in_timeout_table", 0
     yield "total_watched_keys", len({entry for c in clients for entry in c.watched})
-    yield "total_blocking_keys", 0
+    yield "total_blocking_keys", engine.blocking.keys
 
 
 def _memory(engine: "Engine") -> Rows:
     resident, own = memory_bytes()
     peak = max(own, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+    meter = engine.memory.meter
+    counted = meter.used_bytes if engine.config.maxmemory else own
     total = _total_memory_bytes()
     for name, size in (
-        ("used_memory", own),
+        ("used_memory", counted),
         ("used_memory_rss", resident),
         ("used_memory_peak", peak),
         ("total_system_memory", total),
@@ -113,7 +117,12 @@ def _memory(engine: "Engine") -> Rows:
         yield name, size
         yield f"{name}_human", human_bytes(size)
     yield "used_memory_peak_perc", f"{own / peak * 100:.2f}%"
+    if engine.config.maxmemory:
+        yield "used_memory_overhead", BASE_BYTES
+        yield "used_memory_startup", BASE_BYTES
+        yield "used_memory_dataset", counted - BASE_BYTES
     yield "maxmemory_policy", engine.config.maxmemory_policy
+    yield "mem_not_counted_for_evict", 0
     yield "mem_fragmentation_ratio", f"{resident / own if own else 1:.2f}"
     yield "mem_fragmentation_bytes", resident - own
     yield (
@@ -125,7 +134,7 @@ def _memory(engine: "Engine") -> Rows:
     yield "mem_aof_buffer", 0
     yield "mem_allocator", "python"
     yield "active_defrag_running", 0
-    yield "lazyfree_pending_objects", 0
+    yield "lazyfree_pending_objects", engine.discards.pending()
 
 
 def _persistence(engine: "Engine") -> Rows:
@@ -166,17 +175,23 @@ def _stats(engine: "Engine") -> Rows:
     yield "sync_partial_err", 0
     databases = engine.databases
     yield "expired_keys", sum(database.expired for database in databases)
-    yield "evicted_keys", 0
+    yield "evicted_keys", engine.memory.evictor.evicted
     yield "evicted_clients", 0
+    yield "total_eviction_exceeded_time", engine.memory.exceeded_ns // 1_000_000
+    yield "current_eviction_exceeded_time", engine.memory.current_exceeded_ns() // 1_000_000
     yield "keyspace_hits", sum(database.hits for database in databases)
     yield "keyspace_misses", sum(database.misses for database in databases)
-    yield "pubsub_channels", 0
-    yield "pubsub_patterns", 0
-    yield "pubsubshard_channels", 0
+    for name, kind in (
+        ("pubsub_channels", CHANNEL),
+        ("pubsub_patterns", PATTERN),
+        ("pubsubshard_channels", SHARD_CHANNEL),
+    ):
+        yield name, len(list(engine.pubsub.names(kind)))
     yield "latest_fork_usec", 0
     yield "total_forks", 0
     yield "migrate_cached_sockets", 0
     yield "slave_expires_tracked_keys", 0
+    yield "client_output_buffer_limit_disconnections", stats.output_limit_disconnections
     yield "total_error_replies", sum(stats.errors.values())
     yield "total_protocol_errors", stats.protocol_errors
     yield "acl_access_denied_auth", stats.auth_failures

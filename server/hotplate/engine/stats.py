@@ -69,6 +69,7 @@ class Stats:
     net_output_bytes: int = 0
     protocol_errors: int = 0
     auth_failures: int = 0
+    output_limit_disconnections: int = 0
     errors: dict[str, int] = field(default_factory=dict)  # replies by code
     rates: Rates = field(default_factory=Rates)
 

@@ -46,7 +46,7 @@ class WatchTable:
                 database.observer = self._observer
 
     def set_observer(self, observer: Observer | None) -> None:
-        """Who else sees every change."""
+        """Who else sees every change: one function for all of them, or nobody."""
         self._observer = observer
         for database in self._databases:
             if database.observer != self._on_change:

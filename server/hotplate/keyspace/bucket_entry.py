@@ -64,7 +64,7 @@ class FadingEntry(Entry):
         return own_ms
 
     @expire_at_ms.setter
-    def expire_at_ms(self, at_ms: int) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
+    def expire_at_ms(self, at_ms: int) -> None:  # pyright: ignore
         self.own_ms = NEVER_MS if at_ms and at_ms == self.fades_at_ms() else at_ms
 
     def duplicate(self, accessed_ms: int) -> Entry:

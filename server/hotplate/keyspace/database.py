@@ -18,12 +18,16 @@ from itertools import islice
 from random import Random
 from typing import Final
 
-from hotplate.keyspace.entry import Entry, Value
+from hotplate.keyspace.deadlines import NEVER_MS as NEVER_MS
+from hotplate.keyspace.deadlines import Deadlines
+from hotplate.keyspace.discard import Discarded, is_large
+from hotplate.keyspace.entry import Entry, Value, type_of
+from hotplate.keyspace.hash import Hash
+from hotplate.keyspace.meter import Meter
 
 SHARDS: Final = 1024
 SHARD_MASK: Final = SHARDS - 1
 SHARD_BITS: Final = 10
-NEVER_MS: Final = 2**63
 
 Shard = dict[bytes, Entry]
 
@@ -37,14 +41,19 @@ class Database:
         "discarded",
         "earliest_ms",
         "expired",
+        "expired_fields",
         "expiring",
         "expiring_count",
+        "field_deadlines",
+        "field_names",
         "hits",
         "index",
+        "meter",
         "misses",
         "observer",
         "removed",
         "shards",
+        "witness",
     )
 
     def __init__(self, index: int) -> None:
@@ -55,25 +64,34 @@ class Database:
         self.expiring_count = 0
         self.added = 0  # keys ever added and removed: their difference is the size
         self.removed = 0
-        self.discarded: list[Shard] = []  # flushed, their memory still to be freed
+        self.discarded: list[Discarded] = []  # no key's any more, its memory still to be freed
         self.dirty = 0  # changes ever made
         self.hits = 0
         self.misses = 0
         self.expired = 0
+        self.expired_fields = 0
+        # of hashes with fields that expire, by key; a key may be gone or hold something else by now
+        self.field_deadlines = Deadlines()
+        self.field_names: dict[bytes, bytes] = {}  # one object for each name, shared by hashes
+        self.meter: Meter | None = None  # counts memory, while there is a limit
         self.observer: Callable[[int, bytes, str], None] | None = None
+        # hears what is no change of its own: keymiss, new, overwritten, type_changed
+        self.witness: Callable[[int, bytes, str], None] | None = None
 
     def lookup(self, key: bytes, now_ms: int) -> Entry | None:
         """The entry for reading, counted as a hit or a miss."""
         entry = self.shards[hash(key) & SHARD_MASK].get(key)
         if entry is None:
             self.misses += 1
-            return None
-        if entry.expire_at_ms and entry.expire_at_ms < now_ms:
+        elif entry.expire_at_ms and entry.expire_at_ms < now_ms:
             self.expire(key)
             self.misses += 1
-            return None
-        self.hits += 1
-        return entry
+        else:
+            self.hits += 1
+            return entry
+        if self.witness is not None:
+            self.witness(self.index, key, "keymiss")
+        return None
 
     def lookup_write(self, key: bytes, now_ms: int) -> Entry | None:
         """The entry for a command that changes it: not counted."""
@@ -82,6 +100,14 @@ class Database:
             self.expire(key)
             return None
         return entry
+
+    def shard_index(self, key: bytes) -> int:
+        """Which of the shards the key is in."""
+        return hash(key) & SHARD_MASK
+
+    def shard_of(self, key: bytes) -> Shard:
+        """The shard that the key is in, if it is stored."""
+        return self.shards[hash(key) & SHARD_MASK]
 
     def holds(self, key: bytes) -> bool:
         """Whether the key is stored, its time come or not."""
@@ -94,7 +120,13 @@ class Database:
             entry = Entry(value, 0, now_ms)
             self.shards[hash(key) & SHARD_MASK][key] = entry
             self.added += 1
+            if self.witness is not None:
+                self.witness(self.index, key, "new")
         else:
+            if self.witness is not None:
+                self.overwritten(key, entry.value, value)
+            if type(entry.value) is not bytes:
+                self.discard(entry.value)
             entry.value = value
             entry.accessed_ms = now_ms
         if expire_at_ms or entry.expire_at_ms:
@@ -119,6 +151,8 @@ class Database:
         entry = self.shards[hash(key) & SHARD_MASK].pop(key, None)
         if entry is not None:
             self.removed += 1
+            if self.meter is not None:
+                self.meter.forget(self.index, entry)
             if entry.expire_at_ms:
                 del self.expiring[hash(key) & SHARD_MASK][key]
                 self.expiring_count -= 1
@@ -126,15 +160,35 @@ class Database:
 
     def put(self, key: bytes, entry: Entry) -> None:
         """Store an entry taken elsewhere, its expiry included, in place of what was there."""
-        self.take(key)
+        self.delete(key)
         self.shards[hash(key) & SHARD_MASK][key] = entry
         self.added += 1
+        if self.witness is not None:
+            self.witness(self.index, key, "new")
         expire_at_ms, entry.expire_at_ms = entry.expire_at_ms, 0
         self.set_expiry(key, entry, expire_at_ms)
+        self.track_fields(key, entry.value)
+
+    def track_fields(self, key: bytes, value: Value) -> None:
+        """See to it that fields of the hash stored at `key` expire though nobody asks for them."""
+        if isinstance(value, Hash) and value.first_ms != NEVER_MS:
+            due_ms = self.field_deadlines.get(key)
+            if due_ms is None or value.first_ms < due_ms:
+                self.field_deadlines.set(key, value.first_ms)
 
     def delete(self, key: bytes) -> bool:
         """Remove the key; whether it was there."""
-        return self.take(key) is not None
+        entry = self.take(key)
+        if entry is None:
+            return False
+        if type(entry.value) is not bytes:
+            self.discard(entry.value)
+        return True
+
+    def discard(self, value: Value) -> None:
+        """`value` is no key's any more: a large one is freed in slices (keyspace.discard)."""
+        if is_large(value):
+            self.discarded.append(value)  # type: ignore[arg-type]  # no string is large
 
     def rename(self, source: bytes, destination: bytes) -> bool:
         """Move a value and its expiry; whether `source` was there."""
@@ -155,6 +209,13 @@ class Database:
         self.dirty += 1
         if self.observer is not None:
             self.observer(self.index, key, event)
+
+    def overwritten(self, key: bytes, before: Value, after: Value) -> None:
+        """Tell the witness, if there is one, that a value took another's place."""
+        if self.witness is not None:
+            self.witness(self.index, key, "overwritten")
+            if type_of(before) != type_of(after):
+                self.witness(self.index, key, "type_changed")
 
     def size(self) -> int:
         """How many keys are stored, those included whose time has come unseen."""
@@ -177,37 +238,37 @@ class Database:
         raise AssertionError("the sizes of the shards do not add up to the size")
 
     def flush(self) -> int:
-        """Remove all keys; how many. O(1) in keys: `release_discarded` frees their memory."""
+        """Remove all keys; how many. O(1) in keys: their memory is freed in slices."""
         count = self.size()
         if not count:
             return 0
         # empty shards stay: making a thousand anew takes longer than most commands
-        for index, shard in enumerate(self.shards):
-            if shard:
-                self.discarded.append(shard)
-                self.shards[index] = {}
-        if self.expiring_count:
-            self.expiring = [{} for _ in range(SHARDS)]
+        for shards in (self.shards, self.expiring) if self.expiring_count else (self.shards,):
+            for index, shard in enumerate(shards):
+                if shard:
+                    self.discarded.append(shard)
+                    shards[index] = {}
         self.earliest_ms = [NEVER_MS] * SHARDS
         self.expiring_count = 0
+        if self.field_deadlines:
+            self.discarded.append(self.field_deadlines)
+            self.field_deadlines = Deadlines()
         self.added = self.removed = 0
+        if self.meter is not None:
+            self.meter.flushed(self.index)
         self.dirty += count
         return count
 
-    def release_discarded(self) -> bool:
-        """Free the memory of one flushed shard; whether there was one."""
-        if not self.discarded:
-            return False
-        self.discarded.pop().clear()
-        return True
-
     def swap(self, other: "Database") -> None:
         """Exchange all keys with another database; observers and counters of use stay."""
-        for name in ("shards", "expiring", "expiring_count", "added", "removed", "discarded"):
+        names = ("shards", "expiring", "expiring_count", "added", "removed", "field_deadlines")
+        for name in names:
             mine, theirs = getattr(self, name), getattr(other, name)
             setattr(self, name, theirs)
             setattr(other, name, mine)
         # a sweep may be under way in either: nothing is known about the earliest any more
         self.earliest_ms = [0] * SHARDS
         other.earliest_ms = [0] * SHARDS
+        if self.meter is not None:
+            self.meter.swapped(self.index, other.index)
         self.dirty += 1

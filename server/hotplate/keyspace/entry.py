@@ -59,13 +59,17 @@ Value: TypeAlias = StringValue | Collection
 
 
 class Entry:
-    """One key's value, when it expires (Unix ms, 0: never) and when it was last used."""
+    """One key's value, when it expires (Unix ms, 0: never) and when it was last used.
 
-    __slots__ = ("accessed_ms", "expire_at_ms", "value")
+    `measured` belongs to the meter of memory and is unset until it counts.
+    """
+
+    __slots__ = ("accessed_ms", "expire_at_ms", "measured", "value")
 
     value: Value
     expire_at_ms: int
     accessed_ms: int
+    measured: int
 
     def __init__(self, value: Value, expire_at_ms: int, accessed_ms: int) -> None:
         self.value = value

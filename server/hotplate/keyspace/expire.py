@@ -2,8 +2,7 @@
 
 Owns where the sweep stands, and nothing else. One shard after the other, those skipped that cannot
 hold a due key (`earliest_ms`), so that a pass without due keys costs some 50 us a database.
-A pass stops when its budget is spent, and the next one goes on there. It also frees the memory of
-flushed databases, in the same budget.
+A pass stops when its budget is spent, and the next one goes on there.
 
 Redis samples instead; the sweep is exact because a shard is small enough to read whole.
 """
@@ -50,10 +49,6 @@ class ExpiryCycle:
         """One pass: at most once around, about `keys_max` keys. Answers how many expired."""
         deadline_ns = self._monotonic_ns() + budget_ns
         self.behind = True
-        for database in self._databases:
-            while database.release_discarded():
-                if self._monotonic_ns() >= deadline_ns:
-                    return 0
         expired = looked_at = 0
         for _ in range(len(self._databases) + 1):  # the first one's rest, then its beginning
             database = self._databases[self._at_database]

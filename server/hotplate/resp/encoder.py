@@ -9,12 +9,20 @@ appended for a reply whose own type is refused; of an aggregate the frames befor
 may be. Views of a Payload are appended as they are, never copied.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from math import isfinite
+from operator import itemgetter
 from typing import Any, Final, TypeAlias
 
 from hotplate.errors import CODES, CommandError
 from hotplate.resp import shared
-from hotplate.resp.shared import ARRAY_HEADERS, BULK_HEADERS, CRLF, INTEGERS
+from hotplate.resp.shared import (
+    ARRAY_HEADERS,
+    BULK_HEADERS,
+    CRLF,
+    INTEGERS,
+    NEXT_BULK_HEADERS,
+)
 from hotplate.resp.types import (
     Bool,
     Double,
@@ -30,7 +38,7 @@ from hotplate.resp.types import (
     Verbatim,
 )
 
-__all__ = ["BULK_HEADERS", "INTEGERS", "encode"]
+__all__ = ["BULK_HEADERS", "INTEGERS", "append_bulks", "encode"]
 
 Append: TypeAlias = Callable[[Any], object]
 _Encoder: TypeAlias = Callable[[Any, int, Append], None]
@@ -38,6 +46,10 @@ _Encoder: TypeAlias = Callable[[Any, int, Append], None]
 _HEADERS_END: Final = len(BULK_HEADERS)
 _COUNTS_END: Final = len(ARRAY_HEADERS)
 _INTEGERS_END: Final = len(INTEGERS)
+_MANY: Final = 8  # items from which on it pays to look at all of them first
+_WHOLE_MAX: Final = 2.0**62  # up to it, Redis prints a whole number as an integer
+_ZEROS_MAX: Final = 7  # how far the point may stand from the digits
+_WHOLE_DIGITS_MAX: Final = 4
 
 
 def encode(reply: Reply, version: int, append: Append) -> None:
@@ -56,12 +68,46 @@ def _subclass_encoder(reply: Reply, version: int) -> _Encoder:
 
 
 def double_text(value: float) -> bytes:
-    """A double as Redis prints it: 17 significant digits at most, no `.0`."""
-    if value != value:
-        return b"nan"
-    if value in (float("inf"), float("-inf")):
-        return b"inf" if value > 0 else b"-inf"
-    return b"%.17g" % value
+    """A double as Redis prints it since 7.2: the fewest digits that read back as `value`.
+
+    Without an exponent where that adds at most seven zeros behind the digits, six before them, or
+    the number has at most four digits before the point; else as `1.5e+21`. A whole number up to
+    2**62 is simply itself.
+    """
+    if -_WHOLE_MAX <= value <= _WHOLE_MAX:
+        whole = int(value)
+        if whole == value:
+            return b"%d" % whole if whole or str(value) == "0.0" else b"-0"
+    elif not isfinite(value):
+        return b"nan" if value != value else b"inf" if value > 0 else b"-inf"
+    mantissa, _, exponent_text = repr(value).lstrip("-").partition("e")
+    whole_digits, _, fraction = mantissa.partition(".")
+    digits = (whole_digits + fraction).lstrip("0")
+    exponent = int(exponent_text or 0) - len(fraction)  # of the last digit
+    significant = digits.rstrip("0")
+    exponent += len(digits) - len(significant)
+    magnitude = abs(exponent + len(significant) - 1)
+    sign = "-" if value < 0 else ""
+    if exponent >= 0 and magnitude < len(significant) + _ZEROS_MAX:
+        text = significant + "0" * exponent
+    elif exponent < 0 and (exponent > -_ZEROS_MAX or magnitude < _WHOLE_DIGITS_MAX):
+        padded = significant.rjust(1 - exponent, "0")
+        text = f"{padded[:exponent]}.{padded[exponent:]}"
+    else:
+        text = f"{significant[0]}.{significant[1:]}" if len(significant) > 1 else significant
+        text += f"e{exponent + len(significant) - 1:+d}"
+    return (sign + text).encode()
+
+
+def double_texts(values: list[float]) -> list[bytes]:
+    """`double_text` of many; none is NaN."""
+    try:
+        wholes = list(map(int, values))
+    except OverflowError:  # an infinity
+        return list(map(double_text, values))
+    if wholes == values and values and -_WHOLE_MAX <= min(values) <= max(values) <= _WHOLE_MAX:
+        return str(wholes)[1:-1].encode().split(b", ")
+    return list(map(double_text, values))
 
 
 # -- one function per way of writing; aggregates look into the table for what they hold ----------
@@ -124,7 +170,10 @@ def _flat_map(reply: Map, version: int, append: Append) -> None:
     _pairs(reply, version, append)
 
 
-def _items(items: Iterable[Any], version: int, append: Append) -> None:
+def _items(items: Sequence[Any], version: int, append: Append) -> None:
+    if len(items) >= _MANY and list(map(type, items)).count(bytes) == len(items):
+        append_bulks(items, append)
+        return
     table = _TABLES[version]
     for item in items:
         kind = type(item)
@@ -136,6 +185,30 @@ def _items(items: Iterable[Any], version: int, append: Append) -> None:
         else:
             encoder = table.get(kind) or _subclass_encoder(item, version)
             encoder(item, version, append)
+
+
+def append_bulks(items: Sequence[bytes], append: Append) -> None:
+    """Several bulk strings and nothing else, written by loops that are not Python's."""
+    sizes = list(map(len, items))
+    first = sizes[0]
+    append(b"$%d\r\n" % first)
+    if first == sizes[-1] and sizes.count(first) == len(sizes):
+        append((b"\r\n$%d\r\n" % first).join(items))
+    else:
+        pieces: list[bytes] = [b""] * (2 * len(sizes))
+        pieces[::2] = _headers_between(sizes)
+        pieces[1::2] = items
+        pieces[0] = b""
+        append(b"".join(pieces))
+    append(CRLF)
+
+
+def _headers_between(sizes: list[int]) -> Sequence[bytes]:
+    """For each size the end of what comes before and the header of a bulk string."""
+    if max(sizes) < _HEADERS_END:
+        headers: tuple[bytes, ...] = itemgetter(*sizes)(NEXT_BULK_HEADERS)
+        return headers
+    return [b"\r\n$%d\r\n" % size for size in sizes]
 
 
 def _pairs(pairs: Mapping[Any, Any], version: int, append: Append) -> None:

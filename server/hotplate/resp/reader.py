@@ -36,7 +36,7 @@ _PROBE: Final = b"*0\r\n"  # an empty array, if it stands where a request may be
 _NEED_DATA: Final[list[bytes]] = []  # one object for both ends of `iter(gets, ...)`
 _ARGUMENT_BYTES_MIN: Final = 6  # $0, CRLF, CRLF
 _HEAD_BYTES: Final = 512  # names, keys and options that stand before a large payload
-_FEW: Final = re.compile(rb"\*[0-9]{1,2}\r")
+_FEW: Final = re.compile(rb"\*[0-9]\r")
 _NEXT: Final = b"\r\n*"  # where another request may begin
 _RETURN_BYTES: Final = 256  # the exact reader has a shorter rest parsed before hiredis has it
 

@@ -71,14 +71,18 @@ class Server:
         except (ListenError, StoreOpenError):
             self.directory.close()
             raise
+        self.engine.after = loop.call_later
         self._clients = ClientTable(self.engine, loop)
         self._listeners = await serve(sockets, self._connection)
         self.addresses = [_shown(sock.getsockname()) for sock in sockets]
         self._cron = Cron(loop, self.engine.clock.now_ms, lambda: self.config.hz)
         self._cron.add(self._expire_keys)
+        self._cron.add(self._limit_memory)
+        self._cron.add(self._free_memory)
         self._cron.add(self._kvcache.tick)
         self._cron.add(self._close_idle)
         self._cron.add(self._sample_rates)
+        self._cron.add(self._flush_pushed)  # what the jobs before told subscribers
         self._cron.start()
         settle_garbage_collector()
 
@@ -131,8 +135,19 @@ class Server:
     def _expire_keys(self, now_ms: int) -> bool:
         return self.engine.expire_keys(now_ms)
 
+    def _limit_memory(self, now_ms: int) -> bool:
+        return self.engine.limit_memory(now_ms)
+
+    def _free_memory(self, now_ms: int) -> bool:
+        return self.engine.free_memory()
+
     def _close_idle(self, now_ms: int) -> bool:
         self._clients.close_idle(now_ms)
+        self._clients.output_limits.tick()
+        return False
+
+    def _flush_pushed(self, now_ms: int) -> bool:
+        self._clients.flush_pushed()
         return False
 
     def _sample_rates(self, now_ms: int) -> bool:

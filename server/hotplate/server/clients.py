@@ -13,6 +13,7 @@ from hotplate.engine.context import Context, Gate
 from hotplate.engine.engine import Engine
 from hotplate.resp.reader import ReaderLimits, RequestReader
 from hotplate.server.large_bulk import ReadNow, read_socket
+from hotplate.server.output_limits import OutputLimits
 
 if TYPE_CHECKING:
     from hotplate.server.connection import Connection
@@ -39,6 +40,8 @@ class ClientTable:
         self.engine = engine
         self.loop = loop
         self.read_now = read_now
+        self.output_limits = OutputLimits(engine)
+        self.pushing: list[Connection] = []  # those with messages to be written
         self._connections: dict[int, Connection] = {}
         self._empty = asyncio.Event()
 
@@ -92,6 +95,7 @@ class ClientTable:
         """A client went."""
         ctx = connection.ctx
         self._connections.pop(ctx.client_id, None)
+        self.output_limits.forget(connection)
         self.engine.disconnect(ctx)
         if not self._connections:
             self._empty.set()
@@ -104,12 +108,19 @@ class ClientTable:
         """AUTH may have lifted the limits."""
         reader.limits = self._limits(ctx)
 
+    def flush_pushed(self) -> None:
+        """Write the messages that were pushed since the last call."""
+        for connection in self.pushing:
+            connection.flush_pushed()
+        self.pushing.clear()
+
     def close_idle(self, now_ms: int) -> None:
-        """Close clients that said nothing for `timeout` seconds."""
+        """Close clients that said nothing for `timeout` seconds; subscribers need not."""
         timeout_ms = self.engine.config.timeout * 1000
         if timeout_ms:
             for connection in list(self._connections.values()):
-                if now_ms - connection.ctx.last_seen_ms > timeout_ms:
+                ctx = connection.ctx
+                if now_ms - ctx.last_seen_ms > timeout_ms and not ctx.gates & Gate.SUBSCRIBED:
                     self._close_unless_reading(connection, now_ms)
 
     def _close_unless_reading(self, connection: "Connection", now_ms: int) -> None:

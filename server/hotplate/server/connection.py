@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("hotplate.server")
 BATCH_REQUESTS: Final = 256  # a few hundred microseconds of work between two looks at the sockets
 WRITE_HIGH_BYTES: Final = 256 * 1024  # unsent bytes at which a client's commands wait
+READ_AHEAD_BYTES_MAX: Final = 64 * 1024  # of a client whose commands wait
 LARGE_BYTES_A_PASS: Final = 8 * 1024 * 1024  # of large bulk strings, then other clients go first
 _MS_NS: Final = 1_000_000
 # bits of Connection._waits
@@ -48,6 +49,9 @@ class Connection(asyncio.Protocol):
         "_deferred",
         "_held",
         "_large",
+        "_pushed",
+        "_pushed_bytes",
+        "_pushing",
         "_read_now",
         "_reader",
         "_requests",
@@ -79,6 +83,9 @@ class Connection(asyncio.Protocol):
         self._reader: RequestReader = cast("RequestReader", None)
         # flow control
         self._waits = _CLOSED  # why nothing is run now; 0: run what comes
+        self._pushing = clients.pushing
+        self._pushed: list[bytes] = []  # messages not written yet
+        self._pushed_bytes = 0
         self._held: list[Callable[[], None]] = []  # releases, due when the transport is empty
         self.unsent_seen = 0  # by the table of clients, when it last looked for idle ones
         # a Deferred under way, and the requests behind it
@@ -123,6 +130,8 @@ class Connection(asyncio.Protocol):
         if self._waits:
             if not self._waits & _CLOSED:
                 self._reader.feed(data)
+                if self._reader.pending_bytes > READ_AHEAD_BYTES_MAX:
+                    self._transport.pause_reading()
             return
         reader = self._reader
         requests = reader.receive(data, BATCH_REQUESTS)
@@ -144,6 +153,8 @@ class Connection(asyncio.Protocol):
         """The transport is full."""
         self._waits |= _FULL
         self._transport.pause_reading()
+        if not self._waits & _CLOSED:
+            self._clients.output_limits.check(self)
 
     def resume_writing(self) -> None:
         """The transport is empty again."""
@@ -169,6 +180,8 @@ class Connection(asyncio.Protocol):
             data = b"".join(frames)
             self._stats.net_output_bytes += len(data)
             self._transport.write(data)
+        if self._pushing:
+            self._clients.flush_pushed()
         if ctx.gates != gates:
             self._clients.gates_changed(ctx, self._reader)
             if ctx.gates & Gate.CLOSING:
@@ -189,9 +202,10 @@ class Connection(asyncio.Protocol):
                     argument.abandon()
 
     def _await(self, deferred: Deferred) -> None:
-        """Nothing is read or run until the reply is there."""
+        """Nothing is run until the reply is there, and little or nothing is read."""
         self._waits |= _DEFERRED
-        self._transport.pause_reading()
+        if not deferred.reads_on:
+            self._transport.pause_reading()
         self._deferred = deferred
         try:
             deferred.start(self._on_reply)
@@ -261,7 +275,7 @@ class Connection(asyncio.Protocol):
 
     def _on_reply(self, reply: Any) -> None:
         """A Deferred is done: answer, then go on behind it."""
-        self._deferred = None
+        deferred, self._deferred = self._deferred, None
         self._waits &= ~_DEFERRED
         ctx = self.ctx
         frames: list[Any] = []
@@ -273,6 +287,12 @@ class Connection(asyncio.Protocol):
         if self._waits & _CLOSED:
             self._release()
             return  # `connection_lost` sees to the requests behind, if it did not yet
+        if deferred is not None and deferred.reads_on:
+            # another client's command is what ended the wait: this one's go on behind it
+            self._write(b"".join(frames))
+            if self._requests or self._reader.pending_bytes or not self._transport.is_reading():
+                self._schedule()
+            return
         requests, self._requests = self._requests, []
         self._run(requests, 0, frames)
         if not self._waits & _DEFERRED:
@@ -376,12 +396,33 @@ class Connection(asyncio.Protocol):
         self._transport.close()
 
     def push(self, frames: bytes) -> None:
-        """Write frames outside of a reply."""
-        self._transport.write(frames)
+        """Write frames outside of a reply, with all others at the end of the pass that makes them.
+
+        A write costs as much as ten messages.
+        """
+        if self._waits & _CLOSED:
+            return
+        if not self._pushed:
+            self._pushing.append(self)
+        self._pushed.append(frames)
+        self._pushed_bytes += len(frames)
+        if self._pushed_bytes > self._clients.output_limits.push_bytes_max:
+            self.flush_pushed()
+
+    def flush_pushed(self) -> None:
+        """Write what was pushed; a client that leaves too much unread is closed."""
+        data = b"".join(self._pushed)
+        self._pushed.clear()
+        self._pushed_bytes = 0
+        if data and not self._waits & _CLOSED:
+            self._write(data)
+            limits = self._clients.output_limits
+            if self._transport.get_write_buffer_size() > limits.push_bytes_max:
+                limits.check(self)
 
     def output_bytes(self) -> int:
         """Bytes that wait to be sent."""
-        return self._transport.get_write_buffer_size()
+        return self._transport.get_write_buffer_size() + self._pushed_bytes
 
     def query_bytes(self) -> int:
         """Bytes received and not run yet."""

@@ -19,8 +19,12 @@ INT64_MAX: Final = 2**63 - 1
 NOT_AN_INTEGER: Final = "value is not an integer or out of range"
 NOT_A_FLOAT: Final = "value is not a valid float"
 SYNTAX_ERROR: Final = "syntax error"
+NO_SUCH_KEY: Final = "no such key"
+NEGATIVE_COUNT: Final = "value is out of range, must be positive"
+NO_KEY_NUMBER: Final = "numkeys should be greater than 0"
 
 _INT64_TEXT_MAX: Final = 20  # "-9223372036854775808"
+_USUAL_INTEGERS: Final = {b"%d" % number: number for number in range(-128, 1025)}
 _SHOWN_BYTES_MAX: Final = 128  # of a name or of arguments in an error, as Redis
 _DECIMAL: Final = re.compile(rb"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _HEXADECIMAL: Final = re.compile(
@@ -59,8 +63,19 @@ def unknown_subcommand(argv: Sequence[Any]) -> CommandError:
     return CommandError(b"unknown subcommand '%b'. Try %b HELP." % (name, container))
 
 
+def not_while_subscribed(command: Command) -> CommandError:
+    """A RESP2 client that listens can send little: its replies would look like messages."""
+    return CommandError(
+        b"Can't execute '%b': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are"
+        b" allowed in this context" % command.name
+    )
+
+
 def read_int(text: bytes) -> int | None:
     """A 64-bit integer in its one canonical form (no `+`, spaces, leading zeros), else None."""
+    usual = _USUAL_INTEGERS.get(text)
+    if usual is not None:
+        return usual
     if len(text) > _INT64_TEXT_MAX:
         return None
     try:
@@ -77,6 +92,23 @@ def parse_int(text: bytes, message: str = NOT_AN_INTEGER) -> int:
     value = read_int(text)
     if value is None:
         raise CommandError(message)
+    return value
+
+
+def parse_int_from(text: bytes, minimum: int, message: str) -> int:
+    """An integer of at least `minimum`; `message` where it is less or no integer."""
+    value = read_int(text)
+    if value is None or value < minimum:
+        raise CommandError(message)
+    return value
+
+
+def parse_int_between(text: bytes, minimum: int, maximum: int) -> int:
+    """An integer within [minimum, maximum], refused as Redis refuses what is outside of a range."""
+    value = parse_int(text)
+    if not minimum <= value <= maximum:
+        bounds = f"between {minimum} and {maximum}"
+        raise CommandError(f"value is out of range, value must {bounds}")
     return value
 
 

@@ -45,7 +45,8 @@ def _check_keys(spec: CommandSpec) -> Iterator[str]:
         unknown = set(keys.flags) - KEY_FLAGS
         if unknown:
             yield f"{spec.name}: unknown key flags {sorted(unknown)}"
-        if len(_OPERATIONS & set(keys.flags)) != 1:
+        operations = len(_OPERATIONS & set(keys.flags))
+        if operations != 1 and not ("NOT_KEY" in keys.flags and operations == 0):
             yield f"{spec.name}: a key spec names one of {sorted(_OPERATIONS)}"
     used: set[int] = set()
     for arg in walk(spec.args):
@@ -56,8 +57,9 @@ def _check_keys(spec: CommandSpec) -> Iterator[str]:
             yield f"{spec.name}: argument {arg.name} points at key spec {index}, which is not there"
         else:
             used.add(index)
-    described = any("INCOMPLETE" in keys.flags for keys in spec.keys)
-    unused = set(range(len(spec.keys))) - used
+    described = any("INCOMPLETE" in keys.flags or keys.unknown for keys in spec.keys)
+    real = {index for index, keys in enumerate(spec.keys) if "NOT_KEY" not in keys.flags}
+    unused = real - used
     if unused and not described:
         yield f"{spec.name}: no argument uses key spec {sorted(unused)}"
 

@@ -57,7 +57,7 @@ def has_movable_keys(spec: CommandSpec) -> bool:
 
 
 def _is_plain_range(keys: Keys) -> bool:
-    return keys.keyword is None and keys.key_number is None
+    return keys.keyword is None and keys.key_number is None and not keys.unknown
 
 
 def legacy_range(key_specs: Sequence[Keys]) -> tuple[int, int, int]:
@@ -82,6 +82,10 @@ def _key_spec(keys: Keys) -> Map:
     if keys.notes is not None:
         out[b"notes"] = keys.notes.encode()
     out[b"flags"] = Set(Simple(name) for name in key_flag_names(keys))
+    if keys.unknown:
+        out[b"begin_search"] = Map({b"type": b"unknown", b"spec": Map()})
+        out[b"find_keys"] = Map({b"type": b"unknown", b"spec": Map()})
+        return out
     if keys.keyword is None:
         begin = Map({b"type": b"index", b"spec": Map({b"index": keys.begin})})
     else:
@@ -121,6 +125,8 @@ def command_docs(command: Command) -> Map:
     )
     if spec.complexity:
         out[b"complexity"] = spec.complexity.encode()
+    if spec.is_internal:
+        out[b"doc_flags"] = Set([Simple(b"syscmd")])
     if spec.deprecated_since is not None:
         out[b"doc_flags"] = Set([Simple(b"deprecated")])
         out[b"deprecated_since"] = spec.deprecated_since.encode()
@@ -145,6 +151,8 @@ def _argument(arg: Arg) -> Map:
         out[b"token"] = arg.token.encode()
     if arg.since is not None:
         out[b"since"] = arg.since.encode()
+    if arg.deprecated_since is not None:
+        out[b"deprecated_since"] = arg.deprecated_since.encode()
     flags = [
         Simple(name)
         for name, on in (
@@ -172,10 +180,11 @@ def key_positions(spec: CommandSpec, argv: Sequence[bytes]) -> list[tuple[int, K
     """
     found: list[tuple[int, Keys]] = []
     for keys in spec.keys:
-        if "NOT_KEY" not in keys.flags and "INCOMPLETE" not in keys.flags:
+        if not (keys.unknown or {"NOT_KEY", "INCOMPLETE"} & set(keys.flags)):
             found.extend((position, keys) for position in _positions(keys, argv))
     if spec.get_keys is not None and spec.keys:
-        found.extend((position, spec.keys[0]) for position in spec.get_keys(list(argv)))
+        keys = spec.keys[-1] if spec.keys[-1].unknown else spec.keys[0]
+        found.extend((position, keys) for position in spec.get_keys(list(argv)))
     return found
 
 

@@ -47,7 +47,8 @@ class Keys:
 
     `begin` is a position, or `keyword` is searched from `start_from` (negative: from the end).
     Then either a range (`last`, `step`, `limit`, relative to the begin as in Redis) or, with
-    `key_number`, a count at begin + key_number, keys from begin + `first`.
+    `key_number`, a count at begin + key_number, keys from begin + `first`. `unknown`: no rule says
+    where (SORT); the spec's `get_keys` does for as many as it can.
     """
 
     begin: int = 1
@@ -58,6 +59,7 @@ class Keys:
     start_from: int = 0
     key_number: int | None = None
     first: int = 1
+    unknown: bool = False
     flags: tuple[str, ...] = ("RO", "ACCESS")
     notes: str | None = None
 
@@ -79,6 +81,7 @@ class Arg:
     multiple_token: bool = False
     key_spec_index: int | None = None
     since: str | None = None
+    deprecated_since: str | None = None
     args: tuple["Arg", ...] = ()
 
 
@@ -175,6 +178,7 @@ class CommandSpec:
     history: tuple[tuple[str, str], ...] = ()
     deprecated_since: str | None = None
     replaced_by: str | None = None
+    is_internal: bool = False  # not for clients in general: `syscmd` in COMMAND DOCS
     get_keys: Callable[[list[bytes]], list[int]] | None = None  # positions, where specs can't say
     sink: PayloadSink | None = None
     run: RunHandler | None = None
@@ -191,6 +195,7 @@ class Command:
     arity_max: int
     flags: int
     run: RunHandler | None = None
+    measured_alone: bool = False  # its time is not shared by a run of equal commands
     subcommands: dict[bytes, "Command"] | None = None
     calls: int = 0
     time_ns: int = 0

@@ -129,6 +129,7 @@ def _make(spec: CommandSpec, is_container: bool) -> Command:
         arity_max=0 if spec.handler is None else spec.arity if spec.arity > 0 else _ARITY_ENDLESS,
         flags=int(spec.flags),
         run=spec.run,
+        measured_alone=spec.run is None and not spec.flags & Flag.FAST,
         subcommands={} if is_container else None,
     )
 

@@ -91,6 +91,11 @@ class OneOfReply:
     options: tuple["ReplySchema", ...]
 
 
+@dataclass(frozen=True, slots=True)
+class MessagesReply:
+    """Not one reply but several messages: pushes (arrays in RESP2)."""
+
+
 ReplySchema: TypeAlias = (
     SimpleReply
     | BulkReply
@@ -105,6 +110,7 @@ ReplySchema: TypeAlias = (
     | MapReply
     | AnyReply
     | OneOfReply
+    | MessagesReply
 )
 
 OK_REPLY = SimpleReply("OK")

@@ -2,7 +2,8 @@
 
 import pytest
 
-from hotplate.bench.core import loads, parse_rate
+from hotplate.bench.core import loads
+from hotplate.bench.redis_benchmark import parse_rate
 
 OUTPUT = (
     '"test","rps","avg_latency_ms","min_latency_ms","p50_latency_ms"\n'

@@ -12,7 +12,13 @@ import pytest
 torch = pytest.importorskip("torch", reason="the extra `demo` is not installed: no torch")
 transformers = pytest.importorskip("transformers", reason="the extra `demo` is not installed")
 
-from hotplate.clients.engines.transformers import CacheShape, PrefixCache  # noqa: E402
+from transformers.cache_utils import DynamicCache  # noqa: E402
+
+from hotplate.clients.engines.transformers import (  # noqa: E402
+    CacheShape,
+    PrefixCache,
+    cache_argument,
+)
 from hotplate.clients.errors import QuotaError, StaleBlockError  # noqa: E402
 from hotplate.clients.keys import Keys  # noqa: E402
 from hotplate.clients.records import InstanceInfo, Registration  # noqa: E402
@@ -103,19 +109,27 @@ def no_gradients() -> Iterator[None]:
         yield
 
 
-def forward(model: Any, tokens: list[int], past: Any = None) -> Any:
-    return model(torch.tensor([tokens]), past_key_values=past, use_cache=True)
+def forward(model: Any, tokens: list[int], past: DynamicCache) -> Any:
+    return model(torch.tensor([tokens]), use_cache=True, **cache_argument(model, past))
+
+
+def computed(model: Any, tokens: list[int]) -> DynamicCache:
+    """The cache that computing the tokens leaves."""
+    past = DynamicCache()
+    forward(model, tokens, past)
+    return past
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_a_restored_prefix_gives_the_tensors_and_the_logits_that_were_stored(dtype: str) -> None:
     model = tiny_model(getattr(torch, dtype))
     prefix = PrefixCache(DictCache(), model, block_tokens=16)  # type: ignore[arg-type]
-    whole = forward(model, PROMPT)
-    assert prefix.store(PROMPT, whole.past_key_values) == 5
+    kept = DynamicCache()
+    whole = forward(model, PROMPT, kept)
+    assert prefix.store(PROMPT, kept) == 5
     past, matched = prefix.load(PROMPT)
     assert matched == 64
-    for restored, stored in zip(past.layers, whole.past_key_values.layers, strict=True):
+    for restored, stored in zip(past.layers, kept.layers, strict=True):
         assert torch.equal(restored.keys, stored.keys[:, :, :64])
         assert torch.equal(restored.values, stored.values[:, :, :64])
     rest = forward(model, PROMPT[64:], past)
@@ -127,7 +141,7 @@ def test_a_restored_prefix_gives_the_tensors_and_the_logits_that_were_stored(dty
 def test_a_prompt_is_never_loaded_to_its_end() -> None:
     model = tiny_model()
     prefix = PrefixCache(DictCache(), model, block_tokens=16)  # type: ignore[arg-type]
-    prefix.store(PROMPT, forward(model, PROMPT).past_key_values)
+    prefix.store(PROMPT, computed(model, PROMPT))
     assert prefix.load(PROMPT[:64])[1] == 48
     assert prefix.load(PROMPT[:65])[1] == 64
     assert prefix.load(PROMPT[:16])[1] == 0
@@ -137,11 +151,11 @@ def test_a_prompt_is_never_loaded_to_its_end() -> None:
 def test_a_related_prompt_takes_what_it_shares() -> None:
     model = tiny_model()
     prefix = PrefixCache(DictCache(), model, block_tokens=16)  # type: ignore[arg-type]
-    prefix.store(PROMPT, forward(model, PROMPT).past_key_values)
+    prefix.store(PROMPT, computed(model, PROMPT))
     related = PROMPT[:40] + [1] * 30
     past, matched = prefix.load(related)
     assert (matched, past.get_seq_length()) == (32, 32)
-    expected = forward(model, related).logits[0, -1]
+    expected = forward(model, related, DynamicCache()).logits[0, -1]
     got = forward(model, related[32:], past).logits[0, -1]
     assert torch.allclose(got, expected, atol=1e-5)
 
@@ -149,17 +163,17 @@ def test_a_related_prompt_takes_what_it_shares() -> None:
 def test_blocks_that_are_stored_are_not_stored_again() -> None:
     cache, model = DictCache(), tiny_model()
     prefix = PrefixCache(cache, model, block_tokens=16)  # type: ignore[arg-type]
-    prefix.store(PROMPT[:32], forward(model, PROMPT[:32]).past_key_values)
+    prefix.store(PROMPT[:32], computed(model, PROMPT[:32]))
     before = dict(cache.blocks)
-    assert prefix.store(PROMPT, forward(model, PROMPT).past_key_values) == 3
+    assert prefix.store(PROMPT, computed(model, PROMPT)) == 3
     assert before.items() <= cache.blocks.items()
-    assert prefix.store(PROMPT, forward(model, PROMPT).past_key_values) == 0
+    assert prefix.store(PROMPT, computed(model, PROMPT)) == 0
 
 
 def test_blocks_that_went_away_while_they_were_read_are_a_miss() -> None:
     cache, model = DictCache(), tiny_model()
     prefix = PrefixCache(cache, model, block_tokens=16)  # type: ignore[arg-type]
-    prefix.store(PROMPT, forward(model, PROMPT).past_key_values)
+    prefix.store(PROMPT, computed(model, PROMPT))
     cache.failure = StaleBlockError("reused")
     past, matched = prefix.load(PROMPT)
     assert (matched, past.get_seq_length()) == (0, 0)
@@ -169,14 +183,14 @@ def test_a_server_without_room_costs_the_store_and_not_the_answer() -> None:
     cache, model = DictCache(), tiny_model()
     prefix = PrefixCache(cache, model, block_tokens=16)  # type: ignore[arg-type]
     cache.failure = QuotaError("group g used=1 limit=1 need=1 retry_ms=-1")
-    assert prefix.store(PROMPT, forward(model, PROMPT).past_key_values) == 0
+    assert prefix.store(PROMPT, computed(model, PROMPT)) == 0
     assert cache.blocks == {}
 
 
 def test_a_block_has_the_documented_layout() -> None:
     cache, model = DictCache(), tiny_model()
     prefix = PrefixCache(cache, model, block_tokens=16)  # type: ignore[arg-type]
-    past = forward(model, PROMPT).past_key_values
+    past = computed(model, PROMPT)
     prefix.store(PROMPT, past)
     second = cache.blocks[prefix.info.keys(PROMPT)[1]]
     block = torch.frombuffer(bytearray(second), dtype=torch.float32).reshape(2, 2, 2, 16, 8)
@@ -203,6 +217,19 @@ def test_a_model_that_forgets_tokens_is_refused() -> None:
 def test_a_batch_of_several_prompts_is_refused() -> None:
     model = tiny_model()
     prefix = PrefixCache(DictCache(), model, block_tokens=16)  # type: ignore[arg-type]
-    past = model(torch.tensor([PROMPT, PROMPT]), use_cache=True).past_key_values
+    past = DynamicCache()
+    model(torch.tensor([PROMPT, PROMPT]), use_cache=True, **cache_argument(model, past))
     with pytest.raises(ValueError, match=r"\(2, 2, 80, 8\)"):
         prefix.store(PROMPT, past)
+
+
+def test_the_cache_goes_in_under_the_name_that_the_model_has_for_it() -> None:
+    class Old:
+        def forward(self, past_key_values: Any) -> None: ...
+
+    class New:
+        def forward(self, cache: Any) -> None: ...
+
+    past = DynamicCache()
+    assert cache_argument(Old(), past) == {"past_key_values": past}
+    assert cache_argument(New(), past) == {"cache": past}

@@ -104,12 +104,16 @@ def test_a_flush_changes_only_what_was_there(engine: Engine) -> None:
 def test_the_engines_observer_sees_each_change_once_watched_or_not(engine: Engine) -> None:
     seen: list[tuple[int, bytes, str]] = []
     ctx = watching(engine, b"a")
-    engine.observe(lambda index, key, event: seen.append((index, key, event)))
+
+    def observer(index: int, key: bytes, event: str) -> None:
+        seen.append((index, key, event))
+
+    engine.observe(observer)
     write(engine.databases[0], b"a")
     write(engine.databases[3], b"b")
     engine.watches.forget(ctx)
     write(engine.databases[0], b"c")
-    engine.observe(None)
+    engine.observe(observer, False)
     write(engine.databases[0], b"d")
     assert seen == [(0, b"a", "set"), (3, b"b", "set"), (0, b"c", "set")]
     assert engine.databases[0].observer is None

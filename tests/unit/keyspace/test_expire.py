@@ -113,18 +113,6 @@ def test_swapping_and_flushing_between_passes_lose_no_key() -> None:
     assert databases[0].size() == databases[1].size() == 0
 
 
-def test_the_memory_of_flushed_databases_is_freed_first() -> None:
-    database = filled(5000)
-    database.flush()
-    shards = len(database.discarded)
-    clock = TickingClock()
-    cycle = ExpiryCycle([database], clock.monotonic_ns)
-    cycle.run(NOW_MS, budget_ns=100_000_000)
-    assert 0 < len(database.discarded) < shards
-    cycle.run(NOW_MS, budget_ns=10**10)
-    assert database.discarded == []
-
-
 def test_every_expired_key_is_told() -> None:
     database = filled(50)
     told: list[tuple[int, bytes, str]] = []

@@ -22,7 +22,7 @@ from transformers.cache_utils import DynamicCache
 from hotplate.clients import KVCache
 from hotplate.clients.demo.model import TINY, load_model
 from hotplate.clients.demo.prompts import KNOWN_QUESTIONS, NEW_QUESTIONS, prompt
-from hotplate.clients.engines.transformers import PrefixCache
+from hotplate.clients.engines.transformers import PrefixCache, cache_argument
 
 WARM_UP = "A paragraph about nothing in particular, only there to wake the machine. " * 20
 ANSWER_TOKENS = 24
@@ -65,7 +65,10 @@ class Worker:
     def forward(self, token_ids: list[int], past: DynamicCache) -> torch.Tensor:
         """The logits after the last token; `past` grows by all of them."""
         output = self.network(
-            torch.tensor([token_ids]), past_key_values=past, use_cache=True, logits_to_keep=1
+            torch.tensor([token_ids]),
+            use_cache=True,
+            logits_to_keep=1,
+            **cache_argument(self.network, past),
         )
         logits: torch.Tensor = output.logits[0, -1]
         return logits

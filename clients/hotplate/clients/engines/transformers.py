@@ -2,8 +2,8 @@
 
     prefix_cache = PrefixCache(KVCache.from_url(url, "smollm2"), model)
     past, matched = prefix_cache.load(token_ids)
-    output = model(input_ids[:, matched:], past_key_values=past, use_cache=True)
-    prefix_cache.store(token_ids, output.past_key_values)
+    output = model(input_ids[:, matched:], use_cache=True, **cache_argument(model, past))
+    prefix_cache.store(token_ids, past)
 
 A block is the keys and values of all layers for `block_tokens` tokens, contiguous, in the model's
 own type and byte order:
@@ -18,6 +18,7 @@ never taken from the cache to its end: its last token has to be computed, since 
 # pyright: reportMissingImports=false
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -35,6 +36,15 @@ _log = logging.getLogger("hotplate.clients.engines.transformers")
 
 DEFAULT_BLOCK_TOKENS = 16
 DEFAULT_LEASE_MS = 30_000
+
+
+def cache_argument(model: Any, past: DynamicCache) -> dict[str, DynamicCache]:
+    """`past` under the name that the model's `forward` has for it.
+
+    That is `cache` from transformers 5.24 on, `past_key_values` before. `forward` adds to it.
+    """
+    renamed = "cache" in inspect.signature(model.forward).parameters
+    return {"cache" if renamed else "past_key_values": past}
 
 
 @dataclass(frozen=True, slots=True)

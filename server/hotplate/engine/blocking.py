@@ -1,0 +1,194 @@
+"""Blocked clients: who waits for which keys, who is served first, and until when.
+
+    handler finds nothing ─► wait() ─► a Waiter in the line of each key ─► Deferred to the client
+                                             ▲                                 ▲
+    a command changes a key ─► it is ready ──┘  serve(), after that command ───┘ a reply
+
+To add a blocking command: try at once and answer if there is something; else return
+`engine.blocking.wait(...)` with a `retry` that tries again for one key. `retry` answers None where
+there is still nothing; it changes the data as the command itself would, and may raise CommandError.
+
+What holds:
+- Lines are first come, first served. A client that waits for several keys is served by the one that
+  is ready first.
+- Waiters are served after the whole command, transaction or script that made a key ready, and
+  before the next one of any client.
+- Nothing is taken for a client whose connection is closing.
+- Waiters with equal `share` want the same supply: when one of them gets nothing the others behind
+  it are not asked, so that a thousand blocked clients cost a push nothing.
+- Where blocking is not possible (MULTI, scripts) `wait` answers what a timeout would.
+- With nobody waiting, a change costs nothing: the databases' observer is gone by the next change.
+
+No clock, no loop: the server injects `after`, which calls back once when a span has passed.
+"""
+
+import logging
+from collections.abc import Callable, Hashable, Sequence
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
+
+from hotplate.engine.context import Context, Deferred, Gate
+from hotplate.errors import CommandError, UnblockedError
+from hotplate.resp.types import Reply
+
+if TYPE_CHECKING:
+    from hotplate.engine.engine import Engine
+
+log = logging.getLogger("hotplate.engine")
+
+Place: TypeAlias = tuple[int, bytes]  # number of the database, key
+Retry: TypeAlias = Callable[[bytes], Reply]
+"""(key) -> the command's reply, None: still nothing there."""
+_INTERNAL_ERROR: Final = "internal error"
+
+
+class Timer(Protocol):
+    """A call that was arranged."""
+
+    def cancel(self) -> None:
+        """It will not happen."""
+        ...
+
+
+After: TypeAlias = Callable[[float, Callable[[], None]], Timer]
+"""(seconds, callback) -> the timer."""
+
+
+class Waiter:
+    """One blocked client."""
+
+    __slots__ = ("ctx", "done", "nothing", "places", "retry", "share", "timer")
+
+    def __init__(
+        self, ctx: Context, places: list[Place], retry: Retry, share: Hashable, nothing: Reply
+    ) -> None:
+        self.ctx = ctx
+        self.places = places
+        self.retry = retry
+        self.share = share
+        self.nothing = nothing  # the reply of a timeout
+        self.done: Callable[[Any], None] | None = None  # until the connection awaits it
+        self.timer: Timer | None = None
+
+
+class Blocking:
+    """All blocked clients. `ready` holds the keys that changed while somebody waits for them."""
+
+    def __init__(self, engine: "Engine") -> None:
+        self._engine = engine
+        self._lines: dict[Place, dict[Waiter, None]] = {}
+        self._waiters: dict[int, Waiter] = {}  # by the client's id
+        self._observing = False
+        self.ready: dict[Place, None] = {}
+
+    def __len__(self) -> int:
+        return len(self._waiters)
+
+    @property
+    def keys(self) -> int:
+        """How many keys somebody waits for."""
+        return len(self._lines)
+
+    def blocks(self, ctx: Context) -> bool:
+        """Whether the client is blocked."""
+        return ctx.client_id in self._waiters
+
+    def wait(
+        self,
+        ctx: Context,
+        keys: Sequence[bytes],
+        retry: Retry,
+        *,
+        timeout_ms: int,
+        nothing: Reply,
+        share: Hashable,
+    ) -> Reply:
+        """Wait until `retry` has something for one of `keys`, or `timeout_ms` (0: for ever) passed,
+        which answers `nothing`."""
+        if ctx.deny_blocking:
+            return nothing
+        places = [(ctx.db.index, key) for key in dict.fromkeys(keys)]
+        waiter = Waiter(ctx, places, retry, share, nothing)
+
+        def start(done: Callable[[Any], None]) -> None:
+            waiter.done = done
+            self._enter(waiter, timeout_ms)
+
+        return Deferred(start, lambda: self._leave(waiter), reads_on=True)
+
+    def serve(self) -> None:
+        """Try the waiters of all keys that became ready, oldest first."""
+        ready = self.ready
+        while ready:  # what is served may make further keys ready
+            place = next(iter(ready))
+            del ready[place]
+            empty_handed: set[Hashable] = set()
+            for waiter in list(self._lines.get(place, ())):
+                if waiter.ctx.client_id not in self._waiters or waiter.share in empty_handed:
+                    continue
+                if waiter.ctx.gates & Gate.CLOSING:
+                    continue
+                reply = self._try(waiter, place[1])
+                if reply is None:
+                    empty_handed.add(waiter.share)
+                else:
+                    self._finish(waiter, reply)
+
+    def unblock(self, client_id: int, *, as_error: bool) -> bool:
+        """CLIENT UNBLOCK: let a client go as if its time were over, or with an error."""
+        waiter = self._waiters.get(client_id)
+        if waiter is None:
+            return False
+        error = UnblockedError("client unblocked via CLIENT UNBLOCK")
+        self._finish(waiter, error if as_error else waiter.nothing)
+        return True
+
+    def database_changed(self, *indexes: int) -> None:
+        """Everything in these databases may have changed (FLUSHDB, FLUSHALL, SWAPDB)."""
+        self.ready.update((place, None) for place in self._lines if place[0] in indexes)
+
+    def _enter(self, waiter: Waiter, timeout_ms: int) -> None:
+        self._waiters[waiter.ctx.client_id] = waiter
+        for place in waiter.places:
+            self._lines.setdefault(place, {})[waiter] = None
+        if timeout_ms:
+            after = self._engine.after
+            waiter.timer = after(timeout_ms / 1000, lambda: self._finish(waiter, waiter.nothing))
+        if not self._observing:
+            self._observing = True
+            self._engine.observe(self._on_change)
+
+    def _leave(self, waiter: Waiter) -> None:
+        if self._waiters.pop(waiter.ctx.client_id, None) is None:
+            return
+        if waiter.timer is not None:
+            waiter.timer.cancel()
+        for place in waiter.places:
+            line = self._lines[place]
+            del line[waiter]
+            if not line:
+                del self._lines[place]
+                self.ready.pop(place, None)
+
+    def _finish(self, waiter: Waiter, reply: Reply) -> None:
+        self._leave(waiter)
+        assert waiter.done is not None
+        waiter.done(reply)
+
+    def _try(self, waiter: Waiter, key: bytes) -> Reply:
+        ctx = waiter.ctx
+        ctx.now_ms = self._engine.now_ms
+        try:
+            return waiter.retry(key)
+        except CommandError as error:
+            return error
+        except Exception:
+            log.exception("%s failed for a blocked client", ctx.last_command.decode())
+            ctx.gates |= Gate.CLOSING
+            return CommandError(_INTERNAL_ERROR)
+
+    def _on_change(self, index: int, key: bytes, event: str) -> None:
+        if (index, key) in self._lines:
+            self.ready[index, key] = None
+        elif not self._lines:
+            self._observing = False
+            self._engine.observe(self._on_change, False)

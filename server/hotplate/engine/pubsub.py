@@ -1,0 +1,205 @@
+"""Publish and subscribe: who listens to which channels, patterns and shard channels.
+
+A message is encoded once per protocol version, however many clients get it, and travels through the
+clients' links. One thing needs care: a message that a subscriber causes by its own command (RESP3
+lets it send any) must not come in the middle of the reply, so that while its command runs, its
+messages are kept and follow the reply (`begin_command`, `end_command`).
+
+Knows no command and no socket. A client with subscriptions has the gate SUBSCRIBED, and only it.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from hotplate.engine.context import Gate
+from hotplate.keyspace.glob import compile_glob
+from hotplate.resp.encoder import encode
+from hotplate.resp.types import Push, Raw
+
+if TYPE_CHECKING:
+    from hotplate.engine.context import Context
+
+Subscribers: TypeAlias = dict["Context", None]  # in the order in which they came
+
+
+class Subscriptions:
+    """What one client listens to."""
+
+    __slots__ = ("channels", "patterns", "shard_channels")
+
+    def __init__(self) -> None:
+        self.channels: dict[bytes, None] = {}
+        self.patterns: dict[bytes, None] = {}
+        self.shard_channels: dict[bytes, None] = {}
+
+    def of(self, kind: "Kind") -> dict[bytes, None]:
+        """Those of one kind."""
+        names: dict[bytes, None] = getattr(self, kind.attribute)
+        return names
+
+
+class Kind:
+    """One of the three kinds of subscription: its words in messages, and where it is kept."""
+
+    __slots__ = ("attribute", "joined", "left", "message")
+
+    def __init__(self, prefix: bytes, attribute: str) -> None:
+        self.attribute = attribute
+        self.joined = prefix + b"subscribe"
+        self.left = prefix + b"unsubscribe"
+        self.message = prefix + b"message"
+
+
+CHANNEL: Final = Kind(b"", "channels")
+PATTERN: Final = Kind(b"p", "patterns")
+SHARD_CHANNEL: Final = Kind(b"s", "shard_channels")
+
+
+class PubSub:
+    """All subscriptions of one server."""
+
+    __slots__ = ("_late", "_matchers", "_speaker", "_subscribers")
+
+    def __init__(self) -> None:
+        self._subscribers: dict[Kind, dict[bytes, Subscribers]] = {
+            CHANNEL: {},
+            PATTERN: {},
+            SHARD_CHANNEL: {},
+        }
+        self._matchers: dict[bytes, Callable[[bytes], object]] = {}
+        self._speaker: Context | None = None  # the subscriber whose command runs
+        self._late: list[bytes] = []  # what it is to get after its reply
+
+    # -- listening -----------------------------------------------------------------------------
+
+    def subscribe(self, ctx: "Context", kind: Kind, names: Iterable[bytes]) -> Raw:
+        """Begin to listen. Answers a confirmation for each name."""
+        if ctx.subscriptions is None:
+            ctx.subscriptions = Subscriptions()
+        mine = ctx.subscriptions.of(kind)
+        table = self._subscribers[kind]
+        frames: list[bytes] = []
+        for name in names:
+            if name not in mine:
+                mine[name] = None
+                table.setdefault(name, {})[ctx] = None
+                if kind is PATTERN and name not in self._matchers:
+                    self._matchers[name] = compile_glob(name)
+            _confirm(ctx, kind, kind.joined, name, frames)
+        ctx.gates |= Gate.SUBSCRIBED
+        return Raw(b"".join(frames))
+
+    def unsubscribe(self, ctx: "Context", kind: Kind, names: list[bytes]) -> Raw:
+        """Listen no more to `names` (none: to any of this kind). Answers one confirmation each."""
+        mine = {} if ctx.subscriptions is None else ctx.subscriptions.of(kind)
+        frames: list[bytes] = []
+        for name in names or list(mine):
+            if name in mine:
+                self._leave(ctx, kind, name)
+                del mine[name]
+            _confirm(ctx, kind, kind.left, name, frames)
+        if not frames:
+            _confirm(ctx, kind, kind.left, None, frames)
+        if not any(counts(ctx)):
+            ctx.subscriptions = None
+            ctx.gates &= ~Gate.SUBSCRIBED
+        return Raw(b"".join(frames))
+
+    def forget(self, ctx: "Context") -> None:
+        """The client listens to nothing any more, and is told nothing of it."""
+        if ctx.subscriptions is not None:
+            for kind in self._subscribers:
+                for name in ctx.subscriptions.of(kind):
+                    self._leave(ctx, kind, name)
+            ctx.subscriptions = None
+            ctx.gates &= ~Gate.SUBSCRIBED
+
+    def _leave(self, ctx: "Context", kind: Kind, name: bytes) -> None:
+        table = self._subscribers[kind]
+        subscribers = table[name]
+        del subscribers[ctx]
+        if not subscribers:
+            del table[name]
+            if kind is PATTERN:
+                del self._matchers[name]
+
+    # -- telling -------------------------------------------------------------------------------
+
+    def publish(self, channel: bytes, message: bytes) -> int:
+        """Tell those who listen to the channel, then those with a pattern that it matches.
+
+        How many were told; a client that listens in two ways is told twice.
+        """
+        told = 0
+        subscribers = self._subscribers[CHANNEL].get(channel)
+        if subscribers is not None:
+            told = self._send(subscribers, b"message", channel, message)
+        if self._matchers:
+            for pattern, matches in self._matchers.items():
+                if matches(channel):
+                    subscribers = self._subscribers[PATTERN][pattern]
+                    told += self._send(subscribers, b"pmessage", pattern, channel, message)
+        return told
+
+    def publish_to_shard(self, channel: bytes, message: bytes) -> int:
+        """Tell those who listen to the shard channel; how many."""
+        subscribers = self._subscribers[SHARD_CHANNEL].get(channel)
+        if subscribers is None:
+            return 0
+        return self._send(subscribers, b"smessage", channel, message)
+
+    def _send(self, subscribers: Subscribers, *words: bytes) -> int:
+        frames: dict[int, bytes] = {}  # by protocol version
+        speaker = self._speaker
+        for ctx in subscribers:
+            frame = frames.get(ctx.resp)
+            if frame is None:
+                frame = frames[ctx.resp] = _encode(words, ctx.resp)
+            if ctx is speaker:
+                self._late.append(frame)
+            else:
+                ctx.link.push(frame)
+        return len(subscribers)
+
+    def begin_command(self, ctx: "Context") -> None:
+        """A command of `ctx` is about to run: keep the messages that it gets by it."""
+        self._speaker = ctx
+
+    def end_command(self) -> bytes:
+        """The command is done; the messages to be sent after its reply."""
+        self._speaker = None
+        messages = b"".join(self._late)
+        self._late.clear()
+        return messages
+
+    # -- asking --------------------------------------------------------------------------------
+
+    def names(self, kind: Kind) -> Iterable[bytes]:
+        """All names of one kind that somebody listens to."""
+        return self._subscribers[kind].keys()
+
+    def count(self, kind: Kind, name: bytes) -> int:
+        """How many listen to one name."""
+        return len(self._subscribers[kind].get(name, ()))
+
+
+def counts(ctx: "Context") -> tuple[int, int, int]:
+    """How many channels, patterns and shard channels a client listens to."""
+    mine = ctx.subscriptions
+    if mine is None:
+        return 0, 0, 0
+    return len(mine.channels), len(mine.patterns), len(mine.shard_channels)
+
+
+def _confirm(
+    ctx: "Context", kind: Kind, word: bytes, name: bytes | None, frames: list[bytes]
+) -> None:
+    channels, patterns, shard_channels = counts(ctx)
+    left = shard_channels if kind is SHARD_CHANNEL else channels + patterns
+    encode(Push([word, name, left]), ctx.resp, frames.append)
+
+
+def _encode(words: tuple[bytes, ...], version: int) -> bytes:
+    kind = b"*" if version == 2 else b">"
+    items = b"".join([b"$%d\r\n%b\r\n" % (len(word), word) for word in words])
+    return b"%b%d\r\n%b" % (kind, len(words), items)

@@ -1,0 +1,130 @@
+"""What is inside a value of any type, for commands that take any: elements, fields, all of it.
+
+The one place that knows every class of value: SORT reads elements and fields here, DUMP and RESTORE
+turn values into plain containers (`keyspace.rdb`) and back. A new type is added here.
+"""
+
+from typing import Final, Protocol
+
+from hotplate.errors import WrongTypeError
+from hotplate.keyspace.entry import Value, string_of
+from hotplate.keyspace.hash import HASHTABLE, Hash
+from hotplate.keyspace.list import List
+from hotplate.keyspace.rdb import (
+    Plain,
+    PlainHash,
+    PlainList,
+    PlainSet,
+    PlainSortedSet,
+    PlainString,
+    UnreadableTypeError,
+)
+from hotplate.keyspace.set import Set
+from hotplate.keyspace.sorted_set import SortedSet
+
+_COMPACT: Final = frozenset((b"listpack", b"listpackex", b"intset"))
+
+
+class Limits(Protocol):
+    """The settings that name encodings, as the configuration has them."""
+
+    hash_max_listpack_entries: int
+    hash_max_listpack_value: int
+    list_max_listpack_size: int
+    set_max_intset_entries: int
+    set_max_listpack_entries: int
+    set_max_listpack_value: int
+    zset_max_listpack_entries: int
+    zset_max_listpack_value: int
+
+
+def elements_of(value: Value) -> list[bytes]:
+    """What SORT sorts: the elements of a list or a sorted set in order, of a set in any.
+
+    WrongTypeError for other types.
+    """
+    if isinstance(value, (List, Set)):
+        return list(value)
+    if isinstance(value, SortedSet):
+        value.packed = False  # Redis sorts from a skiplist, which the set then stays
+        return [member for member, _ in value.items()]
+    raise WrongTypeError
+
+
+def has_order(value: Value) -> bool:
+    """Whether the elements have an order of their own."""
+    return not isinstance(value, Set)
+
+
+def field_of(value: Value, name: bytes, now_ms: int) -> bytes | None:
+    """A field of a hash, where it is one and the field is there and its time not past."""
+    if not isinstance(value, Hash):
+        return None
+    expire_at_ms = value.deadline(name)
+    return None if expire_at_ms is not None and expire_at_ms < now_ms else value.table.get(name)
+
+
+def make_list(elements: list[bytes], limits: Limits) -> List:
+    """A list of elements."""
+    value = List()
+    value.push_tail(elements, limits.list_max_listpack_size)
+    return value
+
+
+def plain_of(value: Value) -> Plain:
+    """A value as plain containers."""
+    if isinstance(value, (bytes, int, bytearray)):
+        return PlainString(string_of(value))
+    if isinstance(value, List):
+        return PlainList(list(value))
+    if isinstance(value, Set):
+        return PlainSet(list(value))
+    if isinstance(value, SortedSet):
+        return PlainSortedSet(dict(value.items()))
+    if isinstance(value, Hash):
+        times = ((name, value.deadline(name)) for name in value.table)
+        expiries_ms = {name: at_ms for name, at_ms in times if at_ms is not None}
+        return PlainHash(dict(value.table.items()), expiries_ms)
+    raise UnreadableTypeError(f"a {value.type_name.decode()}")
+
+
+def is_compact(value: Value) -> bool:
+    """Whether Redis would keep a collection in one string."""
+    return not isinstance(value, (bytes, int, bytearray)) and value.encoding() in _COMPACT
+
+
+def value_of(plain: Plain, limits: Limits, field_names: dict[bytes, bytes]) -> Value:
+    """The value that plain containers stand for, its encoding by the settings.
+
+    `field_names` are those that small hashes share (`Database.field_names`).
+    """
+    if isinstance(plain, PlainString):
+        return plain.text
+    if isinstance(plain, PlainList):
+        return make_list(plain.elements, limits)
+    if isinstance(plain, PlainSortedSet):
+        sorted_set = SortedSet.of(plain.scores.items())
+        sorted_set.pack(limits.zset_max_listpack_entries, limits.zset_max_listpack_value)
+        return sorted_set
+    if isinstance(plain, PlainSet):
+        members = Set()
+        members.expect(plain.members[0], len(plain.members), limits)
+        for member in plain.members:
+            members.add(member, limits)
+        return members
+    return _hash_of(plain, limits, field_names)
+
+
+def _hash_of(plain: PlainHash, limits: Limits, field_names: dict[bytes, bytes]) -> Hash:
+    value = Hash()
+    longest = max(max(len(name), len(text)) for name, text in plain.fields.items())
+    if (
+        len(plain.fields) > limits.hash_max_listpack_entries
+        or longest > limits.hash_max_listpack_value
+    ):
+        value.name = HASHTABLE
+    for name, text in plain.fields.items():
+        value.put(name, text, field_names)
+    for name, expire_at_ms in plain.expiries_ms.items():
+        value.set_deadline(name, expire_at_ms)
+    return value

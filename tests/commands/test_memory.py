@@ -1,0 +1,114 @@
+"""MEMORY, WAIT and WAITAOF."""
+
+import pytest
+from tests.testing.box import Box
+from tests.testing.server_console import ServerConsole
+
+from hotplate.keyspace.meter import BASE_BYTES
+
+
+@pytest.fixture(params=[2, 3])
+def console(request: pytest.FixtureRequest) -> ServerConsole:
+    return ServerConsole(resp=request.param)
+
+
+def test_usage_grows_with_what_a_key_holds(console: ServerConsole) -> None:
+    console("SET k v")
+    small = console("MEMORY USAGE k")
+    console("SET", "k", "v" * 1000)
+    assert 980 <= console("MEMORY USAGE k") - small <= 1020
+    name = "a-name-of-more-than-sixteen-bytes"
+    console("SET", name, "v" * 1000)
+    without_expiry = console("MEMORY", "USAGE", name)
+    assert 16 < without_expiry - console("MEMORY USAGE k") <= 48
+    console("EXPIRE", name, 100)
+    assert console("MEMORY", "USAGE", name) > without_expiry
+    assert console("MEMORY USAGE nope") is None
+
+
+def test_usage_asks_a_collection(console: ServerConsole) -> None:
+    console.ctx.db.assign(b"box", Box([1] * 1000), console.clock.now_ms())
+    assert 8000 < console("MEMORY USAGE box SAMPLES 0") < 8300
+    assert console("MEMORY USAGE box samples 5 SAMPLES 0") > 8000
+
+
+def test_usage_counts_as_no_use(console: ServerConsole) -> None:
+    console("SET k v")
+    console.clock.advance(5000)
+    console("MEMORY USAGE k")
+    console("MEMORY USAGE nope")
+    assert console("OBJECT IDLETIME k") == 5
+    database = console.ctx.db
+    assert (database.hits, database.misses) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ("SAMPLES -1", "syntax error"),
+        ("SAMPLES", "syntax error"),
+        ("FOO", "syntax error"),
+        ("SAMPLES x", "value is not an integer or out of range"),
+    ],
+)
+def test_wrong_options_are_refused(console: ServerConsole, options: str, text: str) -> None:
+    console("SET k v")
+    assert console.refused(f"MEMORY USAGE k {options}") == f"ERR {text}"
+
+
+def test_stats_agree_with_the_limit(console: ServerConsole) -> None:
+    console("CONFIG SET maxmemory 100mb")
+    for number in range(10):
+        console("SET", number, "x" * 1000)
+    reply = console("MEMORY STATS")
+    stats = reply if isinstance(reply, dict) else dict(zip(reply[::2], reply[1::2], strict=True))
+    used = console.engine.memory.meter.used_bytes
+    assert stats[b"total.allocated"] == used
+    assert stats[b"keys.count"] == 10
+    assert stats[b"dataset.bytes"] == used - BASE_BYTES
+    assert 1000 < stats[b"keys.bytes-per-key"] < 1500
+
+
+def test_the_doctor_knows_what_ails(console: ServerConsole) -> None:
+    assert "No memory problem" in str(console("MEMORY DOCTOR"))
+    console("SET k v")
+    console("CONFIG SET maxmemory 1")
+    console("FLUSHALL")
+    report = str(console("MEMORY DOCTOR"))
+    assert "more than maxmemory" in report
+    assert "still being freed" in report
+
+
+def test_the_rest_is_answered(console: ServerConsole) -> None:
+    assert console("MEMORY PURGE") == b"OK"
+    assert "not supported" in str(console("MEMORY MALLOC-STATS"))
+    assert console("MEMORY HELP")[0].startswith(b"MEMORY <subcommand>")
+
+
+# -- waiting ---------------------------------------------------------------------------------------
+
+
+def test_no_replica_has_the_writes(console: ServerConsole) -> None:
+    assert console("WAIT 0 0") == console("WAIT 3 1000") == console("WAIT -1 10") == 0
+    assert console("WAITAOF 0 0 0") == console("WAITAOF 0 3 1000") == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        ("WAIT x 0", "value is not an integer or out of range"),
+        ("WAIT 1 -1", "timeout is negative"),
+        ("WAIT 1 x", "timeout is not an integer or out of range"),
+        ("WAITAOF 2 0 0", "value is out of range, value must between 0 and 1"),
+        ("WAITAOF -1 0 0", "value is out of range, value must between 0 and 1"),
+        ("WAITAOF 0 -1 0", "value is out of range, must be positive"),
+        ("WAITAOF 0 x 0", "value is out of range, must be positive"),
+        ("WAITAOF 0 0 -1", "timeout is negative"),
+        (
+            "WAITAOF 1 0 0",
+            "WAITAOF cannot be used when numlocal is set but appendonly is disabled.",
+        ),
+    ],
+)
+def test_waiting_is_refused_as_in_redis(console: ServerConsole, words: str, text: str) -> None:
+    assert console.refused(words) == f"ERR {text}"

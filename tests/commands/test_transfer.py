@@ -1,0 +1,208 @@
+"""DUMP and RESTORE, and values that travel between a real Redis and us, both ways."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import redis
+from tests.testing.old_encodings import pack_blob, pack_ziplist, pack_zipmap, seal
+from tests.testing.server_console import ServerConsole as Console
+
+from hotplate.bench.process import ServerProcess
+from hotplate.errors import CommandError
+
+STREAM = b"\x15\x01"
+
+
+@pytest.fixture(params=[2, 3])
+def console(request: pytest.FixtureRequest) -> Console:
+    return Console(resp=request.param)
+
+
+def refusal(console: Console, *words: bytes | str | int) -> str:
+    with pytest.raises(CommandError) as caught:
+        console(*words)
+    return caught.value.message.decode()
+
+
+def test_a_value_is_restored_with_its_expiry(console: Console) -> None:
+    console("SET k value")
+    payload = console("DUMP k")
+    assert console("RESTORE", "copy", 0, payload) == b"OK"
+    assert console("GET copy") == b"value"
+    assert console("TTL copy") == -1
+    console("RESTORE", "timed", 1500, payload)
+    assert console("PTTL timed") == 1500
+    console("RESTORE", "dated", 4_102_444_800_000, payload, "ABSTTL")
+    assert console("PEXPIRETIME dated") == 4_102_444_800_000
+    assert console("DUMP none") is None
+
+
+def test_a_key_that_is_there_stays_unless_told_to_replace_it(console: Console) -> None:
+    console("SET k value EX 100")
+    payload = console("DUMP k")
+    console("RPUSH other x")
+    text = "BUSYKEY Target key name already exists."
+    assert refusal(console, "RESTORE", "other", 0, payload) == text
+    assert console("RESTORE", "other", 0, payload, "replace") == b"OK"
+    assert console("GET other") == b"value"
+    assert console("RESTORE", "k", 0, payload, "REPLACE") == b"OK"
+    assert console("TTL k") == -1
+
+
+def test_a_time_that_is_past_leaves_no_key(console: Console) -> None:
+    console("SET k value")
+    payload = console("DUMP k")
+    assert console("RESTORE", "past", 1, payload, "ABSTTL") == b"OK"
+    assert console("EXISTS past") == 0
+    seen: list[tuple[bytes, str]] = []
+    console.ctx.db.observer = lambda index, key, event: seen.append((key, event))
+    assert console("RESTORE", "k", 1, payload, "ABSTTL", "REPLACE") == b"OK"
+    assert console("EXISTS k") == 0
+    console("RESTORE", "k", 0, payload)
+    assert seen == [(b"k", "del"), (b"k", "restore")]
+
+
+def test_the_time_since_the_last_use_travels_too(console: Console) -> None:
+    console("SET k value")
+    console("RESTORE", "copy", 0, console("DUMP k"), "IDLETIME", 500)
+    assert console("OBJECT IDLETIME copy") == 500
+
+
+def test_times_of_fields_travel_and_end(console: Console) -> None:
+    console("HSET k a 1 b 2")
+    console("HPEXPIRE k 1000 FIELDS 1 a")
+    console("RESTORE", "copy", 0, console("DUMP k"))
+    assert console("HPTTL copy FIELDS 2 a b") == [1000, -1]
+    assert console("OBJECT ENCODING copy") == b"listpackex"
+    console.clock.advance(1001)
+    assert console("HGETALL copy") in ([b"b", b"2"], {b"b": b"2"})
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("-1", b""), "ERR Invalid TTL value, must be >= 0"),
+        (("x", b""), "ERR value is not an integer or out of range"),
+        (("0", b"", "IDLETIME", "-1"), "ERR Invalid IDLETIME value, must be >= 0"),
+        (("0", b"", "FREQ", "256"), "ERR Invalid FREQ value, must be >= 0 and <= 255"),
+        (("0", b"", "FREQ", "1", "IDLETIME", "1"), "ERR syntax error"),
+        (("0", b"", "IDLETIME"), "ERR syntax error"),
+        (("0", b"", "FOO"), "ERR syntax error"),
+        (("0", b""), "ERR DUMP payload version or checksum are wrong"),
+        (("0", seal(b"\x00\x01a", 14)), "ERR DUMP payload version or checksum are wrong"),
+        (("0", seal(b"\x00\x01a")[:-1] + b"\0"), "ERR DUMP payload version or checksum are wrong"),
+        (("0", seal(b"\x00\x05a")), "ERR Bad data format"),
+        (("0", seal(b"\x01\x00")), "ERR Bad data format"),
+        (("0", seal(b"")), "ERR Bad data format"),
+        (
+            ("0", seal(STREAM)),
+            "ERR Bad data format: a stream cannot be restored in this version",
+        ),
+    ],
+)
+def test_a_refused_payload_changes_nothing(
+    console: Console, words: tuple[bytes | str, ...], message: str
+) -> None:
+    console("SET k value")
+    assert refusal(console, "RESTORE", "new", *words) == message
+    replacing = [*words[:2], "REPLACE", *words[2:]]
+    assert refusal(console, "RESTORE", "k", *replacing) == message
+    assert console("GET k") == b"value"
+    assert console("DBSIZE") == 1
+
+
+# -- beside a real Redis -----------------------------------------------------------------------
+
+Ask = Callable[..., Any]
+
+
+@pytest.fixture
+def theirs(redis_server: ServerProcess) -> Iterator[Ask]:
+    with redis.Redis(port=redis_server.port) as client:
+        client.flushall()
+        yield client.execute_command
+        client.flushall()
+
+
+def content(ask: Ask, key: bytes) -> Any:
+    """The type and everything in a key, in a form that two servers share."""
+    kind = ask("TYPE", key)
+    if kind == b"string":
+        return kind, ask("GET", key)
+    if kind == b"list":
+        return kind, ask("LRANGE", key, 0, -1)
+    if kind == b"set":
+        return kind, sorted(ask("SMEMBERS", key))
+    read = ("ZRANGE", key, 0, -1, "WITHSCORES") if kind == b"zset" else ("HGETALL", key)
+    found = ask(*read)
+    pairs = found.items() if isinstance(found, dict) else found
+    flat = (
+        pairs
+        if not pairs or (isinstance(pairs, list) and isinstance(pairs[0], bytes))
+        else [item for pair in pairs for item in pair]
+    )
+    names, values = list(flat)[::2], list(flat)[1::2]
+    if kind == b"zset":
+        values = [float(value) for value in values]
+    return kind, dict(zip(names, values, strict=True))
+
+
+def fill(ask: Ask) -> list[bytes]:
+    """A key of each type in each encoding."""
+    ask("MSET", "short", "hello", "number", 12345, "large", 2**62, "empty", "", "long", "ab" * 9000)
+    ask("APPEND", "raw", "x")
+    ask("SETBIT", "bits", 100_000, 1)
+    ask("PFADD", "sketch", *range(100))
+    ask("PFADD", "dense", *range(3000))
+    ask("RPUSH", "list:small", *range(-5, 5), "a" * 70, 2**40, -(2**63), 300_000, 2**31)
+    ask("RPUSH", "list:large", *(b"element %d" % n for n in range(3000)))
+    ask("RPUSH", "list:wide", "y" * 100_000, "z")
+    ask("SADD", "set:16", 1, 2, 3)
+    ask("SADD", "set:32", 1, 70_000)
+    ask("SADD", "set:64", 1, -(2**40))
+    ask("SADD", "set:small", "a", "b", 1)
+    ask("SADD", "set:large", *(b"member %d" % n for n in range(1000)))
+    ask("ZADD", "zset:small", 1, "a", 2.5, "b", "inf", "c", "-inf", "d", 1e300, "e", -0.1, "f")
+    ask("ZADD", "zset:large", *(item for n in range(500) for item in (n * 0.1, b"m%d" % n)))
+    ask("HSET", "hash:small", "a", 1, "b", "x" * 60, "c", -70_000)
+    ask("HSET", "hash:large", *(item for n in range(600) for item in (b"f%d" % n, n)))
+    ask("HSET", "hash:wide", "f", "y" * 9000)
+    return sorted(ask("KEYS", "*"))
+
+
+@pytest.mark.e2e
+def test_what_a_real_redis_dumps_is_restored_here(theirs: Ask) -> None:
+    ours = Console()
+    for key in fill(theirs):
+        assert ours("RESTORE", key, 0, theirs("DUMP", key)) == b"OK"
+        assert content(ours, key) == content(theirs, key), key
+
+
+@pytest.mark.e2e
+def test_what_we_dump_is_restored_by_a_real_redis(theirs: Ask) -> None:
+    ours = Console()
+    for key in fill(ours):
+        assert theirs("RESTORE", key, 0, ours("DUMP", key)) == b"OK"
+        assert content(theirs, key) == content(ours, key), key
+    assert theirs("PFCOUNT", "sketch", "dense") == ours("PFCOUNT", "sketch", "dense")
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"\x09" + pack_blob(pack_zipmap([b"a", b"1", b"b" * 300, b"c" * 300])),
+        b"\x0a" + pack_blob(pack_ziplist([b"a", b"1", b"-70000", b"b" * 300, b"5000000000"])),
+        b"\x0c" + pack_blob(pack_ziplist([b"a", b"1", b"b", b"1.5"])),
+        b"\x0d" + pack_blob(pack_ziplist([b"a", b"1", b"b", b"c" * 20_000])),
+        b"\x0e\x02" + pack_blob(pack_ziplist([b"a", b"1"])) + pack_blob(pack_ziplist([b"z"])),
+        b"\x03\x02\x01a\x031.5\x01b\xfe",
+        b"\x01\x02\x01a\xc0\x05",
+    ],
+)
+def test_older_forms_are_read_as_a_real_redis_reads_them(theirs: Ask, body: bytes) -> None:
+    ours = Console()
+    for ask in (theirs, ours):
+        assert ask("RESTORE", "k", 0, seal(body, 6)) in (b"OK", True)
+    assert content(ours, b"k") == content(theirs, b"k")
