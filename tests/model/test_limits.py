@@ -403,7 +403,7 @@ def test_p9_callers_with_a_share_leave_the_rest_of_the_capacity_free(
     limit: int, share: int, calls: list[tuple[float, int, bool]]
 ) -> None:
     gateway = Gateway(fresh(), limit, 3, 1000)
-    free = limit - limit * share // 1000
+    free = limit * (1000 - share) // 1000
     for span_ms, cost, settle in calls:
         gateway.console.clock.advance(span_ms)
         rid = gateway.acquire(cost, "SHARE", share)[1]
