@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from hotplate.bench.process import ServerProcess
+from hotplate.commands import build_registry
 
 pytestmark = pytest.mark.e2e
 
@@ -51,6 +52,35 @@ def test_the_session_of_the_guide_runs_without_an_error(hotplate_server: ServerP
     printed = typed(hotplate_server, session)
     assert not [line for line in printed if "(error)" in line]
     assert "(integer) 3" in printed
+
+
+def test_the_sessions_of_the_page_on_limits_answer_as_it_says(
+    hotplate_server: ServerProcess,
+) -> None:
+    throttle, generation, _ = blocks(REPOSITORY / "docs/limits.md", "redis-cli")
+    printed = typed(hotplate_server, throttle)
+    assert [line[-2:] for line in printed if line.startswith("1)")] == [" 0", " 1", " 0"]
+    printed = typed(hotplate_server, generation)
+    assert not [line for line in printed if "(error)" in line]
+    assert '2) "req-7f3a"' in printed
+    assert [line for line in printed if "(integer) 550" in line]  # of 2000 reserved, 1450 used
+
+
+@pytest.mark.skipif(build_registry().lookup(b"LPUSH") is None, reason="needs lists")
+def test_the_recipe_with_plain_lists_works_as_written(hotplate_server: ServerProcess) -> None:
+    *_, recipe = blocks(REPOSITORY / "docs/limits.md", "redis-cli")
+    counts = ["(integer) 0", "(integer) 1", "(integer) 2", "(integer) 2"]
+    assert typed(hotplate_server, recipe) == [*counts, '"first"', '"second"', "(nil)"]
+
+
+def test_every_guarantee_on_limits_names_a_test_that_is_there() -> None:
+    named = set(re.findall(r"`(test_\w+)`", (REPOSITORY / "docs/limits.md").read_text()))
+    texts = [path.read_text() for path in (REPOSITORY / "tests").rglob("test_*.py")]
+    there = {
+        name for text in texts for name in re.findall(r"^def (test_\w+)\(", text, re.MULTILINE)
+    }
+    assert len(named) >= 14
+    assert named <= there
 
 
 def test_the_python_of_the_guide_runs(hotplate_server: ServerProcess) -> None:

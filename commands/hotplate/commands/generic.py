@@ -5,7 +5,7 @@ from typing import Final
 from hotplate.engine.context import Context, Gate
 from hotplate.errors import CommandError
 from hotplate.keyspace.database import SHARD_MASK, Database
-from hotplate.keyspace.entry import Entry, copy_of, encoding_of, integer_of, string_of, type_of
+from hotplate.keyspace.entry import Entry, encoding_of, integer_of, string_of, type_of
 from hotplate.keyspace.evict import idle_ms
 from hotplate.resp.types import OK, ONE, ZERO, Reply, Simple
 from hotplate.spec.args import NO_SUCH_KEY, Args, parse_int, syntax_error
@@ -273,9 +273,7 @@ def copy(ctx: Context, argv: list[bytes]) -> Reply:
         if not replace:
             return ZERO
         target.delete(destination)
-    value = copy_of(entry.value)
-    target.assign(destination, value, ctx.now_ms, entry.expire_at_ms)
-    target.track_fields(destination, value)
+    target.put(destination, entry.duplicate(ctx.now_ms))
     target.changed(destination, "copy_to")
     if replaced is not None:
         target.overwritten(destination, replaced.value, entry.value)

@@ -39,10 +39,10 @@ def run(ctx: Context, requests: list[Any], out: list[Any], start: int = 0) -> in
     current: Any = None  # the command of the run under way
     handler: Any = None
     arity_min, arity_max, alone = -1, -1, False
-    ctx.run_started_ns = since_ns = engine.clock.monotonic_ns()
+    engine.now_ms, engine.now_ns = ctx.now_ms, engine.clock.monotonic_ns()
+    ctx.run_started_ns = since_ns = engine.now_ns
     deferred: Deferred | None = None
-    room = OUTPUT_BYTES_MAX
-    index, run_start, done = start, start, len(requests)
+    index, run_start, done, room = start, start, len(requests), OUTPUT_BYTES_MAX
     while index < done:
         argv = requests[index]
         command = lookup(argv[0])

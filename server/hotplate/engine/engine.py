@@ -18,7 +18,8 @@ from hotplate.engine.pubsub import PubSub
 from hotplate.engine.slowlog import NEVER_NS, SlowLog
 from hotplate.engine.stats import Stats
 from hotplate.engine.watch import Observer, WatchTable
-from hotplate.keyspace.database import Database
+from hotplate.keyspace.bucket import Limiter
+from hotplate.keyspace.database import SHARDS, Database
 from hotplate.keyspace.discard import DiscardCycle
 from hotplate.keyspace.expire import ExpiryCycle
 from hotplate.keyspace.field_expiry import expire_due_fields
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from hotplate.kvc.ports import BlockStore
 
 log = logging.getLogger("hotplate.engine")
+_MS_NS: Final = 1_000_000
+_STEP_MS: Final = 100  # less is the drift of a clock
 _HTTP_REPORT_NS: Final = 60_000_000_000  # such warnings at most once a minute
 
 
@@ -62,7 +65,11 @@ class Engine:
         self.memory = MemoryLimit(self)
         self.slowlog = SlowLog()
         self.slow_ns = NEVER_NS  # runs of commands that take as long go into the slow log
+        # both clocks, read at one moment: the beginning of the batch under way
         self.started_ms = self.now_ms = clock.now_ms()
+        self.now_ns = clock.monotonic_ns()
+        self._lead_ms = self.now_ms - self.now_ns // _MS_NS  # of the wall clock
+        self.limiter = Limiter(self.run_id[:8].encode())
         self.port = 0  # the TCP port in use, 0: none
         self._next_client_id = 0
         self._http_reported_ns: int | None = None
@@ -125,6 +132,7 @@ class Engine:
         """One bounded pass of active expiry; whether it fell behind."""
         if not self.active_expire:
             return False
+        self._read_clocks(now_ms)
         self._expiry.run(now_ms)
         is_behind = expire_due_fields(self.databases, now_ms, self.clock.monotonic_ns)
         if self.blocking.ready:
@@ -146,6 +154,19 @@ class Engine:
     def limit_memory(self, now_ms: int) -> bool:
         """One bounded pass of counting and evicting; whether there is more."""
         return self.memory.tick(now_ms)
+
+    def _read_clocks(self, now_ms: int) -> None:
+        """Between two batches: notice that the wall clock was set back."""
+        self.now_ms = now_ms
+        self.now_ns = self.clock.monotonic_ns()
+        lead_ms = now_ms - self.now_ns // _MS_NS
+        if lead_ms < self._lead_ms - _STEP_MS:
+            # keys that follow the other clock are due earlier than their shards remember
+            for database in self.databases:
+                database.earliest_ms = [0] * SHARDS
+        elif lead_ms <= self._lead_ms:
+            return
+        self._lead_ms = lead_ms
 
     def client_list(self) -> Sequence[Context]:
         """All clients, oldest first."""

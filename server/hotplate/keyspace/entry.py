@@ -76,6 +76,10 @@ class Entry:
         self.expire_at_ms = expire_at_ms
         self.accessed_ms = accessed_ms
 
+    def duplicate(self, accessed_ms: int) -> "Entry":
+        """An entry for a copy of the value, with the same expiry."""
+        return Entry(copy_of(self.value), self.expire_at_ms, accessed_ms)
+
 
 def string_of(value: Value) -> bytes:
     """The bytes of a string. WrongTypeError for a collection."""

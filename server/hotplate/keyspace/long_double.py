@@ -15,6 +15,9 @@ _MANTISSA_BITS: Final = 64
 _EXPONENT_MAX: Final = 16383
 _QUANTUM_EXPONENT_MIN: Final = -16445  # of the smallest number above zero
 _DECIMAL_EXPONENT_MAX: Final = 5200  # beyond it any text of at most 5 KiB over- or underflows
+LARGEST: Final = Fraction(2) ** (_EXPONENT_MAX + 1) - Fraction(2) ** (
+    _EXPONENT_MAX + 1 - _MANTISSA_BITS
+)
 _FRACTION_DIGITS: Final = 17
 _LOW_DIGITS: Final = 4000
 _LOW_END: Final[int] = 10**_LOW_DIGITS

@@ -44,6 +44,7 @@ _EVENTS: Final[Mapping[str, Iterable[str]]] = {
     "g": (
         *("del", "expire", "persist", "rename_from", "rename_to", "move_from", "move_to"),
         *("copy_to", "restore"),
+        *("acquire", "extend", "settle", "throttle"),  # of limits
     ),
 }
 CLASS_OF_EVENT: Final[Mapping[str, str]] = {

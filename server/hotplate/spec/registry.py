@@ -19,11 +19,11 @@ from hotplate.spec.model import Command, CommandSpec, Flag
 
 _ARITY_ENDLESS: Final = 2**31 - 1
 
-# in the order in which COMMAND INFO and ACL CAT tell them; `kvc` is ours
+# in the order in which COMMAND INFO and ACL CAT tell them; `kvc` and `limits` are ours
 CATEGORIES: Final = (
     *("keyspace", "read", "write", "set", "sortedset", "list", "hash", "string", "bitmap"),
     *("hyperloglog", "geo", "stream", "pubsub", "admin", "fast", "slow", "blocking"),
-    *("dangerous", "connection", "transaction", "scripting", "kvc"),
+    *("dangerous", "connection", "transaction", "scripting", "kvc", "limits"),
 )
 _IMPLIED_CATEGORIES: Final = (
     (Flag.WRITE, ("write",)),
