@@ -25,6 +25,8 @@ def build_registry() -> Registry:
         latency,
         memory,
         pubsub,
+        scripting,
+        scripting_functions,
         server,
         slowlog,
         string_edits,
@@ -36,7 +38,7 @@ def build_registry() -> Registry:
     modules = (
         *(connection, client, server, configuration, debug, introspect),
         *(generic, expiration, databases, strings, string_edits, transactions),
-        *(pubsub, memory, slowlog, latency, wait),
+        *(pubsub, memory, slowlog, latency, wait, scripting, scripting_functions),
         *(kvc_admin, kvc_read, kvc_write, kvc_data, kvc_observe),
     )
     return Registry.build(spec for module in modules for spec in module.SPECS)
