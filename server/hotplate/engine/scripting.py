@@ -83,6 +83,7 @@ class Scripts:
         self.evicted = 0
         # the script under way
         self.running: Callee | None = None
+        self.running_ctx: Context | None = None  # of the client that runs it
         self.running_argv: list[bytes] = []
         self._started_ns = 0  # 0: the hook has not looked yet
         self._ending = 0  # why it must end
@@ -226,6 +227,7 @@ class Scripts:
             raise CommandError("not enough memory for the arguments of a script")
         self.caller.begin(ctx, read_only=read_only, allow_oom=allow_oom)
         self.running = callee
+        self.running_ctx = ctx
         self.running_argv = argv
         self._started_ns = self._ending = 0
         enter = runtime.run_function if callee.is_function else runtime.run_script
@@ -262,10 +264,10 @@ class Scripts:
         """What came out of Lua outside of any script: no memory, or an end at the last moment."""
         text = NO_MEMORY
         if not isinstance(error, MemoryError):
-            log.error("a script ended in an unusual way", exc_info=error)
-            text = b"ERR Script killed by user with SCRIPT KILL..." if self._ending else (
-                b"ERR internal error"
-            )
+            text = b"ERR Script killed by user with SCRIPT KILL..."
+            if not self._ending:
+                log.error("a script ended in an unusual way", exc_info=error)
+                text = b"ERR internal error"
         self.runtime.recover()
         return FAILED, text, b"=?", -1
 
@@ -275,7 +277,9 @@ class Scripts:
             if result[0] == FRAMES:
                 return Raw(result[1])
             _, text, source, line = result
-            text = b"%b script: %b, on %b:%d." % (text, callee.name, source, line)
+            text = b"%b script: %b" % (text, callee.name)
+            if line > 0:
+                text = b"%b, on %b:%d." % (text, source, line)
             return self._failed(ctx, text)
         if isinstance(result, bool):
             if self.caller.ctx.resp == 3:

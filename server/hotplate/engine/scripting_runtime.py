@@ -28,7 +28,7 @@ log = logging.getLogger("hotplate.engine")
 
 MEMORY_BYTES_MAX: Final = 512 * 1024 * 1024  # of all scripts, their data and garbage
 RESERVE_BYTES: Final = 2 * 1024 * 1024
-HOOK_INTERVAL: Final = 100_000  # instructions: about a millisecond
+HOOK_INTERVAL: Final = 10_000  # instructions: 0.1 ms, but each may copy a string of megabytes
 ARGUMENTS_A_CALL: Final = 200  # more are staged: a call has limited room
 _REFERENCES: Final = 8200  # more than the arguments of any call
 _CODE: Final = Path(__file__).parent / "lua"

@@ -426,7 +426,7 @@ end
 shared.special_numbers = {}
 for _, name in ipairs({ "infinity", "inf", "nan" }) do
   for _, sign in ipairs({ "", "+", "-" }) do
-    local value = name == "nan" and 0 / 0 or 1 / 0
+    local value = name == "nan" and -(0 / 0) or 1 / 0
     shared.special_numbers[#shared.special_numbers + 1] =
       { text = sign .. name, value = sign == "-" and -value or value }
   end

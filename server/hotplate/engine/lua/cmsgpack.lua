@@ -3,8 +3,8 @@
 local shared = ...
 local fail, bad_argument, host = shared.fail, shared.bad_argument, shared.host
 local byte, char, floor, sub = string.byte, string.char, math.floor, string.sub
-local concat, next, select, tonumber, tostring, type, unpack = table.concat, next, select, tonumber,
-  tostring, type, unpack
+local concat, error, next, select, tonumber, tostring, type, unpack = table.concat, error, next,
+  select, tonumber, tostring, type, unpack
 local double_bytes, double_value = host("double_bytes"), host("double_value")
 
 local DEPTH_MAX = 16
@@ -178,6 +178,9 @@ local function read_map(text, at, count)
     local key, value
     key, at = read(text, at)
     value, at = read(text, at)
+    if key == nil or key ~= key then
+      error("table index is " .. (key == nil and "nil" or "NaN"), 0)
+    end
     result[key] = value
   end
   return result, at

@@ -134,10 +134,20 @@ local function on_error(problem)
   return { err = text, source = source, line = line }
 end
 
+-- A script that ran out of memory is at its end: it could go on doing so for very long.
+local NO_MEMORY = "not enough memory"
+local function end_if_starved(problem)
+  if problem == NO_MEMORY then
+    dead = "ERR " .. NO_MEMORY
+    error(dead, 0)
+  end
+end
+
 local function safe_results(ok, ...)
   if ok then
     return true, ...
   end
+  end_if_starved((...))
   return false, reason((...))
 end
 
@@ -145,21 +155,28 @@ local function safe_pcall(...)
   return safe_results(pcall(...))
 end
 
+local function handled(ok, ...)
+  if not ok then
+    end_if_starved((...))
+  end
+  return ok, ...
+end
+
 local function safe_xpcall(callee, handler)
-  return xpcall(callee, function(problem)
-    if dead then
-      return dead -- a handler runs without the hook: nothing could end it
+  return handled(xpcall(callee, function(problem)
+    if dead or problem == NO_MEMORY then
+      return dead or problem -- a handler runs without the hook: nothing could end it
     end
     return handler(surfaced(problem))
-  end)
+  end))
 end
 
 -- The hook: every so many instructions the host looks at the clock and may end the script ----------
 
 local tick = from_host("tick")
 local ENDINGS = {
-  "ERR Script killed by user with SCRIPT KILL.",
-  "ERR Function killed by user with FUNCTION KILL.",
+  "ERR Script killed by user with SCRIPT KILL...",
+  "ERR Script killed by user with SCRIPT KILL...",
   "ERR not enough memory",
   "ERR FUNCTION LOAD timeout",
   "ERR the server is shutting down",
@@ -187,8 +204,8 @@ end
 
 local function stop()
   if dead then
+    start() -- first: while lines are hooked, it must be known that the end is on its way
     dead = nil
-    start()
   end
 end
 
@@ -309,6 +326,7 @@ local function resumed(ok, ...)
   if ok then
     return true, ...
   end
+  end_if_starved((...))
   return false, surfaced((...))
 end
 function coroutines.resume(...)
@@ -485,7 +503,7 @@ local function whole(number)
   if number ~= number or number >= 9223372036854775808 or number < -9223372036854775808 then
     return "-9223372036854775808"
   end
-  return format("%.0f", number < 0 and -floor(-number) or floor(number))
+  return format("%.0f", number < 0 and 0 - floor(-number) or floor(number) + 0)
 end
 
 local function line(text)
@@ -648,8 +666,11 @@ end
 
 -- A scalar as one result; frames or an error as several, with FRAMES or FAILED first.
 local function finish(resp, ok, value)
+  local ending = dead
   stop()
-  if ok then
+  if ending and ok then -- it got around the error just before its end
+    return FAILED, ending, "=?", -1
+  elseif ok then
     local kind = type(value)
     if kind == "table" then
       local out = {}
