@@ -111,9 +111,7 @@ class Caller:
         # whether memory is short is decided once, before the script, so that it runs as a whole
         self._is_full = bool(self._engine.gates & Gate.FULL) and not allow_oom
         self._is_read_only = read_only
-        self.forbidden = (
-            _NEVER | (WRITE if read_only else 0) | (_DENYOOM if self._is_full else 0)
-        )
+        self.forbidden = _NEVER | (WRITE if read_only else 0) | (_DENYOOM if self._is_full else 0)
 
     def admit(self, argv: list[bytes]) -> Command:
         """The command that `argv` names, if it may run. ScriptError says why not."""

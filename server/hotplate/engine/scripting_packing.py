@@ -66,7 +66,7 @@ def _number(values: tuple[Any, ...], index: int, first: int = 1) -> int | float:
     raise PackingError(f"number expected, got {what}", index + first)
 
 
-def _integer(number: int | float) -> int:
+def _integer(number: float) -> int:
     """Toward zero, within 64 bits; what does not fit is the smallest, as processors answer."""
     if isinstance(number, int):
         return number if -(2**63) <= number < 2**64 else _INT64_MIN
@@ -248,7 +248,7 @@ def struct_pack(*values: Any) -> bytes:
     return bytes(out)
 
 
-def _pack_float(number: int | float, option: str, is_little: bool) -> bytes:
+def _pack_float(number: float, option: str, is_little: bool) -> bytes:
     order = "<" if is_little else ">"
     try:
         return struct.pack(order + option, number)
@@ -316,7 +316,7 @@ def struct_size(*values: Any) -> int:
 # -- cmsgpack --------------------------------------------------------------------------------------
 
 
-def double_bytes(number: int | float) -> bytes:
+def double_bytes(number: float) -> bytes:
     """A MessagePack float: a single one where nothing is lost."""
     value = float(number)
     try:

@@ -184,5 +184,3 @@ def send_now(descriptor: int, data: bytes) -> int:
         return os.write(descriptor, data)
     except OSError:
         return 0  # it is full, or the client went: the loop will know
-
-

@@ -98,19 +98,21 @@ local dead -- why the running script has to end
 -- What a script sees of an error: texts and its own values, never an object of the host.
 local function surfaced(problem)
   if type(problem) == "userdata" and problem ~= null then
-    return (describe(problem))
+    local text, is_reply = describe(problem)
+    return is_reply and { err = text } or text
   end
   return problem
 end
 
 local function reason(problem)
+  problem = surfaced(problem)
   if type(problem) == "table" then
     local text = rawget(problem, "err")
     if type(text) == "string" then
       return text
     end
   end
-  return surfaced(problem)
+  return problem
 end
 
 -- The error table that ends a script: text, source, line.
