@@ -63,7 +63,8 @@ class Runtime:
         version_number: int,
         memory_bytes: int = MEMORY_BYTES_MAX,
     ) -> None:
-        self._lua = lua.LuaRuntime(
+        make: Any = lua.LuaRuntime  # known stubs are older than the library
+        self._lua: Any = make(
             encoding=None,
             unpack_returned_tuples=True,
             register_eval=False,
