@@ -834,7 +834,6 @@ local bare = _G
 for name in pairs(copy(bare)) do
   bare[name] = nil
 end
-collectgarbage("setpause", 150)
 start()
 
 return compile_script, run_script, forget_script, load_functions, run_function, forget_function,
