@@ -370,7 +370,7 @@ def test_without_a_script_there_is_nothing_to_kill(console: ServerConsole) -> No
     "script",
     [
         "local s = 'x' while true do s = s .. s end",
-        "local t = {} for i = 1, 1e9 do t[i] = i .. 'x' end",
+        "local t = {} for i = 1, 1e9 do t[i] = i .. string.rep('x', 1e6) end",
         "while true do pcall(function() local s = 'x' while true do s = s .. s end end) end",
         "return string.rep('x', 2e9)",
         "local t = {} for i = 1, 40 do t[i] = redis.call('get', 'big') .. i end",

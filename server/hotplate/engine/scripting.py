@@ -221,9 +221,14 @@ class Scripts:
         allow_oom = False
         if flags is not None:
             read_only, allow_oom = self._judge(flags, read_only)
-        runtime = self.runtime
+        runtime = self._runtime or self.runtime
         arguments = argv[3:]
-        if not runtime.has_room(sum(map(len, arguments)) + 64 * len(arguments)):
+        size_bytes = 64 * len(arguments)
+        for argument in arguments:
+            size_bytes += len(argument)
+        if runtime.used_bytes() + 2 * size_bytes >= runtime.soft_bytes and not runtime.has_room(
+            size_bytes
+        ):
             raise CommandError("not enough memory for the arguments of a script")
         self.caller.begin(ctx, read_only=read_only, allow_oom=allow_oom)
         self.running = callee
