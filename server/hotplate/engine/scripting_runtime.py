@@ -192,7 +192,7 @@ def _bytes_in(values: tuple[Any, ...]) -> int:
     return sum(len(value) for value in values if isinstance(value, bytes))
 
 
-def _no_attributes(target: object, name: object, is_setting: bool) -> object:
+def _no_attributes(*_: object) -> object:
     raise AttributeError("scripts see no attributes")
 
 
