@@ -130,6 +130,11 @@ class Settings:
     hz: int = _option(Integer(1, 500, clamp=True), 10, "Rounds of background work a second.")
     loglevel: str = _option(Choice(_LOG_LEVELS), "notice", "The least level that is logged.")
     logfile: str = _fixed(Text(), "", "File to log to; empty: standard output.")
+    busy_reply_threshold: int = _option(
+        Integer(),
+        5000,
+        "Milliseconds after which others are answered BUSY while a script runs; 0: never.",
+    )
     enable_debug_command: str = _fixed(
         Choice(("no", "yes", "local")), "no", "Who may use DEBUG; local: loopback and unix."
     )
@@ -273,7 +278,6 @@ INERT: Final[Mapping[str, tuple[Kind, Any]]] = {
     "appendfsync": (Choice(("always", "everysec", "no")), "everysec"),
     "auto-aof-rewrite-min-size": (Size(), 64 * _MIB),
     "auto-aof-rewrite-percentage": (Integer(0, _INT32_MAX), 100),
-    "busy-reply-threshold": (Integer(), 5000),
     "crash-log-enabled": _YES,
     "dbfilename": (Text(), "dump.rdb"),
     "disable-thp": _YES,

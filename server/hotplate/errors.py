@@ -107,6 +107,30 @@ class BusyKeyError(CommandError):
         super().__init__(message)
 
 
+class BusyError(CommandError):
+    """A script has been running for too long."""
+
+    code = "BUSY"
+
+
+class NotBusyError(CommandError):
+    """There is no script to kill."""
+
+    code = "NOTBUSY"
+
+
+class UnkillableError(CommandError):
+    """The script has changed data already."""
+
+    code = "UNKILLABLE"
+
+
+class NoScriptError(CommandError):
+    """No script with that SHA-1 is known."""
+
+    code = "NOSCRIPT"
+
+
 class UnblockedError(CommandError):
     """A blocked client was woken by CLIENT UNBLOCK ... ERROR."""
 

@@ -18,9 +18,9 @@ HOMES = {
     ),
     "uvloop": ("hotplate.server.loop",),
     "hiredis": ("hotplate.resp.reader", "hotplate.bench"),
-    "msgpack": ("hotplate.wire", "hotplate.engine.scripting"),
+    "msgpack": ("hotplate.wire",),
     "redis": ("hotplate.clients", "hotplate.bench"),
-    "lupa": ("hotplate.engine.scripting",),
+    "lupa": ("hotplate.engine.scripting_runtime",),
     "torch": ("hotplate.clients.engines", "hotplate.clients.demo"),
     "transformers": ("hotplate.clients.engines", "hotplate.clients.demo"),
 }

@@ -103,6 +103,7 @@ def shutdown(ctx: Context, argv: list[bytes]) -> Reply:
     if b"SAVE" in words:
         raise CommandError("SHUTDOWN SAVE needs snapshots, which this version does not have")
     ctx.engine.request_shutdown()
+    ctx.engine.scripts.stop()
     ctx.gates |= Gate.CLOSING
     return NO_REPLY
 

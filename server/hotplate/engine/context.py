@@ -32,6 +32,7 @@ class Gate:
     SUBSCRIBED: Final = 64  # the client listens to channels
     FULL: Final = 128  # (engine) more memory is in use than `maxmemory`
     LFU: Final = 256  # (engine) the uses of keys are counted
+    BUSY: Final = 512  # (engine) a script has been running for too long
 
 
 class Link(Protocol):

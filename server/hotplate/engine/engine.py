@@ -15,6 +15,8 @@ from hotplate.engine.blocking import After, Blocking, Timer
 from hotplate.engine.context import Context, Gate, Link
 from hotplate.engine.memory import MemoryLimit
 from hotplate.engine.pubsub import PubSub
+from hotplate.engine.scripting import Scripts
+from hotplate.engine.scripting_functions import Libraries
 from hotplate.engine.slowlog import NEVER_NS, SlowLog
 from hotplate.engine.stats import Stats
 from hotplate.engine.watch import Observer, WatchTable
@@ -63,6 +65,8 @@ class Engine:
         self.gates: int = Gate.OPEN
         self.run_id = f"{rng.getrandbits(160):040x}"
         self.memory = MemoryLimit(self)
+        self.scripts = Scripts(self)
+        self.libraries = Libraries(self.scripts)
         self.slowlog = SlowLog()
         self.slow_ns = NEVER_NS  # runs of commands that take as long go into the slow log
         # both clocks, read at one moment: the beginning of the batch under way

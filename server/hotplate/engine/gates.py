@@ -1,7 +1,7 @@
 """The checks before a command runs, in one fixed order, for all that is not the hot path.
 
     exists ─► arity ─► authenticated ─► memory for it ─► allowed to a subscriber ─► not loading
-      ─► queue it in MULTI, or run it
+      ─► no busy script ─► queue it in MULTI, or run it
 
 Every refusal taints an open transaction; that of EXEC ends it. The dispatcher comes here when a
 gate bit is set, when the name or the number of arguments is not plain, and never else.
@@ -147,6 +147,8 @@ def _check(ctx: Context, command: Command | None, argv: list[Any]) -> None:
         raise not_while_subscribed(command)
     if ctx.engine.gates & Gate.LOADING and not flags & Flag.LOADING:
         raise LoadingError("Hotplate is loading the dataset in memory")
+    if ctx.engine.gates & Gate.BUSY and not flags & Flag.ALLOW_BUSY:
+        raise ctx.engine.scripts.busy_error()
     if ctx.queue is not None and flags & Flag.NO_MULTI:
         raise CommandError("Command not allowed inside a transaction")
 

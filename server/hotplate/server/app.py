@@ -24,6 +24,7 @@ from hotplate.commands import build_registry
 from hotplate.config import Config, ConfigError
 from hotplate.config_file import load, parse_command_line
 from hotplate.engine.engine import Engine
+from hotplate.server.busy import BusyPoll
 from hotplate.server.clients import ClientTable
 from hotplate.server.connection import Connection
 from hotplate.server.cron import Cron
@@ -74,6 +75,9 @@ class Server:
         self.engine.after = loop.call_later
         self._clients = ClientTable(self.engine, loop)
         self._listeners = await serve(sockets, self._connection)
+        busy = BusyPoll(self.engine, self._clients, sockets)
+        self.engine.scripts.busy_poll = busy
+        self.engine.scripts.busy_end = busy.end
         self.addresses = [_shown(sock.getsockname()) for sock in sockets]
         self._cron = Cron(loop, self.engine.clock.now_ms, lambda: self.config.hz)
         self._cron.add(self._expire_keys)

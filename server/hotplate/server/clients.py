@@ -100,6 +100,10 @@ class ClientTable:
         if not self._connections:
             self._empty.set()
 
+    def connections(self) -> "list[Connection]":
+        """All of them."""
+        return list(self._connections.values())
+
     def reader(self, ctx: Context) -> RequestReader:
         """A reader with the limits that the client deserves."""
         return RequestReader(self._limits(ctx))

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from hotplate.engine.context import Context, Deferred, Gate
 from hotplate.engine.dispatch import answer, run
 from hotplate.engine.gates import find
+from hotplate.engine.scripting_busy import answer_while_busy
 from hotplate.errors import CommandError
 from hotplate.resp.reader import LargeBulk, RequestReader
 from hotplate.server.large_bulk import QUIET_READS_MAX, HeapTarget, LargeBulkReceiver
@@ -97,9 +98,11 @@ class Connection(asyncio.Protocol):
     # -- asyncio's side ------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """A client came."""
+        """A client came; or one that came while a script was busy has its transport now."""
         self._transport = cast("asyncio.Transport", transport)
         self._transport.set_write_buffer_limits(high=WRITE_HIGH_BYTES, low=0)
+        if self.ctx is not None:
+            return
         self.descriptor, self.peer, self.local = self._clients.describe(self._transport, self.kind)
         refusal = self._clients.refusal(self)
         if refusal is not None:
@@ -297,6 +300,36 @@ class Connection(asyncio.Protocol):
         self._run(requests, 0, frames)
         if not self._waits & _DEFERRED:
             self._schedule()
+
+    # -- while a script is busy ------------------------------------------------------------------
+
+    def begin_busy(self) -> bool:
+        """Whether nothing is under way, so that it may be answered past the transport."""
+        return not self._waits and self._large is None and not self.output_bytes()
+
+    def answer_busy(self, data: bytes, send: Callable[[bytes], int]) -> bool:
+        """Answer what came in; `send` tells how much it sent. Whether it may be called again."""
+        ctx = self.ctx
+        gates = ctx.gates
+        self._stats.net_input_bytes += len(data)
+        requests = self._reader.receive(data, BATCH_REQUESTS)
+        frames: list[Any] = []
+        done = answer_while_busy(ctx, requests, frames)
+        self._requests = requests[done:]
+        output = b"".join(frames)
+        self._stats.net_output_bytes += len(output)
+        unsent = output[send(output) :] if output else b""
+        if unsent:
+            self._transport.write(unsent)
+        if ctx.gates != gates:
+            self._clients.gates_changed(ctx, self._reader)
+        if ctx.gates & Gate.CLOSING:
+            self._drop(self._requests)
+            self._requests = []
+            self.close()
+        elif self._reader.ready or self._reader.stopped is not None:
+            self._schedule()
+        return not unsent and not self._waits
 
     # -- large bulk strings --------------------------------------------------------------------
 
