@@ -38,6 +38,9 @@ _TALLY_SHIFT: Final = 6
 _TALLY_CHUNKS: Final = 1 << _TALLY_SHIFT
 _FLOAT_BYTES: Final = 24
 _POINTER_BYTES: Final = 8
+_COLLECTED_BYTES: Final = 16  # what Python's collector puts in front of an object
+_LIST_BYTES: Final = getsizeof([]) + _COLLECTED_BYTES
+_OBJECTS_BYTES: Final = 72 + 2 * _COLLECTED_BYTES + 5 * _LIST_BYTES  # the set, its table, its lists
 
 
 class SortedSet:
@@ -443,10 +446,10 @@ class SortedSet:
         size = len(self.scores)
         table = self.scores
         tables = table.shards if isinstance(table, ShardedDict) else [table]
-        total = sum(map(getsizeof, tables))
+        total = _OBJECTS_BYTES + sum(map(getsizeof, tables))
         # chunks have room to grow: an eighth more than the pointers in them
         total += size * (2 * _POINTER_BYTES * 9 // 8 + _FLOAT_BYTES)
-        total += len(self.score_chunks) * 2 * getsizeof([])
+        total += len(self.score_chunks) * 2 * (_LIST_BYTES + _POINTER_BYTES)
         if not size:
             return total
         looked = bytes_seen = 0
