@@ -294,9 +294,9 @@ def test_p4_a_limited_call_leaves_every_key_as_it_is(
     play(gateway, steps, rids)
     console = gateway.console
     console("LB.ACQUIRE 1 c LIMIT CONC 2 2")
+    before = picture(console)  # looking expires a bucket that is due, which is an event
     events: list[object] = []
     console.ctx.db.observer = lambda *event: events.append(event)
-    before = picture(console)
     line: Any = ("LB.ACQUIRE", 3, "k", "c", "new", "LIMIT", *gateway.rate(), cost)
     reply = console(*line, "CONC", 2, places, "RATE", 5, 1, 1000, 1)
     assert reply[:2] == [1, None]
