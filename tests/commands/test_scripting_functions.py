@@ -122,3 +122,14 @@ def test_the_code_of_a_library_may_not_run_for_long() -> None:
     assert text == "ERR Error registering functions: ERR FUNCTION LOAD timeout"
     console("FUNCTION", "LOAD", OTHER)
     assert console("FCALL other 0") == 1
+
+
+def test_what_scripts_take_is_shown(console: ServerConsole) -> None:
+    console("EVAL", "return 1", 0)
+    console("SCRIPT", "LOAD", "return 2")
+    console("FUNCTION", "LOAD", LIBRARY)
+    info = console("INFO memory").decode()
+    rows = dict(line.split(":", 1) for line in info.splitlines() if ":" in line)
+    assert rows["number_of_cached_scripts"] == "2"
+    assert (rows["number_of_functions"], rows["number_of_libraries"]) == ("2", "1")
+    assert int(rows["used_memory_lua"]) > 10_000

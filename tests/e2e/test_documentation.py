@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from hotplate.bench.process import ServerProcess
-from hotplate.commands import build_registry
 
 pytestmark = pytest.mark.e2e
 
@@ -66,7 +65,6 @@ def test_the_sessions_of_the_page_on_limits_answer_as_it_says(
     assert [line for line in printed if "(integer) 550" in line]  # of 2000 reserved, 1450 used
 
 
-@pytest.mark.skipif(build_registry().lookup(b"LPUSH") is None, reason="needs lists")
 def test_the_recipe_with_plain_lists_works_as_written(hotplate_server: ServerProcess) -> None:
     *_, recipe = blocks(REPOSITORY / "docs/limits.md", "redis-cli")
     counts = ["(integer) 0", "(integer) 1", "(integer) 2", "(integer) 2"]

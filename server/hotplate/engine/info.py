@@ -121,6 +121,11 @@ def _memory(engine: "Engine") -> Rows:
         yield "used_memory_overhead", BASE_BYTES
         yield "used_memory_startup", BASE_BYTES
         yield "used_memory_dataset", counted - BASE_BYTES
+    yield "used_memory_vm_eval", engine.scripts.lua_bytes
+    yield "used_memory_lua", engine.scripts.lua_bytes
+    yield "number_of_cached_scripts", engine.scripts.cached
+    yield "number_of_functions", len(engine.libraries.functions)
+    yield "number_of_libraries", len(engine.libraries.libraries)
     yield "maxmemory_policy", engine.config.maxmemory_policy
     yield "mem_not_counted_for_evict", 0
     yield "mem_fragmentation_ratio", f"{resident / own if own else 1:.2f}"
