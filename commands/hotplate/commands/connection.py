@@ -171,6 +171,8 @@ def auth(ctx: Context, argv: list[bytes]) -> Reply:
 )
 def ping(ctx: Context, argv: list[bytes]) -> Reply:
     """PING [message]: as a message, where the client could not tell a reply from one."""
+    if len(argv) == 1 and not ctx.gates:
+        return PONG
     if len(argv) > 2:
         raise wrong_arity(b"ping")
     if ctx.gates & Gate.SUBSCRIBED and ctx.resp == 2:
