@@ -319,6 +319,19 @@ def test_a_refused_put_gives_its_slots_back(server: KvcServer, client: Client) -
     assert server.state({b"large": KEYS}) == before
 
 
+def test_a_put_that_the_index_has_no_room_for_gives_its_slot_back(
+    server: KvcServer, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client("KVC.PUT", "large", 1, KEYS[1], bytes(LARGE))  # from now on the keys' width is known
+    before = server.state({b"large": KEYS})
+    argv: list[Any] = [b"KVC.PUT", b"large", b"1", KEYS[0]]
+    client.receive(argv, bytes(LARGE))
+    monkeypatch.setattr(server.cache._writer, "_index_bytes_max", 0)
+    with pytest.raises(CommandError, match=r"^NOSPACE index"):
+        client.run(argv)
+    assert server.state({b"large": KEYS}) == before
+
+
 def test_bytes_that_arrive_late_land_in_no_other_block(tmp_path: Path) -> None:
     server = KvcServer(tmp_path, write_grace_ms=0)
     client = server.client()

@@ -276,11 +276,10 @@ def put_sink(ctx: "Context", argv: list[Any], size: int) -> SlotTarget | None:
 )
 def kvc_put(ctx: "Context", argv: list[Any]) -> Reply:
     """Answers how many blocks are newly stored; those that are there already stay as they are."""
-    last = argv[-1]
-    if type(last) is SlotTarget and last.purpose is not None and _put_alone(ctx, argv, last):
-        return ONE
     targets = [item for item in argv if type(item) is SlotTarget]
     try:
+        if targets and targets[-1].purpose is not None and _put_alone(ctx, argv, targets[-1]):
+            return ONE
         put = _parse_put(ctx, argv)
         put.stage_rest(ctx.now_ms)
         return put.store()
