@@ -7,7 +7,13 @@ from typing import Any, Final
 
 from hotplate.commands.list_moves import move_element, parse_pop
 from hotplate.commands.lists import ELEMENT_OR_NULL, fill_of, parse_end, pop_elements
-from hotplate.commands.values import TIMEOUT_HISTORY, holds_kind, settle, write_value
+from hotplate.commands.values import (
+    TIMEOUT_HISTORY,
+    first_or_wait,
+    holds_kind,
+    settle,
+    write_value,
+)
 from hotplate.engine.context import Context
 from hotplate.keyspace.list import List
 from hotplate.resp.types import NULL_ARRAY, Reply
@@ -19,7 +25,6 @@ _BLOCKING: Final = Flag.WRITE | Flag.NOSCRIPT | Flag.BLOCKING
 _MOVING: Final = _BLOCKING | Flag.DENYOOM
 _POPPED: Final = one_of(TupleReply((BulkReply(), BulkReply())), NullReply())
 _POPPED_MANY: Final = one_of(TupleReply((BulkReply(), ArrayReply(BulkReply()))), NullReply())
-_SHARE: Final = "list"  # who finds no element in a list leaves none for those behind
 
 
 def _pop(ctx: Context, name: bytes, *, at_head: bool) -> Reply:
@@ -34,18 +39,12 @@ def _pop(ctx: Context, name: bytes, *, at_head: bool) -> Reply:
 
 def _pop_or_wait(ctx: Context, argv: list[bytes], *, at_head: bool) -> Reply:
     timeout_ms = parse_timeout_s(argv[-1])
-    names = argv[1:-1]
-    for name in names:
-        popped = _pop(ctx, name, at_head=at_head)
-        if popped is not None:
-            return popped
-    return ctx.engine.blocking.wait(
+    return first_or_wait(
         ctx,
-        names,
-        lambda name: _pop(ctx, name, at_head=at_head) if holds_kind(ctx, name, List) else None,
+        argv[1:-1],
+        List,
+        lambda name: _pop(ctx, name, at_head=at_head),
         timeout_ms=timeout_ms,
-        nothing=NULL_ARRAY,
-        share=_SHARE,
     )
 
 
@@ -100,7 +99,7 @@ def _move_or_wait(ctx: Context, argv: list[bytes], *, from_head: bool, to_head: 
         return move_element(ctx, source, destination, from_head, to_head)
 
     return ctx.engine.blocking.wait(
-        ctx, [source], retry, timeout_ms=timeout_ms, nothing=NULL_ARRAY, share=_SHARE
+        ctx, [source], retry, timeout_ms=timeout_ms, nothing=NULL_ARRAY, share=List
     )
 
 
@@ -187,18 +186,7 @@ def blmpop(ctx: Context, argv: list[bytes]) -> Reply:
             return None
         return [name, pop_elements(ctx, name, value, at_head, count)]
 
-    for name in names:
-        popped = attempt(name)
-        if popped is not None:
-            return popped
-    return ctx.engine.blocking.wait(
-        ctx,
-        names,
-        lambda name: attempt(name) if holds_kind(ctx, name, List) else None,
-        timeout_ms=timeout_ms,
-        nothing=NULL_ARRAY,
-        share=_SHARE,
-    )
+    return first_or_wait(ctx, names, List, attempt, timeout_ms=timeout_ms)
 
 
 SPECS = specs_of(blpop, brpop, blmove, brpoplpush, blmpop)

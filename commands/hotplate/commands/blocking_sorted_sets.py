@@ -3,15 +3,14 @@
 Each tries as its namesake without B does, and waits where there is nothing (engine/blocking.py).
 """
 
-from collections.abc import Callable
 from typing import Any, Final
 
 from hotplate.commands.sorted_set_forms import PAIR
 from hotplate.commands.sorted_set_picks import parse_pop, pop, pop_first
-from hotplate.commands.values import TIMEOUT_HISTORY, holds_kind, write_value
+from hotplate.commands.values import TIMEOUT_HISTORY, first_or_wait, write_value
 from hotplate.engine.context import Context
 from hotplate.keyspace.sorted_set import SortedSet
-from hotplate.resp.types import NULL_ARRAY, Double, Reply
+from hotplate.resp.types import Double, Reply
 from hotplate.spec.args import parse_timeout_s
 from hotplate.spec.model import Flag, Keys, command, double, integer, key, oneof, specs_of, token
 from hotplate.spec.reply import (
@@ -24,25 +23,6 @@ from hotplate.spec.reply import (
 )
 
 _POPPED: Final = one_of(TupleReply((BulkReply(), BulkReply(), DoubleReply())), NullReply())
-_SHARE: Final = "sorted set"  # who finds no member leaves none for those behind
-
-
-def _wait(
-    ctx: Context, names: list[bytes], timeout_ms: int, attempt: Callable[[bytes], Any]
-) -> Reply:
-    """The first name's `attempt` that is not None, now or later."""
-    for name in names:
-        popped = attempt(name)
-        if popped is not None:
-            return popped
-    return ctx.engine.blocking.wait(
-        ctx,
-        names,
-        lambda name: attempt(name) if holds_kind(ctx, name, SortedSet) else None,
-        timeout_ms=timeout_ms,
-        nothing=NULL_ARRAY,
-        share=_SHARE,
-    )
 
 
 def _pop_or_wait(ctx: Context, argv: list[bytes], *, highest: bool) -> Reply:
@@ -55,7 +35,7 @@ def _pop_or_wait(ctx: Context, argv: list[bytes], *, highest: bool) -> Reply:
         members, scores = pop(ctx, name, value, 1, highest=highest)
         return [name, members[0], Double(scores[0])]
 
-    return _wait(ctx, argv[1:-1], timeout_ms, attempt)
+    return first_or_wait(ctx, argv[1:-1], SortedSet, attempt, timeout_ms=timeout_ms)
 
 
 @command(
@@ -122,8 +102,12 @@ def bzmpop(ctx: Context, argv: list[bytes]) -> Reply:
     """BZMPOP timeout numkeys key [key ...] MIN | MAX [COUNT count]"""
     timeout_ms = parse_timeout_s(argv[1])
     names, highest, count = parse_pop(argv, 2)
-    return _wait(
-        ctx, names, timeout_ms, lambda name: pop_first(ctx, [name], count, highest=highest)
+    return first_or_wait(
+        ctx,
+        names,
+        SortedSet,
+        lambda name: pop_first(ctx, [name], count, highest=highest),
+        timeout_ms=timeout_ms,
     )
 
 

@@ -14,7 +14,7 @@ from hotplate.commands.values import settle, write_value
 from hotplate.engine.context import Context
 from hotplate.keyspace.list import List
 from hotplate.resp.types import NULL_ARRAY, Reply
-from hotplate.spec.args import NO_KEY_NUMBER, Args, parse_int_from
+from hotplate.spec.args import NO_COUNT, NO_KEY_NUMBER, Args, parse_int_from
 from hotplate.spec.model import Flag, Keys, command, integer, key, oneof, specs_of, token
 from hotplate.spec.reply import ArrayReply, BulkReply, NullReply, TupleReply, one_of
 
@@ -41,7 +41,7 @@ def parse_pop(argv: list[bytes], start: int) -> tuple[list[bytes], bool, int]:
     at_head = parse_end(args.take())
     count = 1
     if args.accept(b"COUNT"):
-        count = parse_int_from(args.take(), 1, "count should be greater than 0")
+        count = parse_int_from(args.take(), 1, NO_COUNT)
     args.finish()
     return keys, at_head, count
 

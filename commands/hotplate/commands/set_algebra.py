@@ -15,7 +15,7 @@ from hotplate.errors import CommandError
 from hotplate.keyspace.set import INTSET, Set
 from hotplate.resp import types
 from hotplate.resp.types import ZERO, Reply
-from hotplate.spec.args import NO_KEY_NUMBER, Args, parse_int_from, syntax_error
+from hotplate.spec.args import NEGATIVE_LIMIT, NO_KEY_NUMBER, Args, parse_int_from, syntax_error
 from hotplate.spec.model import Flag, Keys, command, integer, key, specs_of
 from hotplate.spec.reply import IntegerReply
 
@@ -149,7 +149,7 @@ def sintercard(ctx: Context, argv: list[bytes]) -> Reply:
     while args:
         if not args.accept(b"LIMIT") or not args:
             raise syntax_error()
-        limit = parse_int_from(args.take(), 0, "LIMIT can't be negative")
+        limit = parse_int_from(args.take(), 0, NEGATIVE_LIMIT)
     ordered = _smallest_first(_read_sets(ctx, keys))
     if not ordered:
         return ZERO

@@ -30,7 +30,7 @@ from hotplate.keyspace.score_algebra import (
 from hotplate.keyspace.set import Set
 from hotplate.keyspace.sorted_set import SortedSet
 from hotplate.resp.types import Reply
-from hotplate.spec.args import Args, parse_int, parse_int_from, syntax_error
+from hotplate.spec.args import NEGATIVE_LIMIT, Args, parse_int, parse_int_from, syntax_error
 from hotplate.spec.model import Flag, Keys, command, integer, key, oneof, specs_of, token
 from hotplate.spec.reply import one_of
 
@@ -301,7 +301,7 @@ def zintercard(ctx: Context, argv: list[bytes]) -> Reply:
     while args:
         if not args.accept(b"LIMIT") or not args:
             raise syntax_error()
-        limit = parse_int_from(args.take(), 0, "LIMIT can't be negative")
+        limit = parse_int_from(args.take(), 0, NEGATIVE_LIMIT)
     return intersection_size(tables, limit)
 
 

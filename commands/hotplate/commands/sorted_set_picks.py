@@ -19,6 +19,7 @@ from hotplate.resp.types import EMPTY_ARRAY, NULL_ARRAY, Double, Reply
 from hotplate.spec.args import (
     INT64_MAX,
     NEGATIVE_COUNT,
+    NO_COUNT,
     NO_KEY_NUMBER,
     Args,
     parse_int_between,
@@ -136,7 +137,7 @@ def parse_pop(argv: list[bytes], start: int) -> tuple[list[bytes], bool, int]:
     while args:
         if count or not args.accept(b"COUNT"):
             raise syntax_error()
-        count = parse_int_from(args.take(), 1, "count should be greater than 0")
+        count = parse_int_from(args.take(), 1, NO_COUNT)
     return keys, where == b"MAX", count or 1
 
 

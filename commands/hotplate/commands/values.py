@@ -4,11 +4,13 @@ A handler parses and checks all its arguments, finds its value here, changes it 
 own methods, and settles. Values know no key and no client; this module knows no type.
 """
 
+from collections.abc import Callable
 from typing import Final, TypeVar
 
 from hotplate.engine.context import Context
 from hotplate.errors import WrongTypeError
 from hotplate.keyspace.entry import Collection, Entry
+from hotplate.resp.types import NULL_ARRAY, Reply
 
 # of the commands that may block
 TIMEOUT_HISTORY: Final = (("6.0.0", "`timeout` is interpreted as a double instead of an integer."),)
@@ -64,6 +66,34 @@ def holds_kind(ctx: Context, key: bytes, kind: type[Collection]) -> bool:
     """Whether the key holds a collection of that type; neither counted nor a use."""
     entry = ctx.db.lookup_write(key, ctx.now_ms)
     return entry is not None and type(entry.value) is kind
+
+
+def first_or_wait(
+    ctx: Context,
+    keys: list[bytes],
+    kind: type[Collection],
+    attempt: Callable[[bytes], Reply],
+    *,
+    timeout_ms: int,
+) -> Reply:
+    """What `attempt` gets of the first of `keys` that has something, now or later.
+
+    It answers None where there is no key, and raises WrongTypeError: at once, but not of a key that
+    came to hold another type while the client waited. Who gets nothing of a key leaves nothing for
+    others of that kind.
+    """
+    for key in keys:
+        found = attempt(key)
+        if found is not None:
+            return found
+    return ctx.engine.blocking.wait(
+        ctx,
+        keys,
+        lambda key: attempt(key) if holds_kind(ctx, key, kind) else None,
+        timeout_ms=timeout_ms,
+        nothing=NULL_ARRAY,
+        share=kind,
+    )
 
 
 def settle(ctx: Context, key: bytes, value: Collection, event: str) -> None:

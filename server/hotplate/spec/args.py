@@ -21,6 +21,8 @@ NOT_A_FLOAT: Final = "value is not a valid float"
 SYNTAX_ERROR: Final = "syntax error"
 NO_SUCH_KEY: Final = "no such key"
 NEGATIVE_COUNT: Final = "value is out of range, must be positive"
+NO_COUNT: Final = "count should be greater than 0"
+NEGATIVE_LIMIT: Final = "LIMIT can't be negative"
 NO_KEY_NUMBER: Final = "numkeys should be greater than 0"
 
 _INT64_TEXT_MAX: Final = 20  # "-9223372036854775808"
