@@ -16,6 +16,12 @@ NAME_BYTES_MAX: Final = 512
 BLOCK_KEY_BYTES_MAX: Final = 128
 KEYS_PER_CALL_MAX: Final = 65_536
 
+# Paced queues (LBQ)
+QUEUE_CLASSES_MAX: Final = 64  # all are looked at for every entry that is released
+QUEUE_WEIGHT_MAX: Final = 1_000_000
+QUEUE_BURST_MAX: Final = 1_000_000
+QUEUE_ENTRIES_MAX: Final = 10_000_000  # without CAPACITY; some 4 GB of them even without fields
+
 assert UNAUTHENTICATED_BULK_BYTES_MAX <= LARGE_BULK_BYTES <= BULK_BYTES_MAX
 assert UNAUTHENTICATED_ARRAY_ITEMS_MAX <= ARRAY_ITEMS_MAX
 assert 2 * KEYS_PER_CALL_MAX < ARRAY_ITEMS_MAX, "PUT sends a key and a payload for each block"

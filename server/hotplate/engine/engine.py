@@ -14,6 +14,7 @@ from hotplate.config import Config
 from hotplate.engine.blocking import After, Blocking, Timer
 from hotplate.engine.context import Context, Gate, Link
 from hotplate.engine.memory import MemoryLimit
+from hotplate.engine.pacing import Pacing
 from hotplate.engine.pubsub import PubSub
 from hotplate.engine.scripting import Scripts
 from hotplate.engine.scripting_functions import Libraries
@@ -57,6 +58,7 @@ class Engine:
         self.pubsub = PubSub()
         self.blocking = Blocking(self)
         self.stream_policies = PolicySweep(self.databases, self.blocking.touched)
+        self.pacing = Pacing(self)
         self.active_expire = True  # DEBUG SET-ACTIVE-EXPIRE
         self.discards = DiscardCycle(self.databases, clock.monotonic_ns)
         self._observers: list[Observer] = []
@@ -147,6 +149,14 @@ class Engine:
         """One bounded pass over streams whose groups have a policy; whether there is more."""
         self.now_ms = now_ms
         more = self.stream_policies.run(now_ms)
+        if self.blocking.ready:
+            self.blocking.serve()
+        return more
+
+    def tend_queues(self, now_ms: int) -> bool:
+        """One bounded pass over paced queues that are due; whether there is more."""
+        self._read_clocks(now_ms)
+        more = self.pacing.run()
         if self.blocking.ready:
             self.blocking.serve()
         return more

@@ -18,6 +18,7 @@ from itertools import islice
 from random import Random
 from typing import Final
 
+from hotplate.keyspace.bucket_queue import BucketQueue
 from hotplate.keyspace.deadlines import NEVER_MS as NEVER_MS
 from hotplate.keyspace.deadlines import Deadlines
 from hotplate.keyspace.discard import Discarded, is_large
@@ -51,6 +52,7 @@ class Database:
         "meter",
         "misses",
         "observer",
+        "queue_wakes",
         "removed",
         "shards",
         "witness",
@@ -72,6 +74,8 @@ class Database:
         self.expired_fields = 0
         # of hashes with fields that expire, by key; a key may be gone or hold something else by now
         self.field_deadlines = Deadlines()
+        # of paced queues, by key, in nanoseconds of the clock that never steps; alike
+        self.queue_wakes = Deadlines()
         self.field_names: dict[bytes, bytes] = {}  # one object for each name, shared by hashes
         self.meter: Meter | None = None  # counts memory, while there is a limit
         self.observer: Callable[[int, bytes, str], None] | None = None
@@ -168,6 +172,7 @@ class Database:
         expire_at_ms, entry.expire_at_ms = entry.expire_at_ms, 0
         self.set_expiry(key, entry, expire_at_ms)
         self.track_fields(key, entry.value)
+        self.track_queue(key, entry.value)
 
     def track_fields(self, key: bytes, value: Value) -> None:
         """See to it that fields of the hash stored at `key` expire though nobody asks for them."""
@@ -175,6 +180,11 @@ class Database:
             due_ms = self.field_deadlines.get(key)
             if due_ms is None or value.first_ms < due_ms:
                 self.field_deadlines.set(key, value.first_ms)
+
+    def track_queue(self, key: bytes, value: Value) -> None:
+        """See to it that somebody looks when the paced queue stored at `key` is due."""
+        if isinstance(value, BucketQueue):
+            self.queue_wakes.set(key, 0)
 
     def delete(self, key: bytes) -> bool:
         """Remove the key; whether it was there."""
@@ -259,6 +269,7 @@ class Database:
         if self.field_deadlines:
             self.discarded.append(self.field_deadlines)
             self.field_deadlines = Deadlines()
+        self.queue_wakes = Deadlines()
         self.added = self.removed = 0
         if self.meter is not None:
             self.meter.flushed(self.index)
@@ -267,8 +278,8 @@ class Database:
 
     def swap(self, other: "Database") -> None:
         """Exchange all keys with another database; observers and counters of use stay."""
-        names = ("shards", "expiring", "expiring_count", "added", "removed", "field_deadlines")
-        for name in names:
+        names = ("shards", "expiring", "expiring_count", "added", "removed")
+        for name in (*names, "field_deadlines", "queue_wakes"):
             mine, theirs = getattr(self, name), getattr(other, name)
             setattr(self, name, theirs)
             setattr(other, name, mine)

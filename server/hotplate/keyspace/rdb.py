@@ -17,7 +17,8 @@
     20 set: listpack                        x
     22 24 hash whose fields expire          x     hashes with such fields (24, version 12)
     23 25 the same, a listpack              x
-    6 7 modules, 15 19 21 streams        refused by name
+    7 a module's: ours is `hotplate-`      x     limits: one string after the other
+    6 7 other modules, 15 19 21 streams  refused by name
 
 Writes version 10, which redis-server 7.0 reads, wherever no field expires. Collections are plain
 containers here; `rdb_values` knows the classes. Reading raises RdbError and nothing else, whatever
@@ -52,13 +53,25 @@ _VALKEY_VERSION: Final = 80
 _NODE_BYTES: Final = 8192  # Redis' own size of a list's node
 _PLAIN_NODE_BYTES: Final = 1 << 30  # what no listpack may hold
 _PLAIN, _PACKED = 1, 2
+_MODULE_CHARACTERS: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+_MODULE_STRING, _MODULE_END = b"\x05", b"\x00"
 _UNREADABLE: Final = {
     6: "a module's value",
-    7: "a module's value",
     15: "a stream",
     19: "a stream",
     21: "a stream",
 }
+
+
+def _module_id(name: bytes, version: int) -> bytes:
+    """As Redis tells modules apart: nine characters of six bits, ten bits of version."""
+    number = 0
+    for character in name:
+        number = number << 6 | _MODULE_CHARACTERS.index(character)
+    return pack(">BQ", 0x81, number << 10 | version)
+
+
+_MODULE: Final = _module_id(b"hotplate-", 1)
 
 
 class UnreadableTypeError(RdbError):
@@ -101,7 +114,14 @@ class PlainHash:
     expiries_ms: dict[bytes, int] = field(default_factory=dict)
 
 
-Plain: TypeAlias = PlainString | PlainList | PlainSet | PlainSortedSet | PlainHash
+@dataclass(slots=True)
+class PlainTexts:
+    """A value of a type that Redis does not have, in texts of its own (`limits_state`)."""
+
+    texts: list[bytes]
+
+
+Plain: TypeAlias = PlainString | PlainList | PlainSet | PlainSortedSet | PlainHash | PlainTexts
 
 
 def dump(value: Plain, *, compact: bool) -> bytes:
@@ -113,6 +133,8 @@ def dump(value: Plain, *, compact: bool) -> bytes:
         body = b"\x12" + _pack_nodes(value.elements)
     elif isinstance(value, PlainSet):
         body = _dump_set(value.members, compact=compact)
+    elif isinstance(value, PlainTexts):
+        body = _dump_texts(value.texts)
     elif isinstance(value, PlainSortedSet):
         body = _dump_sorted_set(value.scores, compact=compact)
     elif value.expiries_ms:
@@ -190,6 +212,22 @@ def _dump_expiring_hash(value: PlainHash) -> bytes:
         pieces.append(pack_length(0 if expire_at_ms is None else expire_at_ms - earliest_ms + 1))
         pieces += [pack_string(name), pack_string(text)]
     return b"".join(pieces)
+
+
+def _dump_texts(texts: Iterable[bytes]) -> bytes:
+    strings = (part for text in texts for part in (_MODULE_STRING, pack_string(text)))
+    return b"\x07" + _MODULE + b"".join(strings) + _MODULE_END
+
+
+def _read_texts(cursor: Cursor) -> PlainTexts:
+    if cursor.take(len(_MODULE)) != _MODULE:
+        raise UnreadableTypeError("a module's value")
+    texts: list[bytes] = []
+    while (code := cursor.take(1)) == _MODULE_STRING:
+        texts.append(cursor.string())
+    if code != _MODULE_END:
+        raise RdbError("an unknown part of a module's value")
+    return PlainTexts(texts)
 
 
 def is_intact(payload: bytes) -> bool:
@@ -351,6 +389,7 @@ def _read_valkey_hash(cursor: Cursor) -> PlainHash:
 
 
 _READERS: Final[dict[int, Callable[[Cursor], Plain]]] = {
+    7: _read_texts,
     0: lambda cursor: PlainString(cursor.string()),
     1: lambda cursor: _read_list(_strings(cursor, cursor.length())),
     2: lambda cursor: _read_set(_strings(cursor, cursor.length())),

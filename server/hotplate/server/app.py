@@ -74,6 +74,8 @@ class Server:
             raise
         self.engine.after = loop.call_later
         self._clients = ClientTable(self.engine, loop)
+        self.engine.pacing.after = loop.call_later
+        self.engine.pacing.after_timer = self._clients.flush_pushed
         self._listeners = await serve(sockets, self._connection)
         busy = BusyPoll(self.engine, self._clients, sockets)
         self.engine.scripts.busy_poll = busy
@@ -84,6 +86,7 @@ class Server:
         self._cron.add(self._limit_memory)
         self._cron.add(self._free_memory)
         self._cron.add(self.engine.tend_streams)
+        self._cron.add(self.engine.tend_queues)
         self._cron.add(self._kvcache.tick)
         self._cron.add(self._close_idle)
         self._cron.add(self._sample_rates)
