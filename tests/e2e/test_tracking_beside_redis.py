@@ -121,7 +121,7 @@ RESP3_ALONE = {
     "one who waits is served": "a: CLIENT TRACKING ON|a: LRANGE l 0 -1|b~ BLPOP l 0|c: RPUSH l x|b<"
     "|a!|a: PING",
     "no replies, but messages": "a: CLIENT TRACKING ON|a: GET k|a: CLIENT REPLY ON|b: SET k 1|a!",
-    "sorted and stored": "a: CLIENT TRACKING ON|a: GET k|a: SORT l|b: RPUSH l 2 1|a!"
+    "sorted and stored": "a: CLIENT TRACKING ON|a: GET k|a: SORT_RO l|b: RPUSH l 2 1|a!"
     "|b: SORT l STORE k|a!",
 }
 
