@@ -41,7 +41,7 @@ class ClientTable:
         self.loop = loop
         self.read_now = read_now
         self.output_limits = OutputLimits(engine)
-        self.outbox: list[Connection] = []  # those with something to be written
+        engine.outbox.soon = loop.call_soon
         self._connections: dict[int, Connection] = {}
         self._empty = asyncio.Event()
 
@@ -111,17 +111,6 @@ class ClientTable:
     def gates_changed(self, ctx: Context, reader: RequestReader) -> None:
         """AUTH may have lifted the limits."""
         reader.limits = self._limits(ctx)
-
-    def flush_soon(self) -> None:
-        """Flush when the loop has heard every client that has something to say now."""
-        self.loop.call_soon(self.flush)
-
-    def flush(self) -> None:
-        """Write what was answered and pushed since the last call."""
-        listed = self.outbox.copy()
-        self.outbox.clear()
-        for connection in listed:
-            connection.flush()
 
     def close_idle(self, now_ms: int) -> None:
         """Close clients that said nothing for `timeout` seconds; subscribers need not."""

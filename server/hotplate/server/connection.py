@@ -5,10 +5,8 @@
                 └ a large bulk string ─► LargeBulkReceiver: straight into its target
                   (and it stays the transport's protocol while more of them come)
 
-Nothing is written before every client that had something to say in a pass of the loop was heard:
-a client's process that is woken by its reply while the others still wait for theirs goes to sleep
-again and has to be woken anew, at a cost of several requests each time. So replies and messages
-gather, and the table of clients flushes at the end of the pass, one write a client.
+Replies and messages gather until every client of a pass was heard, then each client gets one write
+(engine.outbox).
 
 Flow control, both ways:
 - A pass runs at most BATCH_REQUESTS requests, or until it has answered a lot (engine.dispatch);
@@ -96,7 +94,7 @@ class Connection(asyncio.Protocol):
         self._pushed: list[bytes] = []
         self._pushed_bytes = 0
         self._listed = False
-        self._outbox = clients.outbox
+        self._outbox = clients.engine.outbox
         self._held: list[Callable[[], None]] = []  # releases, due when the transport is empty
         self.unsent_seen = 0  # by the table of clients, when it last looked for idle ones
         # a Deferred under way, and the requests behind it
@@ -305,7 +303,8 @@ class Connection(asyncio.Protocol):
             return  # `connection_lost` sees to the requests behind, if it did not yet
         if deferred is not None and deferred.reads_on:
             # another client's command is what ended the wait: this one's go on behind it
-            self._list()
+            if not self._listed:
+                self._list()
             if self._requests or self._reader.pending_bytes or not self._transport.is_reading():
                 self._schedule()
             return
@@ -407,9 +406,7 @@ class Connection(asyncio.Protocol):
     def _list(self) -> None:
         """Be flushed at the end of this pass."""
         self._listed = True
-        if not self._outbox:
-            self._clients.flush_soon()
-        self._outbox.append(self)
+        self._outbox.add(self)
 
     def flush(self) -> None:
         """Write what was answered and pushed; a client that leaves too much unread is closed."""
