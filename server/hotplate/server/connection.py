@@ -160,6 +160,7 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """The client sends no more: answer what is there, then close."""
+        self.flush()
         return False
 
     def pause_writing(self) -> None:
