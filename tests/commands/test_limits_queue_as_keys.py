@@ -131,6 +131,18 @@ def test_the_timer_wakes_who_waits_for_the_stream(console: ServerConsole) -> Non
     assert timers.pending() == 0
 
 
+def test_a_pause_of_writing_holds_the_queue_back(console: ServerConsole) -> None:
+    timers = ManualTimers(console.clock)
+    console.engine.after = timers.after
+    fill(console)
+    console("CLIENT PAUSE 150 WRITE")
+    tick(console, 100)
+    assert console("EXISTS s") == 0
+    timers.advance(150)
+    tick(console)
+    assert console("XLEN s") == 1
+
+
 def test_a_timer_is_set_anew_only_where_something_is_due_earlier(console: ServerConsole) -> None:
     timers = ManualTimers(console.clock)
     console.engine.pacing.after = timers.after

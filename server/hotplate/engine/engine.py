@@ -14,12 +14,15 @@ from hotplate.config import Config
 from hotplate.engine.blocking import After, Blocking, Timer
 from hotplate.engine.context import Context, Gate, Link
 from hotplate.engine.memory import MemoryLimit
+from hotplate.engine.outbox import Outbox
 from hotplate.engine.pacing import Pacing
+from hotplate.engine.pause import Pause
 from hotplate.engine.pubsub import PubSub
 from hotplate.engine.scripting import Scripts
 from hotplate.engine.scripting_functions import Libraries
 from hotplate.engine.slowlog import NEVER_NS, SlowLog
 from hotplate.engine.stats import Stats
+from hotplate.engine.tracking import Tracking
 from hotplate.engine.watch import Observer, WatchTable
 from hotplate.keyspace.bucket import Limiter
 from hotplate.keyspace.database import SHARDS, Database
@@ -56,6 +59,9 @@ class Engine:
         self.clients: dict[int, Context] = {}
         self.watches = WatchTable(self.databases)
         self.pubsub = PubSub()
+        self.outbox = Outbox()
+        self.tracking = Tracking(self)
+        self.pause = Pause(self)
         self.blocking = Blocking(self)
         self.stream_policies = PolicySweep(self.databases, self.blocking.touched)
         self.pacing = Pacing(self)
@@ -99,6 +105,7 @@ class Engine:
         """Forget a client and what it holds."""
         self.watches.forget(ctx)
         self.pubsub.forget(ctx)
+        self.tracking.end(ctx)
         self.clients.pop(ctx.client_id, None)
 
     def report_http(self, ctx: Context) -> None:
@@ -136,7 +143,7 @@ class Engine:
 
     def expire_keys(self, now_ms: int) -> bool:
         """One bounded pass of active expiry; whether it fell behind."""
-        if not self.active_expire:
+        if not self.active_expire or self.gates & Gate.PAUSED:
             return False
         self._read_clocks(now_ms)
         self._expiry.run(now_ms)
@@ -154,7 +161,12 @@ class Engine:
         return more
 
     def tend_queues(self, now_ms: int) -> bool:
-        """One bounded pass over paced queues that are due; whether there is more."""
+        """One bounded pass over paced queues that are due; whether there is more.
+
+        None while writes are paused: cron finds what is due afterwards.
+        """
+        if self.gates & Gate.PAUSED:
+            return False
         self._read_clocks(now_ms)
         more = self.pacing.run()
         if self.blocking.ready:

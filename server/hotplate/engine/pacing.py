@@ -8,7 +8,6 @@ A pass takes a bounded number of entries; what is left follows after the clients
 Nothing is released within a batch of commands, a transaction or a script: their time stands still.
 """
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from hotplate.engine.blocking import After, Timer
@@ -29,16 +28,14 @@ _NEVER_NS: Final = NEVER_MS
 class Pacing:
     """When which queue is due, and releasing it."""
 
-    __slots__ = ("_due_ns", "_engine", "_timer", "after", "after_timer")
+    __slots__ = ("_due_ns", "_engine", "_timer", "after")
 
     def __init__(self, engine: "Engine") -> None:
         self._engine = engine
         self._timer: Timer | None = None
         self._due_ns = _NEVER_NS  # of the timer
-        # set by the server: the loop's timer, and what to do after each firing (send what
-        # subscribers are told). Without a timer only cron's beats release.
+        # the loop's timer, set by the server; without one only cron's beats release
         self.after: After | None = None
-        self.after_timer: Callable[[], None] | None = None
 
     def follow(self, db: Database, key: bytes, queue: BucketQueue) -> None:
         """A queue changed: see to it that somebody comes when it is due next."""
@@ -101,5 +98,3 @@ class Pacing:
         self._timer = None
         self._due_ns = _NEVER_NS
         self._engine.tend_queues(self._engine.clock.now_ms())
-        if self.after_timer is not None:
-            self.after_timer()

@@ -43,6 +43,7 @@ class Database:
         "earliest_ms",
         "expired",
         "expired_fields",
+        "expires",
         "expiring",
         "expiring_count",
         "field_deadlines",
@@ -72,6 +73,7 @@ class Database:
         self.misses = 0
         self.expired = 0
         self.expired_fields = 0
+        self.expires = True  # False: keys whose time has come are hidden, not removed
         # of hashes with fields that expire, by key; a key may be gone or hold something else by now
         self.field_deadlines = Deadlines()
         # of paced queues, by key, in nanoseconds of the clock that never steps; alike
@@ -210,7 +212,7 @@ class Database:
 
     def expire(self, key: bytes) -> None:
         """Remove a key whose time has come, and tell."""
-        if self.delete(key):
+        if self.expires and self.delete(key):
             self.expired += 1
             self.changed(key, "expired")
 
