@@ -14,7 +14,18 @@ from tests.testing.console import NoLink, encode_argument
 from tests.testing.reply_schema import check_reply
 
 from hotplate.clock import ManualClock
-from hotplate.commands import kvc_admin, kvc_data, kvc_observe, kvc_read, kvc_write, transactions
+from hotplate.commands import (
+    configuration,
+    kvc_admin,
+    kvc_data,
+    kvc_observe,
+    kvc_read,
+    kvc_write,
+    stream_reads,
+    streams,
+    strings,
+    transactions,
+)
 from hotplate.config import Config
 from hotplate.engine.context import Deferred
 from hotplate.engine.dispatch import run
@@ -33,7 +44,10 @@ from hotplate.tiers.store import SegmentStore
 MIB: Final = 1024 * 1024
 # files are made and kept ahead of need, that is no change of what is stored
 FILE_FIGURES: Final = (b"allocated_bytes", b"free_bytes", b"largest_free_bytes", b"segments")
-MODULES: Final = (kvc_admin, kvc_read, kvc_write, kvc_data, kvc_observe, transactions)
+MODULES: Final = (
+    *(kvc_admin, kvc_read, kvc_write, kvc_data, kvc_observe, transactions),
+    *(configuration, streams, stream_reads, strings),
+)
 
 
 class WaitingFileIo:

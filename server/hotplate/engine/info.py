@@ -267,6 +267,8 @@ def _kvcache(engine: "Engine") -> Rows:
         yield "kvcache_enabled", 0
         return
     yield "kvcache_enabled", 1
+    yield "kvcache_events_written", engine.kvc_events.written
+    yield "kvcache_events_dropped", engine.kvc_events.dropped
     for name, value in _flatten(engine.kvc.stats(), "kvcache"):
         yield name, f"{value:.6f}" if isinstance(value, float) else value
 

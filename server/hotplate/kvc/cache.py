@@ -31,6 +31,7 @@ from hotplate.kvc.lease import holders
 from hotplate.kvc.leasing import LeaseBook
 from hotplate.kvc.match import Matcher
 from hotplate.kvc.model import SUM_BYTES, Group, Instance, Storage
+from hotplate.kvc.ports import Listener
 from hotplate.kvc.quota import Counters, GroupUse
 from hotplate.kvc.reclaim import Reclaimer
 from hotplate.kvc.removal import Remover
@@ -78,6 +79,10 @@ class Cache:
         self.lease_ms_max = lease_ms_max
         self._writer.write_grace_ms = write_grace_ms
         self._writer.closed.limit = closed_sessions_max
+
+    def listen(self, listener: Listener | None) -> None:
+        """Who hears of evictions, expiry and sessions that time out; None: nobody."""
+        self._holdings.listener = listener
 
     def _settle(self, now_ms: int) -> None:
         """End what is due: sessions past their deadline, leases past their end."""
@@ -311,6 +316,10 @@ class Cache:
         """The open session, or NoSessionError, or SessionClosedError."""
         self._settle(now_ms)
         return self._writer.session(self._holdings.indexes[instance.number], session_id)
+
+    def open_session(self, session_id: bytes) -> WriteSession | None:
+        """The session, if it is open, whatever its instance."""
+        return self._writer.sessions.get(session_id)
 
     def slot(self, session: WriteSession, index: int, spec: int | None) -> Slot:
         """Where the bytes of the session's new key `index` go, of one spec or of all it holds."""

@@ -33,6 +33,7 @@ from hotplate.kvc.index import (
 )
 from hotplate.kvc.lease import Lease
 from hotplate.kvc.model import POLICIES, STORAGE_NUMBER_MAX, Instance, Storage
+from hotplate.kvc.ports import Listener
 from hotplate.kvc.quota import Counters, GroupUse
 from hotplate.kvc.write_session import WriteSession
 
@@ -90,7 +91,9 @@ class Burial:
         "_mark",
         "_now_ms",
         "_open",
+        "_reason",
         "_session",
+        "_told",
         "_use",
     )
 
@@ -115,6 +118,8 @@ class Burial:
         self._mark = mark_of(reason, now_ms, policy) if reason else 0
         self._index: Index | None = None  # blocks low..high-1 of it are still to be written down
         self._low = self._high = 0
+        self._reason = reason
+        self._told: dict[Instance, list[bytes]] = {}  # for a listener
 
     def note(self, index: Index, block: int) -> None:
         """A block leaves. Its id must not have a new owner before `close`."""
@@ -126,8 +131,12 @@ class Burial:
             self._index, self._low, self._high = index, block, block + 1
 
     def _write_down(self) -> None:
-        if self._index is not None:
-            self._holdings.departed.add(self._index, self._low, self._high, self._mark)
+        index = self._index
+        if index is not None:
+            self._holdings.departed.add(index, self._low, self._high, self._mark)
+            if self._holdings.listener is not None:
+                keys = map(index.key_of, range(self._high - 1, self._low - 1, -1))
+                self._told.setdefault(index.instance, []).extend(keys)
             self._index = None
 
     def add(self, storage: int, shape: Shape, place: int, slots: int = 1) -> Grave:
@@ -170,6 +179,11 @@ class Burial:
             self._holdings.bury(grave, self._now_ms)
         self._open.clear()
         self._write_down()
+        listener = self._holdings.listener
+        if listener is not None:
+            for instance, keys in self._told.items():
+                listener.left(instance, self._reason, keys, self._due_ms - self._now_ms)
+            self._told.clear()
 
 
 class Holdings:
@@ -183,6 +197,7 @@ class Holdings:
         "departed",
         "hit_table",
         "indexes",
+        "listener",
         "orphans",
         "pins",
         "uses",
@@ -192,6 +207,7 @@ class Holdings:
     def __init__(self, catalog: Catalog, departed: Departed) -> None:
         self.catalog = catalog
         self.departed = departed
+        self.listener: Listener | None = None
         self.uses: dict[str, GroupUse] = {}
         self.indexes: dict[int, Index] = {}
         self.counters: dict[int, Counters] = {}

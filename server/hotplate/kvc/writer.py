@@ -188,6 +188,8 @@ class Writer:
             if session.state is SessionState.OPEN:
                 self.drop(session, now_ms)
                 dropped += 1
+                if self._holdings.listener is not None:
+                    self._holdings.listener.timed_out(session.index.instance, session.id)
         return dropped
 
     def drop(self, session: WriteSession, now_ms: int) -> None:

@@ -43,6 +43,7 @@ class KvCacheService:
         )
         self._io = FileIo(loop)
         engine.kvc = self._cache
+        engine.kvc_events.configure()
         engine.file_io = self._io
         engine.open_store = self.open_store
         try:
@@ -69,13 +70,17 @@ class KvCacheService:
     def tick(self, now_ms: int) -> bool:
         """One slice of background work, with the settings in force."""
         config, cache = self._engine.config, self._cache
+        self._engine.now_ms = now_ms
         cache.configure(
             lease_ms_max=config.kvc_lease_max_ms,
             write_grace_ms=config.kvc_write_grace_ms,
             closed_sessions_max=config.kvc_closed_sessions_max,
         )
         self._make_segments_ahead()
-        return cache.tick(now_ms)
+        more = cache.tick(now_ms)
+        if self._engine.blocking.ready:  # events of what the tick did
+            self._engine.blocking.serve()
+        return more
 
     def summary(self) -> str:
         """The storages and their sizes, for the ready line."""
