@@ -57,6 +57,7 @@ from hotplate.spec.reply import (
 
 if TYPE_CHECKING:
     from hotplate.engine.context import Context
+    from hotplate.kvc.cache import Cache
 
 LOCATION_REPLY: Final = TupleReply(
     (
@@ -215,6 +216,15 @@ def kvc_getloc(ctx: "Context", argv: list[Any]) -> Reply:
     """With COUNT the number of matched keys alone."""
     cache = cache_of(ctx)
     instance = cache.catalog.get_instance(argv[1])
+    if not cache.times_lookup():
+        return _getloc(ctx, cache, instance, argv)
+    began_ns = ctx.engine.clock.monotonic_ns()
+    reply = _getloc(ctx, cache, instance, argv)
+    cache.note_lookup(instance, ctx.engine.clock.monotonic_ns() - began_ns)
+    return reply
+
+
+def _getloc(ctx: "Context", cache: "Cache", instance: Instance, argv: list[Any]) -> Reply:
     query = _parse_query(ctx, instance, argv)
     query.keys = keys = parse_keys(instance, argv, query.keys_at, None)
     start, keys = _apply_mask(query, keys)

@@ -278,6 +278,8 @@ def _kvcache(engine: "Engine") -> Rows:
 
 def _flatten(figures: Mapping[str, Any], prefix: str) -> Rows:
     for name, value in figures.items():
+        if name == "buckets":  # of a histogram: KVC.STATS has them
+            continue
         full_name = f"{prefix}_{name}"
         if isinstance(value, Mapping):
             yield from _flatten(value, full_name)

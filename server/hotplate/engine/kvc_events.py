@@ -7,9 +7,9 @@ stored, since the key holds something else or memory is full, are counted and th
 It appends as XADD would: whoever waits for the key is served after the command that caused it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from struct import unpack
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgpack  # type: ignore[import-untyped]  # ships no types
 
@@ -115,8 +115,7 @@ class KvcEvents:
 
 def packed(items: Sequence[Any]) -> bytes:
     """A list as one bulk."""
-    packer: Callable[[Sequence[Any]], bytes] = msgpack.packb
-    return packer(items)
+    return cast("bytes", msgpack.packb(items))
 
 
 _NOTHING: Final = packed([])

@@ -13,6 +13,7 @@ from hotplate.errors import CommandError, NoSpaceError, NoStorageError, QuotaErr
 from hotplate.kvc import metrics
 from hotplate.kvc.answers import BlockMeta, CopyMeta, Match, Mode, ReadSlot, Reservation, Slot
 from hotplate.kvc.catalog import Catalog
+from hotplate.kvc.counters import Counters
 from hotplate.kvc.departed import Departed
 from hotplate.kvc.enter import WriteRequest
 from hotplate.kvc.explain import Explainer, Explanation
@@ -32,13 +33,14 @@ from hotplate.kvc.leasing import LeaseBook
 from hotplate.kvc.match import Matcher
 from hotplate.kvc.model import SUM_BYTES, Group, Instance, Storage
 from hotplate.kvc.ports import Listener
-from hotplate.kvc.quota import Counters, GroupUse
+from hotplate.kvc.quota import GroupUse
 from hotplate.kvc.reclaim import Reclaimer
 from hotplate.kvc.removal import Remover
 from hotplate.kvc.write_session import Outcome, WriteSession
 from hotplate.kvc.writer import Writer
 
 DEPARTED_SHARE: Final = 16  # of the index's memory, for explanations of what left
+LOOKUPS_A_SAMPLE_MASK: Final = 15  # of 16 lookups one is timed: two looks at a clock
 
 
 class Cache:
@@ -56,6 +58,7 @@ class Cache:
         self.catalog = catalog
         self.lease_ms_max = lease_ms_max
         self.index_bytes_max = index_bytes_max
+        self._lookups = 0
         self._holdings = Holdings(catalog, Departed(index_bytes_max // DEPARTED_SHARE))
         self._reclaimer = Reclaimer(self._holdings)
         self._leases = LeaseBook(self._holdings)
@@ -91,6 +94,15 @@ class Cache:
 
     # reading
 
+    def times_lookup(self) -> bool:
+        """Whether the lookup that comes now is one of those whose time is taken."""
+        self._lookups += 1
+        return self._lookups & LOOKUPS_A_SAMPLE_MASK == 1
+
+    def note_lookup(self, instance: Instance, span_ns: int) -> None:
+        """A lookup took so long."""
+        self._holdings.counters[instance.number].lookup_ns.add(span_ns)
+
     def match(
         self,
         instance: Instance,
@@ -113,16 +125,21 @@ class Cache:
         if mode is Mode.PREFIX:
             found = matcher.prefix(keys)
             if found.matched < len(keys):
-                matcher.count_stop(keys[found.matched], counters)
+                reason = matcher.why_missed(index.lookup(keys[found.matched]))
+                counters.stop(reason, len(keys) - found.matched)
         elif mode is Mode.EXACT:
             start, found = 0, matcher.exact(keys)
+            for reason, count in (found.missed or {}).items():
+                counters.miss(reason, count)
         else:
             if not 1 <= window <= len(keys):
                 raise CommandError(f"WINDOW {window} of {len(keys)} keys")
             start, found = matcher.window(keys, window)
+            counters.miss("behind", len(keys) - found.matched)
         matched = found.matched
-        counters.hits += matched
-        counters.misses += len(keys) - matched
+        counters.requested += len(keys)
+        for number, count in matcher.tiers(found).items():
+            counters.hit(self._holdings.storage(number).type, count)
         counters.hit_tokens += matched * instance.block_tokens
         counters.walks += found.walked
         if touch:

@@ -20,6 +20,7 @@ from typing import Final
 from hotplate.blocks import Shape
 from hotplate.kvc import lease as leases
 from hotplate.kvc.catalog import Catalog
+from hotplate.kvc.counters import Counters
 from hotplate.kvc.departed import Departed, Reason, mark_of
 from hotplate.kvc.index import (
     ABSENT,
@@ -34,7 +35,7 @@ from hotplate.kvc.index import (
 from hotplate.kvc.lease import Lease
 from hotplate.kvc.model import POLICIES, STORAGE_NUMBER_MAX, Instance, Storage
 from hotplate.kvc.ports import Listener
-from hotplate.kvc.quota import Counters, GroupUse
+from hotplate.kvc.quota import GroupUse
 from hotplate.kvc.write_session import WriteSession
 
 PIN_RETRY_MS: Final = 10  # how soon a slot that bytes still travel from is tried again
