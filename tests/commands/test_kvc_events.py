@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import msgpack  # type: ignore[import-untyped]  # ships no types
 import pytest
 from tests.testing.connection_bench import Bench, request
 from tests.testing.kvc_context import Client, KvcServer
@@ -12,6 +11,7 @@ from tests.testing.scripted_transport import ScriptedTransport
 
 from hotplate.engine.context import Gate
 from hotplate.errors import CommandError
+from hotplate.wire.events import pack_list, unpack_list
 
 KEY = b"kvc:events:one"
 LISTS = {b"keys", b"tokens", b"block_keys", b"location_spec_names", b"location_spec_group_names"}
@@ -34,7 +34,7 @@ def entries(client: Client, key: bytes = KEY) -> list[dict[bytes, Any]]:
     for _, flat in client("XRANGE", key, "-", "+"):
         event = dict(zip(flat[::2], flat[1::2], strict=True))
         assert list(event)[: len(HEAD)] == HEAD
-        events.append({k: msgpack.unpackb(v) if k in LISTS else v for k, v in event.items()})
+        events.append({k: unpack_list(v) if k in LISTS else v for k, v in event.items()})
     return events
 
 
@@ -65,7 +65,7 @@ def test_every_event_says_where_it_comes_from_and_is_numbered(client: Client) ->
         ("KEYS 2 a b", {b"query_type": b"prefix_match", b"keys": [b"a", b"b"]}),
         ("SKIP 1 KEYS 2 a b", {b"keys": [b"a", b"b"], b"block_mask": b"1"}),
         ("MASK 110 KEYS 3 a b c", {b"block_mask": b"2"}),
-        ("MASK 101 KEYS 3 a b c", {b"block_mask": msgpack.packb([True, False, True])}),
+        ("MASK 101 KEYS 3 a b c", {b"block_mask": pack_list([True, False, True])}),
         ("EXACT NOTOUCH KEYS 1 a", {b"query_type": b"batch_get", b"touch": b"0"}),
         ("WINDOW 1 KEYS 1 a", {b"query_type": b"reverse_roll_sw_match", b"sw_size": b"1"}),
         ("SPECS 1 kv COUNT PACKED 1 ab", {b"location_spec_names": ["kv"], b"keys": [b"a", b"b"]}),
@@ -105,7 +105,7 @@ def test_a_write_is_two_events_and_a_repeated_finish_none(client: Client) -> Non
     assert last(client) == {
         b"type": b"FinishWriteCache",
         b"write_session_id": session,
-        b"success_block": msgpack.packb([True, False, True]),
+        b"success_block": pack_list([True, False, True]),
     }
     assert len(entries(client)) == 2
     assert client.line("KVC.STARTWRITE one KEYS 1 a")[0] is None
@@ -140,7 +140,7 @@ def test_put_remove_and_trim_are_events(client: Client) -> None:
     assert last(client) == {
         b"type": b"TrimCache",
         b"strategy": b"BETWEEN",
-        b"arguments": msgpack.packb([5, 7]),
+        b"arguments": pack_list([5, 7]),
         b"trimmed": b"0",
     }
 

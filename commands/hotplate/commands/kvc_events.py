@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from hotplate.commands.kvc_arguments import Mask
-from hotplate.engine.kvc_events import finish_fields, key_fields, mask_value, packed
+from hotplate.engine.kvc_events import finish_fields, key_fields, mask_value
 from hotplate.kvc.answers import Mode
 from hotplate.kvc.keys import Keys
 from hotplate.kvc.model import Instance
 from hotplate.kvc.write_session import Outcome, WriteSession, chosen
+from hotplate.wire.events import pack_list
 
 if TYPE_CHECKING:
     from hotplate.engine.context import Context
@@ -45,7 +46,7 @@ def tell_lookup(
         *key_fields(query.keys.listing(), _tokens_of(argv, query.keys_at)),
         *_mask_field(query.mask),
         *(b"sw_size", b"%d" % query.window),
-        *(b"location_spec_names", packed(names)),
+        *(b"location_spec_names", pack_list(names)),
         *(b"touch", b"%d" % query.touch),
         *(b"matched", b"%d" % matched),
     ]
@@ -65,7 +66,7 @@ def tell_start(
         *(b"write_session_id", session_id or b""),
         *key_fields(keys.listing(), _tokens_of(argv, write.keys_at)),
         *(b"block_mask", mask_value(mask)),
-        *(b"location_spec_group_names", packed(write.groups or [])),
+        *(b"location_spec_group_names", pack_list(write.groups or [])),
         *(b"write_timeout_seconds", b"%d" % (write.timeout_ms // 1000)),
     ]
     ctx.engine.kvc_events.write(instance, b"StartWriteCache", fields)
@@ -103,7 +104,7 @@ def tell_trim(ctx: "Context", instance: Instance, argv: Sequence[bytes], trimmed
     """TRIM."""
     fields = [
         *(b"strategy", bytes(argv[2]).upper()),
-        *(b"arguments", packed([int(text) for text in argv[3:]])),
+        *(b"arguments", pack_list([int(text) for text in argv[3:]])),
         *(b"trimmed", b"%d" % trimmed),
     ]
     ctx.engine.kvc_events.write(instance, b"TrimCache", fields)

@@ -9,20 +9,20 @@ It appends as XADD would: whoever waits for the key is served after the command 
 
 from collections.abc import Sequence
 from struct import unpack
-from typing import TYPE_CHECKING, Any, Final, cast
-
-import msgpack  # type: ignore[import-untyped]  # ships no types
+from typing import TYPE_CHECKING, Final
 
 from hotplate.engine.context import Gate
 from hotplate.keyspace.stream import Stream, Trim
 from hotplate.keyspace.stream_entry import build_frame, format_id
 from hotplate.kvc.departed import Reason
 from hotplate.kvc.model import Instance
+from hotplate.wire.events import pack_list
 
 if TYPE_CHECKING:
     from hotplate.engine.engine import Engine
 
 KEY_PREFIX: Final = b"kvc:events:"
+_NOTHING: Final = pack_list([])
 _COMPONENT: Final = b"kvcache"
 _TYPES: Final = {Reason.EVICTED: b"CacheReclaimSubmit", Reason.EXPIRED: b"CacheExpire"}
 _TOKEN_BYTES: Final = 4
@@ -106,19 +106,11 @@ class KvcEvents:
         kind = _TYPES.get(reason)
         if kind is not None:
             delay_us = b"%d" % (delay_ms * 1000)
-            self.write(instance, kind, [b"block_keys", packed(keys), b"delay_us", delay_us])
+            self.write(instance, kind, [b"block_keys", pack_list(keys), b"delay_us", delay_us])
 
     def timed_out(self, instance: Instance, session_id: bytes) -> None:
         """A write session was dropped at its deadline."""
         self.write(instance, b"FinishWriteCache", finish_fields(session_id, b"0"))
-
-
-def packed(items: Sequence[Any]) -> bytes:
-    """A list as one bulk."""
-    return cast("bytes", msgpack.packb(items))
-
-
-_NOTHING: Final = packed([])
 
 
 def key_fields(keys: Sequence[bytes], tokens: bytes | None) -> list[bytes]:
@@ -126,8 +118,8 @@ def key_fields(keys: Sequence[bytes], tokens: bytes | None) -> list[bytes]:
     packed_tokens = _NOTHING
     if tokens:
         count = len(tokens) // _TOKEN_BYTES
-        packed_tokens = packed(unpack(f"<{count}I", tokens[: count * _TOKEN_BYTES]))
-    return [b"keys", packed(keys), b"tokens", packed_tokens]
+        packed_tokens = pack_list(unpack(f"<{count}I", tokens[: count * _TOKEN_BYTES]))
+    return [b"keys", pack_list(keys), b"tokens", packed_tokens]
 
 
 def mask_value(bits: bytes) -> bytes:
@@ -135,7 +127,7 @@ def mask_value(bits: bytes) -> bytes:
     leading = len(bits) - len(bits.lstrip(b"1"))
     if b"1" not in bits[leading:]:
         return b"%d" % leading
-    return packed([bit == _ONE for bit in bits])
+    return pack_list([bit == _ONE for bit in bits])
 
 
 def finish_fields(session_id: bytes, success_block: bytes) -> list[bytes]:
