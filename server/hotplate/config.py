@@ -236,6 +236,11 @@ class Settings:
     kvc_index_max_bytes: int = _fixed(
         Size(), 0, "Memory of the block index, sessions and leases; 0: a quarter of RAM."
     )
+    kvc_promotion: str = _option(
+        Choice(("second-hit", "always")),
+        "second-hit",
+        "Which hit on a slower storage brings a block back, in groups with TIERING.",
+    )
     kvc_events: bool = _option(
         Boolean(), False, "Write events of the KV cache to the streams `kvc:events:<instance>`."
     )

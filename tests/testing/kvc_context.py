@@ -30,6 +30,7 @@ from hotplate.config import Config
 from hotplate.engine.context import Deferred
 from hotplate.engine.dispatch import run
 from hotplate.engine.engine import Engine
+from hotplate.engine.kvc_moves import Mover
 from hotplate.errors import CommandError
 from hotplate.kvc.cache import Cache
 from hotplate.kvc.catalog import Catalog
@@ -116,6 +117,16 @@ class KvcServer:
             self.catalog.add_storage(storage)
             self.cache.storage_changed(storage)
         self.cache.group_changed(self.catalog.create_group("default", {}))
+        self.mover = Mover(self.engine)
+
+    def tick(self) -> None:
+        """Background work and moves between storages, until there is nothing to do."""
+        more = True
+        while more:
+            more = self.cache.tick(self.clock.now_ms())
+            self.mover.run(self.clock.now_ms())
+            more |= bool(self.file_io.jobs)
+            self.file_io.run_all()
 
     def open_store(self, storage: Storage) -> SegmentStore:
         """The same stores as the real server's, in the test's folder."""

@@ -32,10 +32,12 @@ from hotplate.kvc.lease import holders
 from hotplate.kvc.leasing import LeaseBook
 from hotplate.kvc.match import Matcher
 from hotplate.kvc.model import SUM_BYTES, Group, Instance, Storage
+from hotplate.kvc.moves import Move
 from hotplate.kvc.ports import Listener
 from hotplate.kvc.quota import GroupUse
 from hotplate.kvc.reclaim import Reclaimer
 from hotplate.kvc.removal import Remover
+from hotplate.kvc.tiering import Tiering
 from hotplate.kvc.write_session import Outcome, WriteSession
 from hotplate.kvc.writer import Writer
 
@@ -70,15 +72,23 @@ class Cache:
             write_grace_ms=write_grace_ms,
             closed_sessions_max=closed_sessions_max,
         )
+        self._tiering = Tiering(self._holdings, self._writer.has_index_room)
+        self._holdings.tiering = self._tiering
         for group in catalog.groups.values():
             self.group_changed(group)
         for instance in catalog.instances.values():
             self.create_index(instance)
 
     def configure(
-        self, *, lease_ms_max: int, write_grace_ms: int, closed_sessions_max: int
+        self,
+        *,
+        lease_ms_max: int,
+        write_grace_ms: int,
+        closed_sessions_max: int,
+        promote_always: bool = False,
     ) -> None:
         """Settings that may change while the cache is in use; they hold from now on."""
+        self._tiering.promote_always = promote_always
         self.lease_ms_max = lease_ms_max
         self._writer.write_grace_ms = write_grace_ms
         self._writer.closed.limit = closed_sessions_max
@@ -143,6 +153,8 @@ class Cache:
         counters.hit_tokens += matched * instance.block_tokens
         counters.walks += found.walked
         if touch:
+            if instance.group.tiering != "none":
+                self._tiering.hit(index, found.pieces, matcher.tiers(found))
             matcher.touch(found.pieces, 1)
         answer = Match(matched, start)
         if spans:
@@ -497,6 +509,7 @@ class Cache:
         del holdings.uses[instance.group.name].indexes[instance.number]
         del holdings.counters[instance.number]
         holdings.departed.forget_instance(instance.number)
+        self._tiering.forget_instance(instance.number)
         return dropped
 
     def index_of(self, instance: Instance) -> Index:
@@ -531,6 +544,7 @@ class Cache:
 
         Call it while the storage is still in the catalog and open.
         """
+        self._tiering.moves.leave(storage)
         return self._remover.drop_storage(storage, self._writer, now_ms)
 
     def group_changed(self, group: Group) -> None:
@@ -557,4 +571,15 @@ class Cache:
         """One bounded slice of background work; True if more is due now."""
         self._settle(now_ms)
         self._writer.recount()
+        self._tiering.look(now_ms)
         return self._remover.tick(self._reclaimer, now_ms)
+
+    # moves between storages
+
+    def next_move(self, now_ms: int) -> Move | None:
+        """The next blocks to copy to another storage; each answer needs one `end_move`."""
+        return self._tiering.next_move(now_ms)
+
+    def end_move(self, move: Move, error: Exception | None, now_ms: int) -> int:
+        """The bytes are there, or the copy failed. How many blocks have their new place."""
+        return self._tiering.end(move, error, now_ms)

@@ -59,6 +59,8 @@ class Counters:
     misses exactly the `misses_*`. A missed block is absent, only being written, past its time, on
     storages that are not available, or stored without all specs that were asked for; `behind` are
     those that PREFIX did not come to, or that WINDOW did not answer.
+    `demoted`, `promoted` and `mirrored` blocks went to a slower storage, to a faster one, or were
+    written through to a slower one.
     `stops_*`: why PREFIX lookups ended before their last key, one count for each of these.
     """
 
@@ -86,6 +88,11 @@ class Counters:
     sessions_started: int = 0
     sessions_expired: int = 0
     leases_refused: int = 0
+    demoted: int = 0
+    promoted: int = 0
+    mirrored: int = 0
+    mirrors_skipped: int = 0
+    moves_failed: int = 0
     hits_by_type: dict[str, int] = field(default_factory=dict)
     evictions_by_cause: dict[str, int] = field(default_factory=dict)
     lookup_ns: Histogram = field(default_factory=Histogram)  # of every 16th lookup

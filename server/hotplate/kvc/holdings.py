@@ -15,7 +15,7 @@ from heapq import heapify, heappop, heappush
 from itertools import count
 from re import DOTALL
 from re import compile as compile_pattern
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from hotplate.blocks import Shape
 from hotplate.kvc import lease as leases
@@ -37,6 +37,10 @@ from hotplate.kvc.model import POLICIES, STORAGE_NUMBER_MAX, Instance, Storage
 from hotplate.kvc.ports import Listener
 from hotplate.kvc.quota import GroupUse
 from hotplate.kvc.write_session import WriteSession
+
+if TYPE_CHECKING:
+    from hotplate.kvc.moves import Move
+    from hotplate.kvc.tiering import Tiering
 
 PIN_RETRY_MS: Final = 10  # how soon a slot that bytes still travel from is tried again
 _LIVE: Final = compile_pattern(rb"[\x02\x10-\xff]", DOTALL)
@@ -199,8 +203,10 @@ class Holdings:
         "hit_table",
         "indexes",
         "listener",
+        "moves",
         "orphans",
         "pins",
+        "tiering",
         "uses",
         "wrecks",
     )
@@ -209,6 +215,8 @@ class Holdings:
         self.catalog = catalog
         self.departed = departed
         self.listener: Listener | None = None
+        self.tiering: Tiering | None = None
+        self.moves: list[Move] = []  # those under way
         self.uses: dict[str, GroupUse] = {}
         self.indexes: dict[int, Index] = {}
         self.counters: dict[int, Counters] = {}
@@ -266,7 +274,7 @@ class Holdings:
         held_by = leases.holders(index, block) if index.leases else []
         if state >= SERVING:
             storage = state - SERVING
-            self._move(index, storage, index.shape.payload_bytes)
+            self.count_leaving(index, storage, index.shape.payload_bytes)
             place = index.place_of(block)
             if held_by:
                 self._hold(index, block, [plain_copy(index, block)], held_by, burial)
@@ -303,9 +311,9 @@ class Holdings:
             size_bytes = copy.shape.payload_bytes
             if copy.session is not None:
                 copy.session.lost.add(copy.position)
-                self._move(index, copy.storage, size_bytes, writing=True)
+                self.count_leaving(index, copy.storage, size_bytes, writing=True)
                 continue
-            self._move(index, copy.storage, size_bytes)
+            self.count_leaving(index, copy.storage, size_bytes)
             if not held_by:
                 burial.add(copy.storage, copy.shape, copy.place)
         if held_by and served:
@@ -330,11 +338,13 @@ class Holdings:
             if position is not None:
                 part = session.part_of(position)
                 session.lost.add(position)
-                self._move(index, part.storage, part.shape.payload_bytes, writing=True)
+                self.count_leaving(index, part.storage, part.shape.payload_bytes, writing=True)
                 return
         raise RuntimeError("a block is being written by no session")
 
-    def _move(self, index: Index, storage: int, size_bytes: int, *, writing: bool = False) -> None:
+    def count_leaving(
+        self, index: Index, storage: int, size_bytes: int, *, writing: bool = False
+    ) -> None:
         """Count bytes as DELETING that were SERVING or WRITING."""
         use = self.use(index).by_storage[storage]
         use.deleting += size_bytes
@@ -370,6 +380,8 @@ class Holdings:
             return False
         if self.pins and self._is_pinned(grave.storage, grave.place, grave.count):
             return False
+        if self.moves and self._is_moving(grave.storage, grave.place, grave.count):
+            return False
         self._give_back(grave)
         return True
 
@@ -385,6 +397,9 @@ class Holdings:
         return any(
             number == storage and place <= pinned < place + slots for number, pinned in self.pins
         )
+
+    def _is_moving(self, storage: int, place: int, slots: int) -> bool:
+        return any(move.holds(storage, place, slots) for move in self.moves)
 
     def release_due(self, use: GroupUse, now_ms: int, limit: int) -> int:
         """Release the graves that are due, at most `limit`; how many were looked at."""
@@ -432,7 +447,9 @@ class Holdings:
                     if position not in session.lost:
                         session.lost.add(position)
                         burial.note(index, part.start + position - part.first)
-                        self._move(index, part.storage, part.shape.payload_bytes, writing=True)
+                        self.count_leaving(
+                            index, part.storage, part.shape.payload_bytes, writing=True
+                        )
         burial.close()
         for storage, size_bytes in index.serving.items():
             at = use.by_storage[storage]
