@@ -184,6 +184,10 @@ class Group:
         """False for a released entry whose time has not come."""
         return delivery.consumer is not None or delivery.order >> _SERIAL_BITS <= now_ms
 
+    def available_ms(self, delivery: Delivery) -> int:
+        """From when on a released entry may be handed out again."""
+        return delivery.order >> _SERIAL_BITS
+
     def _in_time(self, start: int, end: int) -> Iterator[tuple[int, Delivery]]:
         for _, delivery in self.order.walk(start, end):
             for entry_id in delivery.ids:
