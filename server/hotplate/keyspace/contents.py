@@ -104,7 +104,7 @@ def _plain_stream(value: Stream) -> PlainStream:
 
 def _plain_group(group: Group) -> PlainGroup:
     plain = PlainGroup(group.last_id, group.entries_read)
-    for entry_id, delivery in group.pending.walk():
+    for entry_id, delivery in group.in_order():
         owner = None if delivery.consumer is None else delivery.consumer.name
         at_ms = group.available_ms(delivery) if owner is None else delivery.at_ms
         plain.pending.append((entry_id, at_ms, delivery.deliveries, owner))

@@ -1,14 +1,14 @@
 """Streams in Redis' dump format: entries in listpacks, groups, consumers, what is pending.
 
     node       raw id 16, a listpack:
-               count, deleted, n, n fields, 0           the first entry's id and fields, as a pattern
-               flags, ms, sequence, ... , size          an entry: its id less the raw id, then values
-                                                        (flag 2: fields of the pattern), or
-                                                        n, field, value ...; flag 1: deleted
+               count, deleted, n, n fields, 0      of the first entry, as a pattern
+               flags, ms, sequence, ... , size     an entry: its id less the raw id, then values
+                                                   (flag 2: fields of the pattern), or
+                                                   n, field, value ...; flag 1: deleted
     stream     number of nodes, nodes, entries, last id
                from type 19 on: first id, greatest deleted id, entries ever added
                groups: name, last id, (19) entries read, pending, consumers
-    pending    raw id 16, delivered at 8, deliveries
+    pending    raw id 16, delivered at 8, deliveries     here in the order of the deliveries
     consumer   name, seen at 8, (21) active at 8, number of raw ids, raw ids
 
 Ids are big-endian, times little-endian milliseconds. Type 19 is written, which redis-server 7.0
@@ -43,7 +43,7 @@ _NODE_ENTRIES: Final = 100  # stream-node-max-entries and -bytes of Redis
 _NODE_BYTES: Final = 4096
 
 PendingRow: TypeAlias = tuple[int, int, int, bytes | None]
-"""id, delivered at (ms), deliveries, consumer. Consumer None: released, available from that time."""
+"""id, delivered at (ms), deliveries, consumer; None: released, available from that time on."""
 
 
 @dataclass(slots=True)
@@ -245,7 +245,7 @@ def _read_group(cursor: Cursor, kind: int) -> PlainGroup:
         _read_consumer(cursor, group, owners, kind)
     if owners.keys() != rows.keys():
         raise RdbError("a pending entry that is nobody's, or a consumer's that is not pending")
-    group.pending = [(it, *rows[it], owners[it]) for it in sorted(rows)]
+    group.pending = [(it, *rows[it], owners[it]) for it in rows]
     return group
 
 
@@ -277,15 +277,17 @@ def owned_runs(pending: Iterable[PendingRow]) -> Iterator[tuple[bytes | None, in
 
     Gives consumer, time, deliveries, ids ascending.
     """
-    ordered = sorted(pending, key=lambda row: (row[1], row[2], row[3] or b"", row[0]))
     run: list[int] = []
-    shared: tuple[int, int, bytes | None] | None = None
-    for entry_id, at_ms, deliveries, consumer in ordered:
-        if run and shared != (at_ms, deliveries, consumer):
-            assert shared is not None
-            yield shared[2], shared[0], shared[1], run
+    shared: tuple[bytes | None, int, int] = (None, 0, 0)
+    for entry_id, at_ms, deliveries, consumer in sorted(pending, key=_delivered_at):
+        if run and (shared != (consumer, at_ms, deliveries) or entry_id < run[-1]):
+            yield shared[0], shared[1], shared[2], run
             run = []
-        shared = (at_ms, deliveries, consumer)
+        shared = (consumer, at_ms, deliveries)
         run.append(entry_id)
-    if run and shared is not None:
-        yield shared[2], shared[0], shared[1], run
+    if run:
+        yield shared[0], shared[1], shared[2], run
+
+
+def _delivered_at(row: PendingRow) -> int:
+    return row[1]
