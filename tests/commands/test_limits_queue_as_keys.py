@@ -1,11 +1,13 @@
 """Paced queues as values of keys: generic commands, saved state, who is told and woken."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from tests.testing.limits_console import listen, released, tick
 from tests.testing.manual_timers import ManualTimers
 from tests.testing.server_console import ServerConsole
+from tests.testing.snapshots import load_snapshot, write_snapshot
 
 from hotplate.engine.dispatch import run
 
@@ -229,3 +231,31 @@ def test_keys_and_rights_of_the_commands_are_known(console: ServerConsole) -> No
     assert console("COMMAND GETKEYS LBQ.ADD q FIELDS 1 a b") == [b"q"]
     listed = console("COMMAND LIST FILTERBY PATTERN lbq.*")
     assert len(listed) == 9
+
+
+def test_a_snapshot_holds_queues_that_go_on(console: ServerConsole) -> None:
+    fill(console, count=5)
+    console("LBQ.CREATE mortal INTO s2 RATE 1 1000")
+    console("PEXPIRE mortal 5000")
+    console("COPY q twin")
+    tick(console, 130)
+    data = write_snapshot(console.engine)
+    loaded = load_snapshot(data, ServerConsole(resp=console.ctx.resp), prepare=same_time(130))
+    for key in ("q", "twin"):
+        assert loaded("LBQ.RANGE", key, 0, -1) == console("LBQ.RANGE", key, 0, -1)
+    assert loaded("PTTL mortal") == 4870
+    for _ in range(5):
+        tick(loaded, 100)
+        tick(console, 100)
+    assert released(loaded, "s") == released(console, "s")
+    assert len(released(loaded, "s")) == 10
+
+
+def same_time(span_ms: int) -> Callable[[ServerConsole], None]:
+    """Let a server's clock be so far on, and the server know it."""
+
+    def prepare(console: ServerConsole) -> None:
+        console.clock.advance(span_ms)
+        console("PING")
+
+    return prepare

@@ -210,6 +210,7 @@ def lbq_create(ctx: Context, argv: list[bytes]) -> Reply:
         raise CommandError("a queue can't be its own stream, and can't spill into itself")
     if queue is None:
         queue = BucketQueue(settings, rate)
+        queue.timebase = ctx.engine
         ctx.db.assign(name, queue, ctx.now_ms)
     else:
         queue.alter(settings, rate, ctx.engine.now_ns)

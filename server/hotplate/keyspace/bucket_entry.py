@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from hotplate.keyspace.bucket import NS_PER_MS, Bucket
 from hotplate.keyspace.bucket_leases import Leases
-from hotplate.keyspace.bucket_timebase import Timebase
+from hotplate.keyspace.bucket_timebase import Timebase as Timebase
 from hotplate.keyspace.database import NEVER_MS, SHARD_MASK, Database
 from hotplate.keyspace.entry import Entry, Value, copy_of
 

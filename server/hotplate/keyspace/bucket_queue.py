@@ -24,6 +24,7 @@ from typing import Any, ClassVar, Final
 
 from hotplate.keyspace.bucket import INT64_MAX, NEVER_MS, NS_PER_MS, Rate
 from hotplate.keyspace.bucket_queue_lines import Item, Line, Rotation
+from hotplate.keyspace.bucket_timebase import Timebase
 from hotplate.keyspace.deadlines import Deadlines
 
 UNKNOWN_MS: Final = -1  # to wait: nobody knows
@@ -88,6 +89,7 @@ class BucketQueue:
         "serial",
         "settings",
         "size_bytes",
+        "timebase",
         "waiting",
     )
     type_name: ClassVar[bytes] = b"leakyqueue"
@@ -112,6 +114,7 @@ class BucketQueue:
         # the same of those released, and when
         self._recent: OrderedDict[tuple[bytes, bytes], tuple[bytes, int]] = OrderedDict()
         self.serial = 0  # of the entry that came last
+        self.timebase: Timebase | None = None  # for who saves it; nothing here looks at it
 
     @property
     def lines(self) -> list[Line]:
@@ -447,7 +450,7 @@ class BucketQueue:
         twin._rotation.at = self._rotation.at
         twin._delayed, twin._expiries = self._delayed.copy(), self._expiries.copy()
         twin._known, twin._recent = self._known.copy(), self._recent.copy()
-        twin.serial = self.serial
+        twin.serial, twin.timebase = self.serial, self.timebase
         return twin
 
     def shed(self, count: int) -> None:

@@ -1,6 +1,6 @@
 """What outlives the process of buckets, leases and paced queues: texts, written and read.
 
-    value     kind, form of the texts (1), wall time in ns when they were written, then
+    value     kind, form of the texts (1), wall time in ns when they were written, rounded up, then
     bucket    level, limit, count, period_ns, slack, number of holds, holds
     leases    limit, number of holds, holds
     hold      id, cost, floor, slack, ns left, limit, remaining, reset_ms
@@ -40,7 +40,7 @@ _SPAN_MAX: Final = INT64_MAX * NS_PER_MS
 
 def texts_of(value: Limit, timebase: Timebase) -> list[bytes]:
     """A value as texts, at the timebase's time."""
-    now_ns, wall_ns = timebase.now_ns, timebase.now_ms * NS_PER_MS
+    now_ns, wall_ns = timebase.now_ns, (timebase.now_ms + 1) * NS_PER_MS
     head = [value.type_name, b"%d" % FORM, b"%d" % wall_ns]
     if isinstance(value, BucketQueue):
         return head + list(_queue_texts(value, now_ns))
@@ -62,6 +62,8 @@ def value_of_texts(texts: list[bytes], timebase: Timebase) -> Limit:
     wall_ns = timebase.now_ms * NS_PER_MS
     saved_ns = reader.number(0, _SPAN_MAX)
     value = read(reader, timebase.now_ns, saved_ns, wall_ns)
+    if isinstance(value, BucketQueue):
+        value.timebase = timebase
     reader.finish()
     return value
 
