@@ -28,7 +28,8 @@ def test_our_commands_that_redis_has_are_named() -> None:
     ours = {
         command.name.decode()
         for command in build_registry().walk()
-        if command.handler is not None and not command.spec.name.startswith(("KVC.", "CL.", "LB.", "LBQ."))
+        if command.handler is not None
+        and not command.spec.name.startswith(("KVC.", "CL.", "LB.", "LBQ."))
     }
     # COMMAND is a container in Redis; policies of groups are our own
     assert ours - NAMES - set(REFUSED) == {"command", "xgroup|policy"}
