@@ -7,6 +7,8 @@ for theirs goes to sleep again and has to be woken anew, at a cost of several re
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from hotplate.engine.singles import Single, Singles
+
 
 class Sender(Protocol):
     """A connection, or what tells several of them."""
@@ -17,26 +19,41 @@ class Sender(Protocol):
 
 
 class Outbox:
-    """The senders of one server. Each is listed once a pass; listing it again does no harm."""
+    """The pass of one server: requests that came alone, and who has something to send."""
 
-    __slots__ = ("_listed", "soon")
+    __slots__ = ("_is_due", "_listed", "_singles", "soon")
 
-    def __init__(self) -> None:
+    def __init__(self, singles: Singles) -> None:
+        self._singles = singles
         self._listed: list[Sender] = []
+        self._is_due = False
         # calls back when the pass is over; the server sets it
         self.soon: Callable[[Callable[[], None]], Any] = _nobodys_pass
 
     def add(self, sender: Sender) -> None:
-        """Let it flush when this pass is over."""
-        if not self._listed:
+        """Let it flush when this pass is over; listing it again does no harm."""
+        if not self._is_due:
+            self._is_due = True
             self.soon(self.flush)
         self._listed.append(sender)
 
+    def hear(self, single: Single) -> None:
+        """Run its request when this pass is over."""
+        if not self._is_due:
+            self._is_due = True
+            self.soon(self.flush)
+        self._singles.add(single)
+
     def flush(self) -> None:
-        """Let all that are listed flush; what one adds on the way is flushed too."""
-        for sender in self._listed:
-            sender.flush()
-        self._listed.clear()
+        """Run what was heard and let all that are listed flush; new ones on the way, too."""
+        self._is_due = True
+        while self._singles or self._listed:
+            if self._singles:
+                self._singles.run()
+            listed, self._listed = self._listed, []
+            for sender in listed:
+                sender.flush()
+        self._is_due = False
 
 
 def _nobodys_pass(flush: Callable[[], None]) -> None:
