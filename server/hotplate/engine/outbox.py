@@ -4,6 +4,7 @@ Nothing is written before: a client's process that is woken by its reply while t
 for theirs goes to sleep again and has to be woken anew, at a cost of several requests each time.
 """
 
+from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -25,7 +26,7 @@ class Outbox:
 
     def __init__(self, singles: Singles) -> None:
         self._singles = singles
-        self._listed: list[Sender] = []
+        self._listed: deque[Sender] = deque()
         self._is_due = False
         # calls back when the pass is over; the server sets it
         self.soon: Callable[[Callable[[], None]], Any] = _nobodys_pass
@@ -47,13 +48,17 @@ class Outbox:
     def flush(self) -> None:
         """Run what was heard and let all that are listed flush; new ones on the way, too."""
         self._is_due = True
-        while self._singles or self._listed:
-            if self._singles:
-                self._singles.run()
-            listed, self._listed = self._listed, []
-            for sender in listed:
-                sender.flush()
-        self._is_due = False
+        singles, listed = self._singles, self._listed
+        try:
+            while singles or listed:
+                if singles:
+                    singles.run()
+                while listed:
+                    listed.popleft().flush()
+        finally:
+            self._is_due = bool(singles or listed)
+            if self._is_due:  # one failed, which is logged; the others are not to wait for it
+                self.soon(self.flush)
 
 
 def _nobodys_pass(flush: Callable[[], None]) -> None:
