@@ -93,7 +93,7 @@ class Singles:
                 continue
             ctx.now_ms = ctx.last_seen_ms = engine.now_ms
             try:
-                reply = handler(ctx, argv)
+                reply: Any = handler(ctx, argv)
             except Exception as error:
                 reply = Raw(failed(ctx, command, error))
             kind: Any = type(reply)
