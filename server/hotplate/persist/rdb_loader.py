@@ -10,7 +10,6 @@ from hotplate.keyspace.bucket_entry import Timebase
 from hotplate.keyspace.contents import Limits, value_of
 from hotplate.keyspace.database import SHARD_MASK, Database
 from hotplate.keyspace.entry import Entry, Value
-from hotplate.keyspace.hash import Hash
 from hotplate.keyspace.rdb_bytes import RdbError
 from hotplate.keyspace.rdb_module import PlainTexts
 from hotplate.keyspace.stream import Stream
@@ -132,12 +131,9 @@ class RdbLoader:
             raise RdbError("limits have fields of their own in a snapshot")
         value: Value = value_of(record.value, self._limits, database.field_names, self._timebase)
         for name, row in record.state.items():
-            if name == rdb_fields.STREAM and isinstance(value, Stream):
-                rdb_fields.read_stream_row(row, value)
-            elif name == rdb_fields.FIELDS and isinstance(value, Hash):
-                rdb_fields.read_fields_row(row, value)
-            else:
+            if name != rdb_fields.STREAM or not isinstance(value, Stream):
                 raise RdbError(f"{name.decode()} for a key of another type")
+            rdb_fields.read_stream_row(row, value)
         accessed_ms = now_ms if record.idle_s is None else max(now_ms - record.idle_s * 1000, 0)
         entry = Entry(value, 0, accessed_ms)
         if record.expire_at_ms:
