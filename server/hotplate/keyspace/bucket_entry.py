@@ -70,9 +70,14 @@ class FadingEntry(Entry):
 
 def store_fading(db: Database, key: bytes, value: Bucket | Leases, timebase: Timebase) -> None:
     """Store a value that fades, in place of what was there."""
+    db.put(key, fading_entry(value, timebase))
+
+
+def fading_entry(value: Bucket | Leases, timebase: Timebase) -> FadingEntry:
+    """An entry that lasts as long as its value."""
     entry = FadingEntry(value, timebase, timebase.now_ms)
     entry.own_ms = NEVER_MS if value.fades_ns() is not None else 0
-    db.put(key, entry)
+    return entry
 
 
 def follow_fading(db: Database, key: bytes, entry: FadingEntry) -> None:

@@ -7,10 +7,9 @@ The name is `hotplate-`. Other readers pass over such a value, or say whose it i
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from struct import pack
 from typing import Final
 
-from hotplate.keyspace.rdb_bytes import Cursor, RdbError, pack_string
+from hotplate.keyspace.rdb_bytes import Cursor, RdbError, pack_length, pack_string
 
 MODULE_TYPE: Final = 7
 _CHARACTERS: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
@@ -28,20 +27,20 @@ class PlainTexts:
     texts: list[bytes]
 
 
-def _module_id(name: bytes, version: int) -> bytes:
+def _module_id(name: bytes, version: int) -> int:
     """As Redis tells modules apart: nine characters of six bits, ten bits of version."""
     number = 0
     for character in name:
         number = number << 6 | _CHARACTERS.index(character)
-    return pack(">BQ", 0x81, number << 10 | version)
+    return number << 10 | version
 
 
-_MODULE: Final = _module_id(b"hotplate-", 1)
+MODULE_ID: Final = _module_id(b"hotplate-", 1)
 
 
 def pack_texts(texts: Iterable[bytes]) -> Iterator[bytes]:
     """The value in pieces."""
-    yield _MODULE
+    yield pack_length(MODULE_ID)
     for text in texts:
         yield _STRING + pack_string(text)
     yield _END
@@ -49,8 +48,13 @@ def pack_texts(texts: Iterable[bytes]) -> Iterator[bytes]:
 
 def read_texts(cursor: Cursor) -> PlainTexts:
     """What `pack_texts` made; another module's value is an UnreadableTypeError."""
-    if cursor.byte() != _MODULE[0] or cursor.take(len(_MODULE) - 1) != _MODULE[1:]:
+    if cursor.length() != MODULE_ID:
         raise UnreadableTypeError("a module's value")
+    return read_rest(cursor)
+
+
+def read_rest(cursor: Cursor) -> PlainTexts:
+    """The same behind the module's name."""
     texts: list[bytes] = []
     while (code := cursor.take(1)) == _STRING:
         texts.append(cursor.string())

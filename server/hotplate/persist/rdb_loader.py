@@ -6,13 +6,13 @@ without observers or meter. `finish` settles their counts.
 
 from collections.abc import Sequence
 
-from hotplate.keyspace.bucket_entry import Timebase
+from hotplate.keyspace.bucket import Bucket
+from hotplate.keyspace.bucket_entry import Timebase, fading_entry
+from hotplate.keyspace.bucket_leases import Leases
 from hotplate.keyspace.contents import Limits, value_of
 from hotplate.keyspace.database import SHARD_MASK, Database
 from hotplate.keyspace.entry import Entry, Value
-from hotplate.keyspace.hash import Hash
 from hotplate.keyspace.rdb_bytes import RdbError
-from hotplate.keyspace.rdb_module import PlainTexts
 from hotplate.keyspace.stream import Stream
 from hotplate.persist import rdb_fields
 from hotplate.persist.rdb_reader import Fading, Field, Keyed, Library, Record, Skipped, Strings
@@ -128,16 +128,15 @@ class RdbLoader:
     def _take_keyed(self, record: Keyed) -> None:
         database = self._database(record.database)
         now_ms = self._timebase.now_ms
-        if isinstance(record.value, PlainTexts):
-            raise RdbError("limits have fields of their own in a snapshot")
         value: Value = value_of(record.value, self._limits, database.field_names, self._timebase)
         for name, row in record.state.items():
-            if name == rdb_fields.STREAM and isinstance(value, Stream):
-                rdb_fields.read_stream_row(row, value)
-            elif name == rdb_fields.FIELDS and isinstance(value, Hash):
-                rdb_fields.read_fields_row(row, value)
-            else:
+            if name != rdb_fields.STREAM or not isinstance(value, Stream):
                 raise RdbError(f"{name.decode()} for a key of another type")
+            rdb_fields.read_stream_row(row, value)
+        if isinstance(value, (Bucket, Leases)):
+            if not value.is_idle(self._timebase.now_ns):
+                self._store(record.database, record.key, fading_entry(value, self._timebase))
+            return
         accessed_ms = now_ms if record.idle_s is None else max(now_ms - record.idle_s * 1000, 0)
         entry = Entry(value, 0, accessed_ms)
         if record.expire_at_ms:
@@ -145,6 +144,7 @@ class RdbLoader:
         else:
             self._store(record.database, record.key, entry)
         database.track_fields(record.key, value)
+        database.track_queue(record.key, value)
 
     def _take_queue(self, record: Fading) -> None:
         database = self._database(record.database)

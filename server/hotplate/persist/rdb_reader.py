@@ -14,8 +14,9 @@ from typing import Final, TypeAlias
 from xxhash import xxh3_64
 
 from hotplate.keyspace.crc64 import crc64
-from hotplate.keyspace.rdb import Plain, UnreadableTypeError, read_value
+from hotplate.keyspace.rdb import Plain, PlainHash, UnreadableTypeError, read_value
 from hotplate.keyspace.rdb_bytes import Cursor, RdbError
+from hotplate.keyspace.rdb_module import MODULE_ID, read_rest
 from hotplate.persist import rdb_fields
 
 READ_BYTES: Final = 1024 * 1024
@@ -55,7 +56,7 @@ class Strings:
 
 @dataclass(slots=True)
 class Keyed:
-    """A key with a value of any type; `state` is what a field before it told, by its name."""
+    """A key with a value of any type; `state` is what a field before it told of a stream."""
 
     database: int
     key: bytes
@@ -364,9 +365,13 @@ class RdbReader:
         idle_s, self._idle_s = self._idle_s, None
         state, self._state = self._state, {}
         if kind == _MODULE_VALUE:
-            name = _module_name(file.length())
+            number = file.length()
+            if number == MODULE_ID:
+                texts = read_rest(file)
+                return Keyed(self._database, key, texts, expire_at_ms, idle_s, state)
             _skip_module(file)
-            return Skipped(self._database, key, f"a value of the module {name}")
+            what = f"a value of the module {_module_name(number)}"
+            return Skipped(self._database, key, what)
         try:
             value = read_value(file, kind, self.version)
         except UnreadableTypeError as error:
@@ -375,6 +380,11 @@ class RdbReader:
             ) from error
         if any(row[0] != key for row in state.values()):
             raise RdbError("a field that does not belong to the key behind it")
+        times = state.pop(rdb_fields.FIELDS, None)
+        if times is not None:
+            if not isinstance(value, PlainHash):
+                raise RdbError(f"{rdb_fields.FIELDS.decode()} for a key of another type")
+            rdb_fields.read_fields_row(times, value)
         return Keyed(self._database, key, value, expire_at_ms, idle_s, state)
 
     def _read_field(self, start: int) -> Record | None:
