@@ -133,7 +133,7 @@ SCRIPT LOAD "return 1" | EVALSHA e0e1f9fabfc9d4800c877a703b823ac0578ff8db 0
 EVALSHA_RO e0e1f9fabfc9d4800c877a703b823ac0578ff8db 0
 SCRIPT EXISTS e0e1f9fabfc9d4800c877a703b823ac0578ff8db none
 !SCRIPT KILL | SCRIPT DEBUG NO | SCRIPT HELP | SCRIPT FLUSH
-FUNCTION LOAD "#!lua name=lib\nredis.register_function{function_name='f', callback=function() return 1 end, flags={'no-writes'}}"
+FUNCTION LOAD LIBRARY
 FUNCTION LIST | FUNCTION LIST WITHCODE | FCALL f 0 | FCALL_RO f 0 | FUNCTION STATS | FUNCTION DUMP
 !FUNCTION RESTORE junk | !FUNCTION KILL | FUNCTION HELP | FUNCTION DELETE lib | FUNCTION FLUSH
 """
@@ -147,16 +147,19 @@ KVC = """
 KVC.STORAGE HELP | KVC.STORAGE LIST | KVC.STORAGE INFO memory | KVC.STORAGE DISABLE ssd
 KVC.STORAGE ENABLE ssd | KVC.STORAGE UPDATE memory MAP 0 | KVC.GROUP HELP
 KVC.GROUP CREATE team STORAGES 1 memory | KVC.GROUP UPDATE team VERSION 1 RETAIN 0.1
-KVC.GROUP LIST
-KVC.GROUP INFO team | KVC.INSTANCE HELP
+KVC.GROUP LIST | KVC.GROUP INFO team | KVC.INSTANCE HELP
 KVC.INSTANCE REGISTER one GROUP team BLOCKTOKENS 2 SPEC a 3 SPEC b 4 | KVC.INSTANCE LIST
 KVC.INSTANCE INFO one | KVC.PUT one 2 k1 1234567 k2 1234567 | KVC.GETLOC one KEYS 3 k1 k2 k3
-KVC.META one KEYS 2 k1 k3 | KVC.LEASE one 1000 KEYS 1 k1 | KVC.STARTWRITE one KEYS 2 k4 k5
-KVC.READ one k1 | KVC.MREAD one KEYS 2 k1 k3 | KVC.STATS | KVC.STATS GROUP team
-KVC.EXPLAIN one KEYS 1 k1
+KVC.META one KEYS 2 k1 k3 | KVC.LEASE one none RELEASE | KVC.READ one k1
+KVC.MREAD one KEYS 2 k1 k3 | KVC.STATS | KVC.STATS group team | KVC.EXPLAIN one KEYS 1 k1
 KVC.REMOVE one KEYS 1 k2 | KVC.TRIM one ALL | KVC.INSTANCE REMOVE one FORCE
 KVC.GROUP REMOVE team FORCE
 """
+# words that would not fit on a line
+LONG = {
+    "LIBRARY": "#!lua name=lib\nredis.register_function{function_name='f',"
+    " callback=function() return 1 end, flags={'no-writes'}}"
+}
 SCENES = {
     "connection": CONNECTION,
     "keys": KEYS,
@@ -169,7 +172,10 @@ SCENES = {
     "publishing": PUBSUB,
 }
 # called by the tests beside this list, as they need more than words: bytes, ids, a way out
-ELSEWHERE = {"QUIT", "RESTORE"}
+ELSEWHERE = {
+    *("QUIT", "RESTORE", "KVC.STORAGE|ADD", "KVC.STORAGE|REMOVE"),
+    *("KVC.STARTWRITE", "KVC.WRITE", "KVC.FINISH"),
+}
 
 
 def calls(scene: str) -> Iterator[tuple[list[str], bool]]:
@@ -177,7 +183,7 @@ def calls(scene: str) -> Iterator[tuple[list[str], bool]]:
     for part in scene.replace("\n", " | ").split(" | "):
         words = shlex.split(part.strip().removeprefix("!"))
         if words:
-            yield [word.replace("\\n", "\n") for word in words], part.lstrip()[0] == "!"
+            yield [LONG.get(word, word) for word in words], part.lstrip()[0] == "!"
 
 
 def play(console: Console, scene: str) -> set[str]:
@@ -218,6 +224,13 @@ def test_every_reply_of_the_kv_cache_fits_its_schema(tmp_path: Path, resp: int) 
     client = server.client(resp)  # it checks what it gets
     for words, _ in calls(KVC):
         client(*words)
+    storage = f"KVC.STORAGE ADD extra TYPE memory PATH {tmp_path / 'extra'} CAPACITY 1048576"
+    assert client.line(f"{storage} SEGMENT 65536") == b"OK"
+    assert client.line("KVC.STORAGE REMOVE extra") == b"OK"
+    client.line("KVC.INSTANCE REGISTER one GROUP default BLOCKTOKENS 2 SPEC a 3 SPEC b 4")
+    session, _, _ = client.line("KVC.STARTWRITE one KEYS 1 k1")
+    assert client("KVC.WRITE", "one", session, 0, "1234567") == b"OK"
+    assert client("KVC.FINISH", "one", session) == [1, 0]
     server.close()
 
 
