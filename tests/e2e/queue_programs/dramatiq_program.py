@@ -13,10 +13,13 @@ from dramatiq.brokers.redis import RedisBroker
 from dramatiq.results import Results
 from dramatiq.results.backends import RedisBackend
 from dramatiq.results.errors import ResultFailure
+from redis import Redis
 
 URL = f"redis://127.0.0.1:{os.environ.get('QUEUE_PORT', '1')}"
-broker = RedisBroker(url=URL)
-broker.add_middleware(Results(backend=RedisBackend(url=URL)))
+# redis-py gives up after 5 seconds otherwise, and the workers may need longer to begin
+client = Redis.from_url(URL, socket_timeout=120)
+broker = RedisBroker(client=client)
+broker.add_middleware(Results(backend=RedisBackend(client=client)))
 dramatiq.set_broker(broker)
 
 
