@@ -14,7 +14,7 @@ from hotplate.commands.kvc_arguments import (
     take_size,
     take_text,
 )
-from hotplate.errors import CommandError
+from hotplate.errors import CommandError, StorageIOError
 from hotplate.kvc.model import Storage, StorageState
 from hotplate.resp.types import OK, Map, Reply
 from hotplate.spec.args import Args
@@ -243,7 +243,10 @@ def kvc_storage_remove(ctx: "Context", argv: list[bytes]) -> Reply:
     cache.catalog.check_storage_removable(name, force=force, held_bytes=held_bytes)
     cache.drop_storage(storage, ctx.now_ms)
     cache.catalog.remove_storage(storage)
-    storage.opened().close(remove=True)  # bytes that are still being sent stay readable
+    try:
+        storage.opened().close(remove=True)  # bytes that are still being sent stay readable
+    except OSError as error:
+        raise StorageIOError(f"storage {name!r} is removed, but files stay: {error}") from error
     return OK
 
 

@@ -116,9 +116,9 @@ class Catalog:
         self._next_storage = (storage.number + 1) % len(self.storage_by_number)
 
     def set_storage_state(self, name: str, state: StorageState) -> Storage:
-        """Enable or disable; the caller tells the cache."""
+        """Enable (AVAILABLE) or disable; the caller tells the cache. It may be failing still."""
         storage = self.get_storage(name)
-        storage.state = state
+        storage.enabled = state is not StorageState.DISABLED
         return storage
 
     def groups_using(self, storage: Storage) -> list[Group]:

@@ -34,6 +34,7 @@ class StorageState(StrEnum):
 
     AVAILABLE = "available"
     DISABLED = "disabled"
+    FAILING = "failing"
 
 
 @dataclass(slots=True, eq=False)
@@ -48,8 +49,16 @@ class Storage:
     segment_bytes: int | None = None
     map_allowed: bool = True
     options: dict[str, str] = field(default_factory=dict)
-    state: StorageState = StorageState.AVAILABLE
+    enabled: bool = True
+    failure: str = ""  # why it is failing; empty while it works
     store: BlockStore | None = None
+
+    @property
+    def state(self) -> StorageState:
+        """What is shown; a storage that is disabled need not work."""
+        if not self.enabled:
+            return StorageState.DISABLED
+        return StorageState.FAILING if self.failure else StorageState.AVAILABLE
 
     @property
     def available(self) -> bool:

@@ -1,6 +1,7 @@
 """Builds the KV cache of a server: the built-in storages, the default group, file IO, the tick."""
 
 import asyncio
+import logging
 from pathlib import Path
 from typing import Final
 
@@ -14,11 +15,15 @@ from hotplate.server.directory import (
     default_memory_bytes,
     default_ssd_bytes,
 )
+from hotplate.server.storage_health import StorageHealth
 from hotplate.tiers.directory import StoreOpenError
 from hotplate.tiers.io import FileIo
 from hotplate.tiers.memory import default_path, open_memory_store
 from hotplate.tiers.ssd import open_ssd_store
 from hotplate.tiers.store import SegmentStore
+from hotplate.tiers.watched import WatchedStore
+
+log = logging.getLogger("hotplate.server")
 
 DEFAULT_GROUP: Final = "default"
 _UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB")
@@ -42,6 +47,7 @@ class KvCacheService:
             closed_sessions_max=config.kvc_closed_sessions_max,
         )
         self._io = FileIo(loop)
+        self._health = StorageHealth(self._catalog, self._cache, self._io, engine.clock)
         engine.kvc = self._cache
         engine.file_io = self._io
         engine.open_store = self.open_store
@@ -53,7 +59,7 @@ class KvCacheService:
             raise
         self._cache.group_changed(self._catalog.create_group(DEFAULT_GROUP, {}))
 
-    def open_store(self, storage: Storage) -> SegmentStore:
+    def open_store(self, storage: Storage) -> WatchedStore:
         """The store of a new storage; StoreOpenError where it can't be."""
         capacity_bytes = storage.capacity_bytes or self._default_capacity(storage.type)
         storage.capacity_bytes = capacity_bytes
@@ -64,7 +70,9 @@ class KvCacheService:
             path = storage.path or str(self._directory.path / f"kvc-{storage.name}")
             opened = open_ssd_store(storage.name, path, capacity_bytes, storage.segment_bytes)
         storage.path = path
-        return opened
+        return WatchedStore(
+            opened, self._engine.clock, lambda: self._engine.config.kvc_storage_slow_ms
+        )
 
     def tick(self, now_ms: int) -> bool:
         """One slice of background work, with the settings in force."""
@@ -74,6 +82,7 @@ class KvCacheService:
             write_grace_ms=config.kvc_write_grace_ms,
             closed_sessions_max=config.kvc_closed_sessions_max,
         )
+        self._health.tick(now_ms, config.kvc_storage_slow_ms)
         self._make_segments_ahead()
         return cache.tick(now_ms)
 
@@ -88,12 +97,17 @@ class KvCacheService:
         """Finish file IO, then remove the segments: after a restart nobody knows what they hold."""
         self._io.close()
         for storage in self._catalog.storages.values():
-            storage.opened().close(remove=True)
+            try:
+                storage.opened().close(remove=True)
+            except OSError as error:
+                log.warning("files of storage %s stay: %s", storage.name, error)
 
     def _make_segments_ahead(self) -> None:
         """Make the files on a thread that writes will need soon: it takes too long in a request."""
         for storage in self._catalog.storages.values():
-            store = storage.store
+            if not storage.available or not isinstance(storage.store, WatchedStore):
+                continue
+            store = storage.store.inner
             if not isinstance(store, SegmentStore) or (make := store.begin_ahead()) is None:
                 continue
             try:

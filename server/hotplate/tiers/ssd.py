@@ -84,6 +84,10 @@ class FileBacking:
         """Read header and columns of a file that is there."""
         self._columns = bytearray(self.read(0, layout.payload_offset))
 
+    def restore(self) -> None:
+        """Write the columns again."""
+        _write_all(self._file.descriptor, self._columns, 0)
+
     def put(self, offset: int, data: bytes) -> None:
         """Write to the columns: the mirror has it even if the file then fails."""
         self._columns[offset : offset + len(data)] = data
@@ -117,6 +121,9 @@ class FileBacking:
             rest -= len(data)
         return b"".join(parts)
 
+    def check(self) -> None:
+        """Reading past the end is an OSError where it happens."""
+
     def sync(self) -> None:
         """Put what was written on the device."""
         os.fdatasync(self._file.descriptor)
@@ -125,7 +132,7 @@ class FileBacking:
         """Nobody keeps these open for long."""
 
 
-def _write_all(descriptor: int, data: memoryview | bytes, offset: int) -> None:
+def _write_all(descriptor: int, data: memoryview | bytes | bytearray, offset: int) -> None:
     """pwrite until all is written."""
     written = os.pwrite(descriptor, data, offset)
     rest = memoryview(data).cast("B")

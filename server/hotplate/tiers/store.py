@@ -23,7 +23,7 @@ the slots they are about stay reserved.
 import errno
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, Final
 
 from hotplate.blocks import (
@@ -34,8 +34,8 @@ from hotplate.blocks import (
     Shape,
     StoreFullError,
 )
-from hotplate.tiers.allocator import FreeRanges
-from hotplate.tiers.directory import Directory, SegmentFile
+from hotplate.tiers.directory import Directory, DirectoryGoneError, SegmentFile
+from hotplate.tiers.growth import Blank, Growth, SlotClass
 from hotplate.tiers.recovery import (
     Leftovers,
     Run,
@@ -44,35 +44,10 @@ from hotplate.tiers.recovery import (
     highest_generation,
     used_runs,
 )
-from hotplate.tiers.segment import Backing, Medium, Segment
-from hotplate.wire.segment import (
-    SUM_BYTES,
-    VERSION,
-    Layout,
-    file_bytes_for_one,
-    plan_layout,
-    round_up,
-)
+from hotplate.tiers.segment import Medium, Segment
+from hotplate.wire.segment import SUM_BYTES, VERSION
 
 _SHORTAGE: Final = frozenset((errno.ENOSPC, errno.EDQUOT, errno.ENOMEM))
-
-
-@dataclass(frozen=True, slots=True)
-class Blank:
-    """A file made ahead, with no layout yet."""
-
-    file: SegmentFile
-    backing: Backing
-
-
-@dataclass(slots=True)
-class SlotClass:
-    """All segments of one shape."""
-
-    shape: Shape
-    free: FreeRanges = field(default_factory=FreeRanges)
-    segment_count: int = 0
-    spare: Segment | None = None  # the segment that has no reserved slot
 
 
 class SegmentStore:
@@ -85,6 +60,7 @@ class SegmentStore:
         "_classes",
         "_closed",
         "_directory",
+        "_growth",
         "_leftovers",
         "_medium",
         "_next_index",
@@ -115,6 +91,7 @@ class SegmentStore:
         self.allocated_bytes = 0
         self._directory = directory
         self._medium = medium
+        self._growth = Growth(segment_bytes, medium.alignment)
         self._classes: dict[Shape, SlotClass] = {}
         self._segments: dict[int, Segment] = {}
         self._next_index = 1
@@ -150,6 +127,9 @@ class SegmentStore:
         generation before they are anyone's.
         """
         segment, slot = self._locate_range(shape, place, count)
+        if segment.lost:
+            self._release_lost(segment, count)
+            return
         if segment.has_free(slot, count):
             raise ValueError(f"place {place:#x}: of {count} slots some are free already")
         try:
@@ -168,6 +148,7 @@ class SegmentStore:
                 f"{len(keys)} bytes of keys and {len(sums)} of sums do not fit {shape}"
             )
         segment, slot = self._locate_range(shape, place, count)
+        _refuse_lost(segment)
         if segment.has_free(slot, count):
             raise ValueError(f"place {place:#x}: of {count} slots some are free")
         segment.mark_serving(slot, count, keys, sums)
@@ -183,6 +164,7 @@ class SegmentStore:
         It stays readable however long it is kept, but is only the slot's while that is reserved.
         """
         segment = self._segments[place >> PLACE_SEGMENT_SHIFT]
+        _refuse_lost(segment)
         start = segment.payload_offset + (place & PLACE_SLOT_MASK) * segment.stride
         return segment.backing.view(start, segment.payload_bytes)
 
@@ -215,7 +197,7 @@ class SegmentStore:
         largest = min(self.segment_bytes, self._room_bytes(None))
         for slot_class in self._classes.values():
             in_slots += self._free_bytes(slot_class)
-            largest = max(largest, slot_class.free.longest * self._stride(slot_class.shape))
+            largest = max(largest, slot_class.free.longest * self._growth.stride(slot_class.shape))
         return {
             "path": self._directory.path,
             "format_version": VERSION,
@@ -313,6 +295,64 @@ class SegmentStore:
             self._retire(slot_class, segment)
         return runs
 
+    # What befell the files
+
+    def examine(self, need_bytes: int, *, probe: bool) -> frozenset[int]:
+        """(any thread) The indices of segments whose files vanished or were cut.
+
+        With `probe` a small file is written too, and `need_bytes` must be free. OSError if the
+        storage fails, or if its directory is gone: then `reopen` is what helps.
+        """
+        if not self._directory.is_there():
+            raise DirectoryGoneError(errno.ENOENT, f"directory {self._directory.path} is gone")
+        if probe:
+            self._directory.probe(need_bytes)
+        segments = list(self._segments.items())
+        return frozenset(
+            index
+            for index, segment in segments
+            if not segment.lost and not self._directory.has(segment.file)
+        )
+
+    def reopen(self) -> frozenset[int]:
+        """After DirectoryGoneError: begin anew in an empty directory; the indices that are lost."""
+        self._directory.reopen()
+        if self._blank is not None:
+            self._discard(self._blank.file)
+            self._blank = None
+        return frozenset(self._segments)
+
+    def lose(self, indices: frozenset[int]) -> None:
+        """Segments whose bytes are gone: no slot of them is read or handed out any more. The owner
+        of their reserved slots releases them as ever."""
+        for index in indices:
+            segment = self._segments.get(index)
+            if segment is None or segment.lost:
+                continue
+            segment.lost = True
+            slot_class = self._classes[segment.shape]
+            for start, length in slot_class.free.ranges():
+                if start >> PLACE_SEGMENT_SHIFT == index:
+                    slot_class.free.remove(start, length)
+            if slot_class.spare is segment:
+                slot_class.spare = None
+            self._release_lost(segment, 0)
+
+    def restore(self) -> None:
+        """Write all columns once more, as some may not have reached their files. Raises OSError."""
+        for segment in self._segments.values():
+            if not segment.lost:
+                segment.backing.restore()
+
+    def _release_lost(self, segment: Segment, count: int) -> None:
+        segment.used -= count
+        if not segment.used:
+            slot_class = self._classes[segment.shape]
+            slot_class.segment_count -= 1
+            del self._segments[segment.base >> PLACE_SEGMENT_SHIFT]
+            self._forget_if_empty(slot_class)
+            self._discard(segment.file)
+
     # Making files ahead
 
     def begin_ahead(self) -> Callable[[], Blank] | None:
@@ -371,7 +411,9 @@ class SegmentStore:
         if self._closed:
             raise ValueError(f"storage {self.name} is closed")
         slot_class = self._classes.get(shape) or SlotClass(_checked(shape))
-        obtainable = slot_class.free.total + self._growable_slots(slot_class)
+        obtainable = slot_class.free.total + self._growth.slots(
+            slot_class.shape, self._room_bytes(slot_class)
+        )
         if obtainable < count:
             raise _full(shape, count, obtainable)
         self._classes[shape] = slot_class
@@ -379,11 +421,15 @@ class SegmentStore:
         made: list[Segment] = []
         rest = count
         try:
-            next_slot_count = self._next_slot_count(slot_class)
+            next_slot_count = self._growth.next_slot_count(
+                slot_class.shape, self._room_bytes(slot_class)
+            )
             while rest:
                 if slot_class.free.longest < min(rest, next_slot_count):
                     made.append(self._grow(slot_class))
-                    next_slot_count = self._next_slot_count(slot_class)
+                    next_slot_count = self._growth.next_slot_count(
+                        slot_class.shape, self._room_bytes(slot_class)
+                    )
                 length = min(rest, slot_class.free.longest)
                 start = slot_class.free.take(length)
                 assert start is not None, "longest is the length of a range"
@@ -425,8 +471,8 @@ class SegmentStore:
     # Segments coming and going
 
     def _grow(self, slot_class: SlotClass) -> Segment:
-        """Add the segment that `_next_layout` describes, dropping spares if they are in its way."""
-        layout = self._next_layout(slot_class)
+        """Add the segment that Growth describes, dropping spares if they are in its way."""
+        layout = self._growth.next_layout(slot_class.shape, self._room_bytes(slot_class))
         blank = self._blank
         if blank is not None and blank.file.file_bytes == layout.file_bytes:
             self._blank = None
@@ -473,6 +519,9 @@ class SegmentStore:
         self._discard(segment.file)
         segment.backing.abandon(segment.payload_offset)
 
+    def _free_bytes(self, slot_class: SlotClass) -> int:
+        return slot_class.free.total * self._growth.stride(slot_class.shape)
+
     def _forget_if_empty(self, slot_class: SlotClass) -> None:
         if not slot_class.segment_count:
             self._classes.pop(slot_class.shape, None)
@@ -505,51 +554,6 @@ class SegmentStore:
                 room += other.spare.file.file_bytes
         return max(room, 0)
 
-    def _stride(self, shape: Shape) -> int:
-        return round_up(shape.payload_bytes, self._medium.alignment)
-
-    def _free_bytes(self, slot_class: SlotClass) -> int:
-        return slot_class.free.total * self._stride(slot_class.shape)
-
-    def _file_bytes_of(self, shape: Shape) -> tuple[int, int]:
-        """(smallest, usual) size of a segment of this shape."""
-        smallest = file_bytes_for_one(
-            payload_bytes=shape.payload_bytes,
-            key_bytes=shape.key_bytes,
-            sum_count=shape.sum_count,
-            alignment=self._medium.alignment,
-        )
-        return smallest, max(smallest, self.segment_bytes)
-
-    def _layout(self, shape: Shape, file_bytes: int) -> Layout:
-        return plan_layout(
-            file_bytes,
-            payload_bytes=shape.payload_bytes,
-            key_bytes=shape.key_bytes,
-            sum_count=shape.sum_count,
-            alignment=self._medium.alignment,
-        )
-
-    def _next_layout(self, slot_class: SlotClass) -> Layout:
-        """Of the next segment: the usual size, or all that is left if that is less."""
-        _, usual = self._file_bytes_of(slot_class.shape)
-        return self._layout(slot_class.shape, min(usual, self._room_bytes(slot_class)))
-
-    def _next_slot_count(self, slot_class: SlotClass) -> int:
-        smallest, _ = self._file_bytes_of(slot_class.shape)
-        if self._room_bytes(slot_class) < smallest:
-            return 0
-        return self._next_layout(slot_class).slot_count
-
-    def _growable_slots(self, slot_class: SlotClass) -> int:
-        """How many slots new segments could bring."""
-        smallest, usual = self._file_bytes_of(slot_class.shape)
-        segment_count, rest = divmod(self._room_bytes(slot_class), usual)
-        slot_count = segment_count * self._layout(slot_class.shape, usual).slot_count
-        if rest >= smallest:
-            slot_count += self._layout(slot_class.shape, rest).slot_count
-        return slot_count
-
     # Checks
 
     def _locate_range(self, shape: Shape, place: int, count: int) -> tuple[Segment, int]:
@@ -567,9 +571,15 @@ class SegmentStore:
     ) -> tuple[Segment, int]:
         """Bytes of one slot's payload: the segment, and where they start in its file."""
         segment, slot = self._locate_range(shape, place, 1)
+        _refuse_lost(segment)
         if offset < 0 or size < 0 or offset + size > segment.payload_bytes:
             raise ValueError(f"{size} bytes at {offset} exceed a slot of {segment.payload_bytes}")
         return segment, segment.payload_offset + slot * segment.stride + offset
+
+
+def _refuse_lost(segment: Segment) -> None:
+    if segment.lost:
+        raise OSError(errno.EIO, f"file {segment.file.name} is gone or was cut")
 
 
 def _checked(shape: Shape) -> Shape:
