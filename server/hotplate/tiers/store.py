@@ -191,6 +191,11 @@ class SegmentStore:
         slot = place & PLACE_SLOT_MASK
         return segment.file.name, segment.payload_offset + slot * segment.stride, segment.stride
 
+    def slots_from(self, place: int) -> int:
+        """How many slots from this one on lie in the same file."""
+        segment = self._segments[place >> PLACE_SEGMENT_SHIFT]
+        return segment.layout.slot_count - (place & PLACE_SLOT_MASK)
+
     def describe(self) -> Mapping[str, Any]:
         """Where the segment files are, and figures. Bytes of slots count with their alignment."""
         in_slots = 0
@@ -316,7 +321,8 @@ class SegmentStore:
 
     def reopen(self) -> frozenset[int]:
         """After DirectoryGoneError: begin anew in an empty directory; the indices that are lost."""
-        self._directory.reopen()
+        if self._directory.reopen():
+            return frozenset()  # which files are the same as before, `examine` finds out
         if self._blank is not None:
             self._discard(self._blank.file)
             self._blank = None
