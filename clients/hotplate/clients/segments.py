@@ -40,7 +40,7 @@ from hotplate.wire.segment import (
 _ORDERED_PROCESSORS = frozenset({"x86_64", "AMD64", "i686"})
 _MADV_POPULATE_WRITE = 23  # Linux 5.14; the mmap module does not name it
 _SUMMED_BYTES = 1 << 20  # written, then summed while the processor's cache still has them
-_SEGMENTS_MAX = 64  # kept open; beyond it the ones that are longest unused are closed
+_SEGMENTS_MAX = 1024  # kept open; beyond it the ones that are longest unused are closed
 
 
 class UnreachableError(Exception):

@@ -23,7 +23,14 @@ class BlockStore(Protocol):
     name: str
     kind: str  # "memory" | "ssd" | "file"
     blocking: bool  # True: read and write do file IO, never call them on the event loop
-    capacity_bytes: int
+
+    @property
+    def capacity_bytes(self) -> int:
+        """What its files may take. Set lower than what they take, no new file is made."""
+        ...
+
+    @capacity_bytes.setter
+    def capacity_bytes(self, value: int) -> None: ...
 
     def reserve(self, shape: Shape, count: int) -> list[Extent]:
         """Take `count` slots in as few extents as possible; all or StoreFullError."""

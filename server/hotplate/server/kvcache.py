@@ -117,13 +117,22 @@ class KvCacheService:
         for storage in self._catalog.storages.values():
             if not storage.available or not isinstance(storage.store, WatchedStore):
                 continue
-            store = storage.store.inner
-            if not isinstance(store, SegmentStore) or (make := store.begin_ahead()) is None:
-                continue
-            try:
-                self._io.submit(make, done=store.finish_ahead)
-            except OSError as error:
-                store.finish_ahead(error)
+            if isinstance(storage.store.inner, SegmentStore):
+                self._make_ahead(storage.store.inner)
+
+    def _make_ahead(self, store: SegmentStore) -> None:
+        make = store.begin_ahead()
+        if make is None:
+            return
+
+        def finish(result: Any) -> None:
+            store.finish_ahead(result)
+            self._make_ahead(store)
+
+        try:
+            self._io.submit(make, done=finish)
+        except OSError as error:
+            store.finish_ahead(error)
 
     def _remove_files(self) -> None:
         """Remove block files on a thread that no block is in any more."""

@@ -21,8 +21,8 @@ class Store(Protocol):
     name: str
     kind: str
     blocking: bool
-    capacity_bytes: int
     segment_bytes: int
+    capacity_bytes: int
 
     def reserve(self, shape: Shape, count: int) -> list[Extent]: ...
     def release(self, shape: Shape, place: int, count: int) -> None: ...
