@@ -217,7 +217,7 @@ class Settings:
         Text(), "", "Directory of the disk segments; empty: `kvc-ssd` under `dir`."
     )
     kvc_segment_bytes: int = _fixed(
-        Size(1024 * 1024), 256 * _MIB, "Bytes of one segment file of the two built-in storages."
+        Size(1024 * 1024), 64 * _MIB, "Largest segment file of the two built-in storages."
     )
     kvc_storage_slow_ms: int = _option(
         Integer(0, _DAY_MS),

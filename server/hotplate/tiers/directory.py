@@ -128,6 +128,14 @@ class Directory:
         self._generation = generation
         return generation
 
+    def next_generations(self, count: int) -> int:
+        """The first of `count` values in a row that were never given before."""
+        first = self._generation + 1
+        while first + count >= self._bound:
+            self._raise_bound()
+        self._generation = first + count - 1
+        return first
+
     def create(self, birth: int, file_bytes: int) -> SegmentFile:
         """(any thread) Make a segment file of zeros, all of its space allocated.
 
@@ -185,16 +193,19 @@ class Directory:
             os.close(descriptor)
             os.unlink(path)
 
-    def reopen(self) -> None:
-        """Make and lock the directory anew after it vanished. OSError if that cannot be.
+    def reopen(self) -> bool:
+        """Lock the directory anew after it vanished; whether it is the one that we had.
 
-        Not where something is mounted or no longer mounted: what is there then is another place.
+        That is told by the bound in its lock file: something that was mounted there is mounted
+        again. Else an empty directory is made. OSError if that cannot be, and where a mount is
+        missing: what is at the path then is another place.
         """
         device = os.fstat(self._descriptor).st_dev
         _make_directory(self.path)
         descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            if os.fstat(descriptor).st_dev != device:
+            is_same = _bound_in(self.path) == self._bound
+            if not is_same and os.fstat(descriptor).st_dev != device:
                 raise OSError(errno.EXDEV, f"{self.path} is on another file system than before")
             lock_descriptor = _lock(self.path)
         except StoreOpenError as error:
@@ -208,6 +219,7 @@ class Directory:
         self._descriptor, self._lock_descriptor = descriptor, lock_descriptor
         self._unsynced.clear()
         self._raise_bound()
+        return is_same
 
     def sync(self) -> None:
         """(any thread) Make the names of new files durable."""
@@ -308,6 +320,18 @@ def _read_bound(descriptor: int) -> int:
     bound: int
     bound, found = _BOUND.unpack(record)
     return bound if found == xxh3_64_intdigest(record[:8]) else 0
+
+
+def _bound_in(path: str) -> int:
+    """The bound in a directory's lock file, 0 where there is none."""
+    try:
+        descriptor = os.open(os.path.join(path, LOCK_NAME), os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return 0
+    try:
+        return _read_bound(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _is_regular_segment(entry: os.DirEntry[str]) -> bool:

@@ -1,24 +1,22 @@
 """The segments of a shape: how large the next one is, how many slots the room left can bring.
 
-A segment has the usual size, or one slot's where that is larger, or all the room that is left where
-that is less.
+A file belongs to one shape until its last slot is freed. So that no shape sits on space that others
+need, a new file takes no more than a 64th of the room that is left, or what the request needs if
+that is more: large files while there is much room, small ones when it is scarce. Where sizes are
+all different, a file ends up holding one block, and the file system does what would otherwise be
+ours: find room for pieces of any size, and join what is freed. (ADR 10.)
 """
 
 from dataclasses import dataclass, field
+from typing import Final
 
 from hotplate.blocks import Shape
 from hotplate.tiers.allocator import FreeRanges
-from hotplate.tiers.directory import SegmentFile
-from hotplate.tiers.segment import Backing, Segment
-from hotplate.wire.segment import Layout, file_bytes_for_one, plan_layout, round_up
+from hotplate.tiers.segment import Segment
+from hotplate.wire.segment import PAGE_BYTES, Layout, file_bytes_for, plan_layout, round_up
 
-
-@dataclass(frozen=True, slots=True)
-class Blank:
-    """A file made ahead, with no layout yet."""
-
-    file: SegmentFile
-    backing: Backing
+ROOM_SHARE: Final = 64
+SHARE_BYTES_MIN: Final = 64 * 1024  # small blocks share a file however little room is left
 
 
 @dataclass(slots=True)
@@ -44,40 +42,40 @@ class Growth:
         """Bytes from one slot to the next."""
         return round_up(shape.payload_bytes, self._alignment)
 
-    def next_layout(self, shape: Shape, room_bytes: int) -> Layout:
-        """Of the next segment."""
-        _, usual = self._file_bytes_of(shape)
-        return self._layout(shape, min(usual, room_bytes))
-
-    def next_slot_count(self, shape: Shape, room_bytes: int) -> int:
-        """How many slots the next segment has; 0 if there can be none."""
-        smallest, _ = self._file_bytes_of(shape)
-        if room_bytes < smallest:
-            return 0
-        return self.next_layout(shape, room_bytes).slot_count
-
-    def slots(self, shape: Shape, room_bytes: int) -> int:
-        """How many slots all segments could bring that fit the room."""
-        smallest, usual = self._file_bytes_of(shape)
-        segment_count, rest = divmod(room_bytes, usual)
-        slot_count = segment_count * self._layout(shape, usual).slot_count
-        if rest >= smallest:
-            slot_count += self._layout(shape, rest).slot_count
-        return slot_count
-
-    def _file_bytes_of(self, shape: Shape) -> tuple[int, int]:
-        """(smallest, usual) size of a segment of this shape."""
-        smallest = file_bytes_for_one(
+    def layout(self, shape: Shape, file_bytes: int) -> Layout:
+        """Of a segment in a file of this size; `slot_count` is 0 if it is too small for one."""
+        return plan_layout(
+            file_bytes,
             payload_bytes=shape.payload_bytes,
             key_bytes=shape.key_bytes,
             sum_count=shape.sum_count,
             alignment=self._alignment,
         )
-        return smallest, max(smallest, self._segment_bytes)
 
-    def _layout(self, shape: Shape, file_bytes: int) -> Layout:
-        return plan_layout(
-            file_bytes,
+    def next_layout(self, shape: Shape, room_bytes: int, wanted: int, least_bytes: int) -> Layout:
+        """Of the next segment, where `wanted` slots are missing; `slot_count` is 0 without room.
+
+        It is at least `least_bytes` long. Its file ends with its last slot.
+        """
+        usual = max(self._segment_bytes, self._file_bytes(shape, 1))
+        share = max(room_bytes // ROOM_SHARE, SHARE_BYTES_MIN, least_bytes)
+        share = max(share, self._file_bytes(shape, min(wanted, usual // self.stride(shape) + 1)))
+        layout = self.layout(shape, min(usual, share, room_bytes - room_bytes % PAGE_BYTES))
+        if not layout.slot_count:
+            return layout
+        return self.layout(shape, self._file_bytes(shape, layout.slot_count))
+
+    def slots(self, shape: Shape, room_bytes: int) -> int:
+        """How many slots new segments could bring that fit the room."""
+        usual = max(self._segment_bytes, self._file_bytes(shape, 1))
+        most = self.layout(shape, usual).slot_count
+        room_bytes -= room_bytes % PAGE_BYTES  # files are whole pages
+        segment_count, rest = divmod(room_bytes, self._file_bytes(shape, most))
+        return segment_count * most + self.layout(shape, rest).slot_count
+
+    def _file_bytes(self, shape: Shape, slot_count: int) -> int:
+        return file_bytes_for(
+            slot_count,
             payload_bytes=shape.payload_bytes,
             key_bytes=shape.key_bytes,
             sum_count=shape.sum_count,

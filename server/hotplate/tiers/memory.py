@@ -41,7 +41,7 @@ def open_memory_store(
 
     Segments of earlier servers are removed; with `keep` they are found (kvc.ports.KeptStore), and
     `settle` must be called before the store is used. `segment_bytes` None: an eighth of the
-    capacity, at most 256 MiB. Raises StoreOpenError.
+    capacity, at most 64 MiB. Raises StoreOpenError.
     """
     return open_store(
         name,

@@ -34,7 +34,7 @@ def open_ssd_store(
 
     Segments of earlier servers are removed; with `keep` they are found (kvc.ports.KeptStore), and
     `settle` must be called before the store is used. `segment_bytes` None: an eighth of the
-    capacity, at most 256 MiB. Raises StoreOpenError.
+    capacity, at most 64 MiB. Raises StoreOpenError.
     """
     return open_store(
         name,
@@ -86,12 +86,12 @@ class FileBacking:
 
     def restore(self) -> None:
         """Write the columns again."""
-        _write_all(self._file.descriptor, self._columns, 0)
+        write_all(self._file.descriptor, self._columns, 0)
 
     def put(self, offset: int, data: bytes) -> None:
         """Write to the columns: the mirror has it even if the file then fails."""
         self._columns[offset : offset + len(data)] = data
-        _write_all(self._file.descriptor, data, offset)
+        write_all(self._file.descriptor, data, offset)
 
     def get(self, offset: int, size: int) -> bytes:
         """Read from the columns."""
@@ -103,23 +103,11 @@ class FileBacking:
 
     def write(self, offset: int, data: memoryview | bytes) -> None:
         """Write payload."""
-        _write_all(self._file.descriptor, data, offset)
+        write_all(self._file.descriptor, data, offset)
 
     def read(self, offset: int, size: int) -> bytes:
         """Read payload."""
-        descriptor = self._file.descriptor
-        data = os.pread(descriptor, min(size, READ_BYTES_MAX), offset)
-        if len(data) == size:
-            return data
-        parts = [data]
-        rest = size - len(data)
-        while rest:
-            data = os.pread(descriptor, min(rest, READ_BYTES_MAX), offset + size - rest)
-            if not data:
-                raise OSError(errno.EIO, f"file ends {rest} bytes early", self._file.path)
-            parts.append(data)
-            rest -= len(data)
-        return b"".join(parts)
+        return read_all(self._file.descriptor, size, offset)
 
     def check(self) -> None:
         """Reading past the end is an OSError where it happens."""
@@ -132,7 +120,23 @@ class FileBacking:
         """Nobody keeps these open for long."""
 
 
-def _write_all(descriptor: int, data: memoryview | bytes | bytearray, offset: int) -> None:
+def read_all(descriptor: int, size: int, offset: int) -> bytes:
+    """pread until all is read; OSError where the file ends before."""
+    data = os.pread(descriptor, min(size, READ_BYTES_MAX), offset)
+    if len(data) == size:
+        return data
+    parts = [data]
+    rest = size - len(data)
+    while rest:
+        data = os.pread(descriptor, min(rest, READ_BYTES_MAX), offset + size - rest)
+        if not data:
+            raise OSError(errno.EIO, f"file ends {rest} bytes early")
+        parts.append(data)
+        rest -= len(data)
+    return b"".join(parts)
+
+
+def write_all(descriptor: int, data: memoryview | bytes | bytearray, offset: int) -> None:
     """pwrite until all is written."""
     written = os.pwrite(descriptor, data, offset)
     rest = memoryview(data).cast("B")

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from hotplate.blocks import Extent, Found, Shape, StoreFullError
 from hotplate.clock import Clock
 from hotplate.errors import StorageIOError
+from hotplate.tiers.file import BlockLostError
 from hotplate.tiers.health import Health
 
 
@@ -20,8 +21,8 @@ class Store(Protocol):
     name: str
     kind: str
     blocking: bool
-    capacity_bytes: int
     segment_bytes: int
+    capacity_bytes: int
 
     def reserve(self, shape: Shape, count: int) -> list[Extent]: ...
     def release(self, shape: Shape, place: int, count: int) -> None: ...
@@ -32,6 +33,7 @@ class Store(Protocol):
     def read(self, shape: Shape, place: int, offset: int, size: int) -> bytes: ...
     def sync(self, places: Sequence[int]) -> None: ...
     def locate(self, shape: Shape, place: int) -> tuple[str, int, int]: ...
+    def slots_from(self, place: int) -> int: ...
     def describe(self) -> Mapping[str, Any]: ...
     def close(self, *, remove: bool) -> None: ...
     def found(self) -> Iterator[Found]: ...
@@ -59,6 +61,7 @@ class WatchedStore:
         "locate",
         "name",
         "settle",
+        "slots_from",
     )
 
     def __init__(self, inner: Store, clock: Clock, slow_ms: Callable[[], int]) -> None:
@@ -75,6 +78,7 @@ class WatchedStore:
         self.found = inner.found
         self.adopt = inner.adopt
         self.settle = inner.settle
+        self.slots_from = inner.slots_from
 
     @property
     def capacity_bytes(self) -> int:
@@ -163,6 +167,8 @@ class WatchedStore:
         number = health.begin(clock.monotonic_ns())
         try:
             return call(*args)
+        except BlockLostError:
+            raise  # the storage is well
         except OSError as error:
             health.note(error)
             raise
