@@ -216,6 +216,9 @@ class Settings:
     kvc_segment_bytes: int = _fixed(
         Size(1024 * 1024), 64 * _MIB, "Largest segment file of the two built-in storages."
     )
+    kvc_direct_io: bool = _fixed(
+        Boolean(), True, "Read and write large blocks on disks past the page cache, where possible."
+    )
     kvc_storage_slow_ms: int = _option(
         Integer(0, _DAY_MS),
         10_000,

@@ -123,7 +123,7 @@ class Place:
         slot = self.user.cache.read(self.user.instance, wanted[0], None, self.user.now, None)
         if slot is None:
             return None
-        data = slot.store.read(slot.shape, slot.place, slot.offset, slot.size)
+        data = bytes(slot.store.read(slot.shape, slot.place, slot.offset, slot.size))
         assert xxh3_64_digest(data) == slot.parts[0][2].to_bytes(8, "big")
         assert data == content(wanted, 0)
         return data

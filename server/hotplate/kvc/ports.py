@@ -56,7 +56,7 @@ class BlockStore(Protocol):
         """(blocking) Write at `offset` of the slot's payload. Raises OSError."""
         ...
 
-    def read(self, shape: Shape, place: int, offset: int, size: int) -> bytes:
+    def read(self, shape: Shape, place: int, offset: int, size: int) -> bytes | memoryview:
         """(blocking) Read `size` bytes from `offset` of the slot's payload. Raises OSError."""
         ...
 

@@ -77,7 +77,13 @@ class KvCacheService:
             opened = open_file_store(storage.name, path, capacity_bytes, keys_per_file)
         else:
             path = storage.path or str(self._directory.path / f"kvc-{storage.name}")
-            opened = open_ssd_store(storage.name, path, capacity_bytes, storage.segment_bytes)
+            opened = open_ssd_store(
+                storage.name,
+                path,
+                capacity_bytes,
+                storage.segment_bytes,
+                direct=self._engine.config.kvc_direct_io,
+            )
         storage.path = path
         return WatchedStore(
             opened, self._engine.clock, lambda: self._engine.config.kvc_storage_slow_ms
