@@ -135,6 +135,9 @@ class Settings:
         5000,
         "Milliseconds after which others are answered BUSY while a script runs; 0: never.",
     )
+    tracking_table_max_keys: int = _option(
+        Integer(), 1_000_000, "Keys remembered for clients that cache (CLIENT TRACKING); 0: all."
+    )
     enable_debug_command: str = _fixed(
         Choice(("no", "yes", "local")), "no", "Who may use DEBUG; local: loopback and unix."
     )
@@ -241,6 +244,20 @@ class Settings:
     kvc_index_max_bytes: int = _fixed(
         Size(), 0, "Memory of the block index, sessions and leases; 0: a quarter of RAM."
     )
+    kvc_promotion: str = _option(
+        Choice(("second-hit", "always")),
+        "second-hit",
+        "Which hit on a slower storage brings a block back, in groups with TIERING.",
+    )
+    kvc_events: bool = _option(
+        Boolean(), False, "Write events of the KV cache to the streams `kvc:events:<instance>`."
+    )
+    kvc_events_maxlen: int = _option(
+        Integer(1), 100_000, "Entries that a stream of events holds; the oldest go."
+    )
+    kvc_events_getloc_every: int = _option(
+        Integer(0), 1, "Of how many lookups one is written as an event; 0: none."
+    )
     # features to come: known, so that a file that asks for them is refused with the reason
     appendonly: bool = _later(Boolean(), False, "the append-only file")
     save: str = _later(Text(multiple=True), "", "snapshots")
@@ -317,7 +334,6 @@ INERT: Final[Mapping[str, tuple[Kind, Any]]] = {
     "stop-writes-on-bgsave-error": _YES,
     "stream-node-max-bytes": (Size(), 4096),
     "stream-node-max-entries": (Integer(), 100),
-    "tracking-table-max-keys": (Integer(), 1_000_000),
 }
 
 ALIASES: Final[Mapping[str, str]] = {

@@ -13,12 +13,16 @@ from hotplate.clock import Clock
 from hotplate.config import Config
 from hotplate.engine.blocking import After, Blocking, Timer
 from hotplate.engine.context import Context, Gate, Link
+from hotplate.engine.kvc_events import KvcEvents
 from hotplate.engine.memory import MemoryLimit
+from hotplate.engine.outbox import Outbox
+from hotplate.engine.pause import Pause
 from hotplate.engine.pubsub import PubSub
 from hotplate.engine.scripting import Scripts
 from hotplate.engine.scripting_functions import Libraries
 from hotplate.engine.slowlog import NEVER_NS, SlowLog
 from hotplate.engine.stats import Stats
+from hotplate.engine.tracking import Tracking
 from hotplate.engine.watch import Observer, WatchTable
 from hotplate.keyspace.bucket import Limiter
 from hotplate.keyspace.database import SHARDS, Database
@@ -55,6 +59,9 @@ class Engine:
         self.clients: dict[int, Context] = {}
         self.watches = WatchTable(self.databases)
         self.pubsub = PubSub()
+        self.outbox = Outbox()
+        self.tracking = Tracking(self)
+        self.pause = Pause(self)
         self.blocking = Blocking(self)
         self.stream_policies = PolicySweep(self.databases, self.blocking.touched)
         self.active_expire = True  # DEBUG SET-ACTIVE-EXPIRE
@@ -73,6 +80,7 @@ class Engine:
         self.started_ms = self.now_ms = clock.now_ms()
         self.now_ns = clock.monotonic_ns()
         self._lead_ms = self.now_ms - self.now_ns // _MS_NS  # of the wall clock
+        self.kvc_events = KvcEvents(self)
         self.limiter = Limiter(self.run_id[:8].encode())
         self.port = 0  # the TCP port in use, 0: none
         self._next_client_id = 0
@@ -97,6 +105,7 @@ class Engine:
         """Forget a client and what it holds."""
         self.watches.forget(ctx)
         self.pubsub.forget(ctx)
+        self.tracking.end(ctx)
         self.clients.pop(ctx.client_id, None)
 
     def report_http(self, ctx: Context) -> None:
@@ -120,6 +129,8 @@ class Engine:
         """Settings changed: see to those that concern the engine."""
         self.memory.configure(names)
         config = self.config
+        if "kvc-events" in names:
+            self.kvc_events.configure()
         self.slow_ns = self.slowlog.configure(
             config.slowlog_log_slower_than,
             config.slowlog_max_len,
@@ -134,7 +145,7 @@ class Engine:
 
     def expire_keys(self, now_ms: int) -> bool:
         """One bounded pass of active expiry; whether it fell behind."""
-        if not self.active_expire:
+        if not self.active_expire or self.gates & Gate.PAUSED:
             return False
         self._read_clocks(now_ms)
         self._expiry.run(now_ms)

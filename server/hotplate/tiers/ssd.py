@@ -1,8 +1,8 @@
 """Blocks on a disk: the same segment files, read and written with system calls.
 
 Payload never goes through a mapping, so that a failing disk is an OSError and no signal; large
-pieces go past the page cache where the file system can do that (direct.py). The columns are small and
-kept in memory too; changes are written at once.
+pieces go past the page cache where the file system can do that (direct.py). The columns are small
+and kept in memory too; changes are written at once.
 """
 
 import errno
