@@ -60,7 +60,7 @@ class Backing(Protocol):
         """Write payload. Raises OSError."""
         ...
 
-    def read(self, offset: int, size: int) -> bytes:
+    def read(self, offset: int, size: int) -> bytes | memoryview:
         """Read payload. Raises OSError."""
         ...
 

@@ -185,7 +185,7 @@ class SegmentStore:
         segment, start = self._locate_payload(shape, place, offset, size)
         segment.backing.write(start, data)
 
-    def read(self, shape: Shape, place: int, offset: int, size: int) -> bytes:
+    def read(self, shape: Shape, place: int, offset: int, size: int) -> bytes | memoryview:
         """(any thread) Read `size` bytes from `offset` of the slot's payload. Raises OSError."""
         segment, start = self._locate_payload(shape, place, offset, size)
         return segment.backing.read(start, size)
