@@ -445,6 +445,32 @@ def test_an_idmp_name_has_a_limit(console: ServerConsole) -> None:
         )
 
 
+def test_an_entry_may_be_given_its_ticket(console: ServerConsole) -> None:
+    console("LBQ.CREATE q INTO s RATE 10 1000")
+    assert add(console, "a", "TICKET mine")[:2] == [1, b"mine"]
+    assert "with that ticket is in the queue" in console.refused(
+        "LBQ.ADD q TICKET mine FIELDS 1 n b"
+    )
+    assert "TICKET takes names" in console.refused(
+        "LBQ.ADD", "q", "TICKET", "", "FIELDS", 1, "a", "b"
+    )
+    tick(console, 100)
+    assert released(console, "s")[0][b"_ticket"] == b"mine"
+    assert add(console, "b", "TICKET mine")[0] == 1
+
+
+def test_release_does_what_the_timer_does(console: ServerConsole) -> None:
+    console("LBQ.CREATE q INTO s RATE 10 1000 BURST 2")
+    for number in range(5):
+        add(console, number)
+    assert console("LBQ.RELEASE q") == 0
+    console.clock.advance(300)
+    assert console("LBQ.RELEASE q") == 2
+    assert console("LBQ.RELEASE nowhere") == 0
+    console("SET text t")
+    assert "WRONGTYPE" in console.refused("LBQ.RELEASE text")
+
+
 def test_ranges_are_those_of_lists(console: ServerConsole) -> None:
     console("LBQ.CREATE q INTO s RATE 1 1000")
     for number in range(5):

@@ -230,7 +230,7 @@ def test_keys_and_rights_of_the_commands_are_known(console: ServerConsole) -> No
     assert console(f"COMMAND GETKEYS {create}") == [b"q", b"s", b"q2", b"d"]
     assert console("COMMAND GETKEYS LBQ.ADD q FIELDS 1 a b") == [b"q"]
     listed = console("COMMAND LIST FILTERBY PATTERN lbq.*")
-    assert len(listed) == 9
+    assert len(listed) == 10
 
 
 def test_a_snapshot_holds_queues_that_go_on(console: ServerConsole) -> None:

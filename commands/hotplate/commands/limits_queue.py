@@ -18,6 +18,7 @@ from hotplate.keyspace.bucket_queue import (
     BucketQueue,
     Settings,
 )
+from hotplate.keyspace.bucket_queue_release import Outlet
 from hotplate.keyspace.entry import Collection
 from hotplate.keyspace.stream import Stream
 from hotplate.limits import (
@@ -26,7 +27,7 @@ from hotplate.limits import (
     QUEUE_ENTRIES_MAX,
     QUEUE_WEIGHT_MAX,
 )
-from hotplate.resp.types import OK, Reply
+from hotplate.resp.types import OK, ZERO, Reply
 from hotplate.spec.args import INT64_MAX, NO_SUCH_KEY, Args, syntax_error
 from hotplate.spec.model import (
     Flag,
@@ -40,7 +41,7 @@ from hotplate.spec.model import (
     string,
     token,
 )
-from hotplate.spec.reply import OK_REPLY
+from hotplate.spec.reply import OK_REPLY, IntegerReply
 
 _OVERFLOWS: Final = frozenset((REJECT, DROP_OLDEST, DROP_LOWEST, SPILL))
 
@@ -293,4 +294,29 @@ def _changed(ctx: Context, name: bytes, queue: BucketQueue, event: str) -> Reply
     return OK
 
 
-SPECS = specs_of(lbq_create, lbq_rate, lbq_pause, lbq_resume)
+@command(
+    "LBQ.RELEASE",
+    group=GROUP,
+    since=SINCE,
+    arity=2,
+    summary="Releases what is due in a queue, as the server's timer does.",
+    complexity="O(N), N being the number of entries that are due",
+    flags=Flag.WRITE,
+    keys=(Keys(flags=("RW", "UPDATE")),),
+    args=(key(),),
+    reply=IntegerReply(0),
+    acl_categories=("limits",),
+)
+def lbq_release(ctx: Context, argv: list[bytes]) -> Reply:
+    """LBQ.RELEASE key: how many entries went. At most those of one pass of the timer."""
+    name = argv[1]
+    queue = find_queue(ctx, name)
+    if queue is None:
+        return ZERO
+    before = queue.figures.released
+    Outlet(ctx.db, name, queue, ctx.engine).release_due()
+    ctx.engine.pacing.follow(ctx.db, name, queue)
+    return queue.figures.released - before
+
+
+SPECS = specs_of(lbq_create, lbq_rate, lbq_pause, lbq_resume, lbq_release)

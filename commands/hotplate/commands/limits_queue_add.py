@@ -36,13 +36,14 @@ _TICKET: Final = one_of(BulkReply(), NullReply())
 class _Addition:
     """What LBQ.ADD was told."""
 
-    __slots__ = ("cost", "delay_ns", "fields", "line", "producer", "ttl_ns")
+    __slots__ = ("cost", "delay_ns", "fields", "line", "producer", "ticket", "ttl_ns")
 
     def __init__(self, argv: list[bytes]) -> None:
         self.line = 0
         self.cost = 1
         self.delay_ns = self.ttl_ns = 0
         self.producer: tuple[bytes, bytes] | None = None
+        self.ticket: bytes | None = None  # None: one is made
         args = Args(argv, 2)
         seen: set[bytes] = set()
         while True:
@@ -61,7 +62,9 @@ class _Addition:
             elif word == b"TTL":
                 self.ttl_ns = args.take_int_within("TTL", 1) * NS_PER_MS
             elif word == b"IDMP":
-                self.producer = (_name(args), _name(args))
+                self.producer = (_name(args, "IDMP"), _name(args, "IDMP"))
+            elif word == b"TICKET":
+                self.ticket = _name(args, "TICKET")
             else:
                 raise syntax_error()
         count = args.take_int_within("the number of fields", 1, ARRAY_ITEMS_MAX)
@@ -74,9 +77,11 @@ class _Addition:
     def item(self, ctx: Context, line: int) -> Item:
         """The entry, not in a queue yet."""
         now_ns = ctx.engine.now_ns
-        limiter = ctx.engine.limiter
-        limiter.number += 1
-        ticket = b"%b-%012x" % (limiter.prefix, limiter.number)
+        ticket = self.ticket
+        if ticket is None:
+            limiter = ctx.engine.limiter
+            limiter.number += 1
+            ticket = b"%b-%012x" % (limiter.prefix, limiter.number)
         item = Item(ticket, line, self.cost, join_fields(self.fields), len(self.fields) // 2)
         item.size_bytes = self.size_bytes()
         item.added_ns = now_ns
@@ -90,10 +95,10 @@ class _Addition:
         return sum(map(len, self.fields))
 
 
-def _name(args: Args) -> bytes:
+def _name(args: Args, word: str) -> bytes:
     name = args.take()
     if not 1 <= len(name) <= NAME_BYTES_MAX:
-        raise CommandError(f"IDMP takes names of 1 to {NAME_BYTES_MAX} bytes, not {len(name)}")
+        raise CommandError(f"{word} takes names of 1 to {NAME_BYTES_MAX} bytes, not {len(name)}")
     return name
 
 
@@ -113,6 +118,7 @@ def _name(args: Args) -> bytes:
         integer("delay-milliseconds", token="DELAY", optional=True),
         integer("ttl-milliseconds", token="TTL", optional=True),
         block("idempotence", string("producer"), string("id"), token="IDMP", optional=True),
+        string("ticket", token="TICKET", optional=True),
         block(
             "fields",
             integer("numfields"),
@@ -141,6 +147,10 @@ def lbq_add(ctx: Context, argv: list[bytes]) -> Reply:
         ticket = queue.known(addition.producer, now_ns)
         if ticket is not None:
             return _duplicate(queue, ticket, now_ns)
+    if addition.ticket is not None:
+        for known in (queue, other):
+            if known is not None and known.find(addition.ticket) is not None:
+                raise CommandError("an entry with that ticket is in the queue")
     outlet = Outlet(db, name, queue, ctx.engine)
     outlet.tend()
     size_bytes = addition.size_bytes()
