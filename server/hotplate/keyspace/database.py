@@ -42,6 +42,7 @@ class Database:
         "earliest_ms",
         "expired",
         "expired_fields",
+        "expires",
         "expiring",
         "expiring_count",
         "field_deadlines",
@@ -70,6 +71,7 @@ class Database:
         self.misses = 0
         self.expired = 0
         self.expired_fields = 0
+        self.expires = True  # False: keys whose time has come are hidden, not removed
         # of hashes with fields that expire, by key; a key may be gone or hold something else by now
         self.field_deadlines = Deadlines()
         self.field_names: dict[bytes, bytes] = {}  # one object for each name, shared by hashes
@@ -200,7 +202,7 @@ class Database:
 
     def expire(self, key: bytes) -> None:
         """Remove a key whose time has come, and tell."""
-        if self.delete(key):
+        if self.expires and self.delete(key):
             self.expired += 1
             self.changed(key, "expired")
 
