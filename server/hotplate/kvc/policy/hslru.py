@@ -28,7 +28,8 @@ class HeadStartLru(Policy):
 
     def __init__(self, forest: Forest) -> None:
         super().__init__(forest)
-        self.ghosts: Ghosts = Ghosts()
+        self._remembered = Ghosts()
+        self.ghosts = self._remembered
         self._head_start = 0
 
     def lane(self, block: int) -> int:
@@ -50,9 +51,9 @@ class HeadStartLru(Policy):
         del stamp
         capacity = self.forest.blocks
         self._head_start = HEAD_START * capacity
-        self.ghosts.bound(capacity)
+        self._remembered.bound(capacity)
 
     def evicted(self, name: Hashable, block: int) -> None:
         """Remember the name."""
         del block
-        self.ghosts.add(name)
+        self._remembered.add(name)

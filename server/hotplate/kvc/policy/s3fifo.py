@@ -27,7 +27,8 @@ class S3Fifo(Policy):
 
     def __init__(self, forest: Forest) -> None:
         super().__init__(forest)
-        self.ghosts: Ghosts = Ghosts()
+        self._remembered = Ghosts()
+        self.ghosts = self._remembered
         self._small_max = 0
         self._stamp = 0
         self._entries = 0
@@ -76,7 +77,7 @@ class S3Fifo(Policy):
         """Capacity is what the forest holds when evictions begin."""
         capacity = self.forest.blocks
         self._small_max = capacity // SMALL_SHARE
-        self.ghosts.bound(capacity)
+        self._remembered.bound(capacity)
         if stamp != self._stamp:
             self._stamp, self._entries = stamp, 0
         if len(self._entered) > 2 * capacity + 64:
@@ -88,4 +89,4 @@ class S3Fifo(Policy):
         """Remember the name of one that was on trial."""
         self._entered.pop(block, None)
         if not self.forest.proven[block]:
-            self.ghosts.add(name)
+            self._remembered.add(name)
