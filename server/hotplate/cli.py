@@ -8,6 +8,7 @@ _SUBCOMMANDS: Final = {
     "serve": ("hotplate.server.app", "run a server: hotplate serve [CONFIG-FILE] [--port N] ..."),
     "demo": ("hotplate.clients.demo", "a real model, its KV cache stored and found again"),
     "bench": ("hotplate.bench.main", "measure Hotplate beside a Redis, in turn, as ratios"),
+    "replay": ("hotplate.optimizer.main", "a trace of requests through the reclaim policies"),
 }
 
 
