@@ -27,12 +27,8 @@ class HeadStartLru(Policy):
     lanes: ClassVar[int] = 2
 
     def __init__(self, forest: Forest) -> None:
-<<<<<<< HEAD
-        super().__init__(forest)
-=======
         super().__init__(forest, forest.accessed.__getitem__)
         self._proven, self._hits, self._ticks = forest.proven, forest.leaf_hits, forest.ticks
->>>>>>> policies-next
         self._remembered = Ghosts()
         self.ghosts = self._remembered
         self._head_start = 0
@@ -56,8 +52,4 @@ class HeadStartLru(Policy):
     def evicted(self, names: Sequence[Hashable], block: int) -> None:
         """Remember the names."""
         del block
-<<<<<<< HEAD
-        self._remembered.add(name)
-=======
         self._remembered.add(names)
->>>>>>> policies-next
