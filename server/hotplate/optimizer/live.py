@@ -65,6 +65,7 @@ def _play(trace: Trace, capacity: int, cache: KVCache, name: str) -> Outcome:
 
 def _start(cache: KVCache, name: str, keys: bytes) -> tuple[bytes | None, bytes]:
     """Reserve what is missing: the session and the mask. Each try makes room for some more."""
+    refused: QuotaError | None = None
     for _ in range(_TRIES):
         try:
             answer: Any = cache.execute(

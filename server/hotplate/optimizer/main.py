@@ -114,20 +114,21 @@ def replay(arguments: argparse.Namespace, trace: Trace, capacities: Sequence[int
 
 def measure(trace: Trace, policy: str, capacity: int, rounds: int) -> tuple[Row, Outcome]:
     """One policy at one size, in turn with the bare LRU."""
-    seconds: list[float] = []
+    outcomes: list[Outcome] = []
     bare: list[float] = []
     for _ in range(rounds):
         bare.append(bare_lru_seconds(trace, capacity))
-        outcome = simulate(trace, policy, capacity)
-        seconds.append(outcome.seconds)
+        outcomes.append(simulate(trace, policy, capacity))
+    outcome = outcomes[0]
+    seconds = median([item.seconds for item in outcomes])
     accesses = max(1, trace.accesses)
     row = Row(
         policy,
         capacity,
         ratios(trace, outcome.matched),
         ratios(trace, outcome.matched, len(trace.requests) // 2),
-        median(seconds) / accesses * 1e6,
-        median(seconds) / median(bare) if trace.accesses else 0.0,
+        seconds / accesses * 1e6,
+        seconds / median(bare) if trace.accesses else 0.0,
     )
     return row, outcome
 
