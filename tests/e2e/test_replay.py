@@ -6,9 +6,9 @@ import pytest
 from tests.testing.traces import conversations, write_trace
 
 from hotplate.bench.process import ServerProcess
-from hotplate.clients import KVCache, KVCacheError
+from hotplate.clients import KVCache
 from hotplate.kvc.policy import POLICIES
-from hotplate.optimizer.live import play
+from hotplate.optimizer.live import LiveReplayError, play
 from hotplate.optimizer.main import main
 from hotplate.optimizer.simulate import simulate
 
@@ -44,5 +44,10 @@ def test_nothing_is_left_on_the_server(hotplate_server: ServerProcess) -> None:
 
 
 def test_a_capacity_that_the_server_refuses_is_an_error(hotplate_server: ServerProcess) -> None:
-    with pytest.raises(KVCacheError, match="MAXBLOCKS"):
+    with pytest.raises(LiveReplayError, match="MAXBLOCKS"):
         play(conversations(24, 5), "lru", 1 << 80, hotplate_server.url)
+
+
+def test_a_server_that_is_not_there_is_an_error() -> None:
+    with pytest.raises(LiveReplayError, match="redis://127"):
+        play(conversations(24, 5), "lru", 10, "redis://127.0.0.1:1")

@@ -9,6 +9,8 @@ import time
 from os import urandom
 from typing import Any, Final
 
+from redis.exceptions import RedisError
+
 from hotplate.clients import KVCache, QuotaError
 from hotplate.optimizer.simulate import Outcome
 from hotplate.optimizer.trace import Trace
@@ -23,14 +25,17 @@ class LiveReplayError(Exception):
 
 
 def play(trace: Trace, policy: str, capacity: int, url: str) -> Outcome:
-    """Replay a trace against the server at `url`. RedisError, KVCacheError, LiveReplayError."""
+    """Replay a trace against the server at `url`. LiveReplayError."""
     name = f"replay-{urandom(6).hex()}"
-    with KVCache.from_url(url, name) as cache:
-        _create(cache, name, policy, capacity)
-        try:
-            return _play(trace, capacity, cache, name)
-        finally:
-            cache.execute("KVC.GROUP", "REMOVE", name, "FORCE")
+    try:
+        with KVCache.from_url(url, name) as cache:
+            _create(cache, name, policy, capacity)
+            try:
+                return _play(trace, capacity, cache, name)
+            finally:
+                cache.execute("KVC.GROUP", "REMOVE", name, "FORCE")
+    except RedisError as error:
+        raise LiveReplayError(f"{url}: {error}") from error
 
 
 def _create(cache: KVCache, name: str, policy: str, capacity: int) -> None:

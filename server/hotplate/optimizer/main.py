@@ -15,8 +15,6 @@ from pathlib import Path
 from statistics import median
 from typing import Final
 
-from redis.exceptions import RedisError
-
 from hotplate.config_kinds import parse_size
 from hotplate.kvc.policy import POLICIES
 from hotplate.optimizer.live import LiveReplayError, play
@@ -44,7 +42,7 @@ def main(argv: Sequence[str]) -> int:
             arguments.trace, block_tokens=arguments.block_tokens, limit=arguments.requests
         )
         return replay(arguments, trace, capacities)
-    except (TraceError, LiveReplayError, RedisError, OSError) as error:
+    except (TraceError, LiveReplayError, OSError) as error:
         print(f"hotplate replay: {error}", file=sys.stderr)
         return 2
 
