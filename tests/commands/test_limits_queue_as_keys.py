@@ -145,6 +145,31 @@ def test_a_pause_of_writing_holds_the_queue_back(console: ServerConsole) -> None
     assert console("XLEN s") == 1
 
 
+def test_an_acknowledgement_lets_the_next_entry_go_at_once(console: ServerConsole) -> None:
+    timers = ManualTimers(console.clock)
+    console.engine.pacing.after = timers.after
+    console("LBQ.CREATE q INTO s RATE 1000 1000 CREDIT g 1")
+    console("XGROUP CREATE s g 0 MKSTREAM")
+    for number in range(3):
+        console("LBQ.ADD", "q", "FIELDS", 1, "n", number)
+    for _ in range(9):
+        timers.advance(100)  # it looks again ever less often
+    assert console("XLEN s") == 1
+    console("XREADGROUP GROUP g c STREAMS s >")
+    (first,) = console("XRANGE s - +")
+    assert console("XACK", "s", "g", first[0]) == 1
+    timers.advance(0)
+    assert console("XLEN s") == 2
+    console("XREADGROUP GROUP g c STREAMS s >")
+    timers.advance(1)
+    assert console("XLEN s") == 2
+    (_, second) = console("XRANGE s - +")
+    console("XACKDEL", "s", "g", "IDS", 1, second[0])
+    timers.advance(0)
+    assert console("XINFO STREAM s") is not None
+    assert console("LBQ.LEN q") == 0
+
+
 def test_a_timer_is_set_anew_only_where_something_is_due_earlier(console: ServerConsole) -> None:
     timers = ManualTimers(console.clock)
     console.engine.pacing.after = timers.after

@@ -1,6 +1,7 @@
 """The one timer of all paced queues.
 
     LBQ command changes a queue ─► follow() ─► the database notes when it is due ─► timer
+    XACK, with queues held back ─► acknowledged() ─► "at once" ─► timer
     RENAME, COPY, RESTORE ...   ─► the database notes "at once"                  ─► cron's next beat
     timer, cron ─► run() ─► release what is due ─► wake who waits for the streams
 
@@ -49,6 +50,14 @@ class Pacing:
             wake_ns = min(wake_ns, wakes.get(key) or wake_ns)
         wakes.set(key, wake_ns)
         self._arm(wake_ns, now_ns)
+
+    def acknowledged(self, db: Database, stream: bytes) -> None:
+        """A group of a stream may have credit again: look at the queues that wait for that."""
+        keys = db.credit_waits.pop(stream, ())
+        for key in keys:
+            db.queue_wakes.set(key, 0)
+        if keys:
+            self._arm(self._engine.now_ns, self._engine.now_ns)
 
     def run(self) -> bool:
         """One pass at the engine's time; whether more is due at once."""

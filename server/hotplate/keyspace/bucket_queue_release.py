@@ -50,7 +50,7 @@ class Outlet:
         done = 0
         while done < RELEASES_MAX:
             item = queue.due_item(now_ns)
-            if item is None or not _may_go(queue, room - done):
+            if item is None or not self._may_go(room - done):
                 break
             if not self._append(queue.settings.into, item):
                 _hold(queue, HELD_BY_STREAM)
@@ -60,6 +60,16 @@ class Outlet:
         if done:
             self.db.changed(self.key, "release")
         return done == RELEASES_MAX
+
+    def _may_go(self, room: int) -> bool:
+        queue = self.queue
+        if room > 0:
+            queue.held_by = b""
+            queue.held_ns = 0
+            return True
+        _hold(queue, HELD_BY_CREDIT)
+        self.db.credit_waits.setdefault(queue.settings.into, set()).add(self.key)
+        return False
 
     def tend(self) -> None:
         """Let delayed entries join, and bury those that expired."""
@@ -101,15 +111,6 @@ class Outlet:
         stream.append(entry_id, b"".join(parts))
         db.changed(into, "xadd")
         return True
-
-
-def _may_go(queue: BucketQueue, room: int) -> bool:
-    if room <= 0:
-        _hold(queue, HELD_BY_CREDIT)
-        return False
-    queue.held_by = b""
-    queue.held_ns = 0
-    return True
 
 
 def _hold(queue: BucketQueue, reason: bytes) -> None:

@@ -38,6 +38,7 @@ class Database:
 
     __slots__ = (
         "added",
+        "credit_waits",
         "dirty",
         "discarded",
         "earliest_ms",
@@ -78,6 +79,8 @@ class Database:
         self.field_deadlines = Deadlines()
         # of paced queues, by key, in nanoseconds of the clock that never steps; alike
         self.queue_wakes = Deadlines()
+        # of queues that are held back until a stream's group has acknowledged more, by stream
+        self.credit_waits: dict[bytes, set[bytes]] = {}
         self.field_names: dict[bytes, bytes] = {}  # one object for each name, shared by hashes
         self.meter: Meter | None = None  # counts memory, while there is a limit
         self.observer: Callable[[int, bytes, str], None] | None = None
@@ -272,6 +275,7 @@ class Database:
             self.discarded.append(self.field_deadlines)
             self.field_deadlines = Deadlines()
         self.queue_wakes = Deadlines()
+        self.credit_waits = {}
         self.added = self.removed = 0
         if self.meter is not None:
             self.meter.flushed(self.index)
@@ -281,7 +285,7 @@ class Database:
     def swap(self, other: "Database") -> None:
         """Exchange all keys with another database; observers and counters of use stay."""
         names = ("shards", "expiring", "expiring_count", "added", "removed")
-        for name in (*names, "field_deadlines", "queue_wakes"):
+        for name in (*names, "field_deadlines", "queue_wakes", "credit_waits"):
             mine, theirs = getattr(self, name), getattr(other, name)
             setattr(self, name, theirs)
             setattr(other, name, mine)
