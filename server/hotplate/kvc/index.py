@@ -435,6 +435,16 @@ class Index:
                 return
             block = above
 
+    def lost_child(self, above: int) -> None:
+        """A block below is no more: this one may be a leaf now, or a tombstone that goes too."""
+        self.children[above] -= 1
+        if self.children[above]:
+            return
+        if self.state[above]:
+            self.became_leaf(above)
+        else:
+            self.unlink(above)
+
     # leaves
 
     def became_leaf(self, block: int) -> None:

@@ -9,11 +9,13 @@ from heapq import heappop, heappush, nsmallest
 from typing import Final
 
 from hotplate.errors import QuotaError
+from hotplate.kvc.budget import Budget
 from hotplate.kvc.departed import Reason
 from hotplate.kvc.holdings import Burial, Holdings
 from hotplate.kvc.index import DETAILED, SERVING, WRITING, Index
 from hotplate.kvc.policy.base import ID_BITS, ID_MASK
 from hotplate.kvc.quota import GroupUse, Shortage
+from hotplate.kvc.runs import alike
 from hotplate.kvc.victims import Victims
 
 VICTIMS_PER_CALL_MAX: Final = 1024
@@ -40,6 +42,7 @@ class Reclaimer:
         storages: frozenset[int] | None = None,
         count_blocks: bool = False,
         limit: int = VICTIMS_PER_CALL_MAX,
+        budget: Budget | None = None,
     ) -> int:
         """Evict until `missing` bytes on `storages` (or blocks) are on their way. How many went.
 
@@ -55,24 +58,43 @@ class Reclaimer:
             index.leaves.begin(self._holdings.last_stamp)
         victims = Victims(use, storages, count_blocks=count_blocks)
         while missing > 0 and evicted < limit:
-            victim = victims.next()
-            in_the_way = victim is None and storages is not None
-            if in_the_way:
-                victim = Victims(use, None, count_blocks=count_blocks).next()
+            if budget is not None and budget.spent():
+                break
+            source, victim = victims, victims.next()
+            if victim is None and storages is not None:
+                source = Victims(use, None, count_blocks=count_blocks)
+                victim = source.next()
             if victim is None:
                 break
-            index, block = victim
-            missing -= 1 if count_blocks else self._bytes_on(index, block, storages)
-            policy = index.leaves.policy
-            if policy.ghosts is not None:
-                policy.evicted((index.key_of(block),), block)
-            self._holdings.discard(index, block, burial)
-            self._holdings.counters[index.instance.number].evictions += 1
-            evicted += 1
-            if in_the_way:
+            index, block, turns = victim
+            if source is not victims:
+                turns = 1
+            size = 1 if count_blocks else self._bytes_on(index, block, storages)
+            most = min(turns, limit - evicted, -(-missing // size) if size else 1)
+            gone = self._evict_from(index, block, most, burial)
+            missing -= size * gone
+            evicted += gone
+            source.took(gone)
+            if source is not victims:
                 victims = Victims(use, storages, count_blocks=count_blocks)
         burial.close()
         return evicted
+
+    def _evict_from(self, index: Index, leaf: int, most: int, burial: Burial) -> int:
+        """Evict a leaf, and those above it that would be next, at most so many. How many went."""
+        policy = index.leaves.policy
+        low = leaf
+        if most > 1 and index.chained and not policy.counts:
+            low = alike(index, leaf, most)
+        count = leaf + 1 - low
+        if policy.ghosts is not None:
+            policy.evicted([index.key_of(block) for block in range(leaf, low - 1, -1)], leaf)
+        if count > 1:
+            self._holdings.discard_tail(index, low, burial)
+        else:
+            self._holdings.discard(index, leaf, burial)
+        self._holdings.counters[index.instance.number].evictions += count
+        return count
 
     def _bytes_on(self, index: Index, block: int, storages: frozenset[int] | None) -> int:
         state = index.state[block]

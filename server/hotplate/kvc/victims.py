@@ -15,12 +15,13 @@ from hotplate.kvc.index import Index
 from hotplate.kvc.quota import GroupUse
 
 WHOLE: Final = 1 << 40  # of an instance's use, in steps
+_ENDLESS: Final = 1 << 62  # turns
 
 
 class Victims:
     """The next blocks to evict of a group; between two evictions nothing else may change."""
 
-    __slots__ = ("_heap", "_last", "_steps", "_storages", "_use")
+    __slots__ = ("_heap", "_steps", "_storages", "_turn", "_use")
 
     def __init__(
         self, use: GroupUse, storages: frozenset[int] | None, *, count_blocks: bool
@@ -31,7 +32,7 @@ class Victims:
         # priority, what it has given, the step of a victim (a larger use first), instance
         self._heap: list[tuple[int, int, int, int]] = []
         self._steps: dict[int, int] = {}
-        self._last: int | None = None  # evicting there may have made new leaves
+        self._turn = (0, 0, 0, 0)  # the entry that `next` took
         for number, index in use.indexes.items():
             used = index.blocks if count_blocks else _bytes_on(index, storages)
             if used:
@@ -44,20 +45,30 @@ class Victims:
         if priority is not None:
             heappush(self._heap, (priority, given, self._steps[number], number))
 
-    def next(self) -> tuple[Index, int] | None:
-        """The next victim; evict it before asking again."""
-        if self._last is not None:
-            self._enter(self._last, self._use.given[self._last])
-            self._last = None
+    def next(self) -> tuple[Index, int, int] | None:
+        """The next victim, and how often in a row it is its instance's turn.
+
+        Evict it, and as many as that of those above it, and say how many (`took`).
+        """
         if not self._heap:
             return None
-        priority, given, step, number = heappop(self._heap)
+        priority, given, step, number = self._turn = heappop(self._heap)
+        turns = _ENDLESS
+        if self._heap and self._heap[0][0] == priority:
+            _, other, other_step, other_number = self._heap[0]
+            turns, rest = divmod(other - given, step)
+            if rest or (step, number) < (other_step, other_number):
+                turns += 1
+        index = self._use.indexes[number]
+        return index, index.leaves.victim(priority, self._storages), turns
+
+    def took(self, count: int) -> None:
+        """So many of the instance's blocks have been evicted."""
+        _, given, step, number = self._turn
         use = self._use
-        use.given[number] = given + step
-        use.given_floor = max(use.given_floor, given)
-        self._last = number
-        index = use.indexes[number]
-        return index, index.leaves.victim(priority, self._storages)
+        use.given[number] = given + step * count
+        use.given_floor = max(use.given_floor, given + step * (count - 1))
+        self._enter(number, use.given[number])
 
 
 def _bytes_on(index: Index, storages: frozenset[int] | None) -> int:
