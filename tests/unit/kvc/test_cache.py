@@ -119,11 +119,13 @@ def test_the_blocks_a_write_builds_on_are_not_its_victims() -> None:
 
 
 def test_a_block_that_becomes_a_leaf_during_a_refused_write_still_expires() -> None:
-    user = CacheUser(max_blocks=2, quota_bytes=25, grace_ms=1000)
+    marks: dict[str, Any] = {"high_watermark": 1.0, "low_watermark": 1.0}
+    user = CacheUser(max_blocks=2, quota_bytes=25, grace_ms=1000, **marks)
     user.store(keys("a"), ttl_ms=1_000)
     user.store(keys("a", "b"), ttl_ms=100_000)
     user.now += 2_000
     user.tick()
+    assert user.matched(keys("a", "b"), touch=False) == 2
     with pytest.raises(QuotaError, match="group g"):
         user.start(keys("a", "c"))
     assert user.matched(keys("a", "b"), touch=False) == 1, "b made room among the blocks"
