@@ -364,6 +364,40 @@ class CacheMachine(RuleBasedStateMachine):
             store = self.stores[self.storage_name(slot.storage)]
             assert store.published[slot.place] == (key, sums)
 
+    @rule(
+        which=st.integers(0, 2),
+        shaped=SHAPED,
+        priority=st.sampled_from([100, 90, 53, 50, 10]),
+        ttl_ms=st.sampled_from([1_000, 30_000]),
+    )
+    def retain(
+        self, which: int, shaped: tuple[tuple[int, ...], int, bool], priority: int, ttl_ms: int
+    ) -> None:
+        record, naive = self.instances[which]
+        keys = list(dict.fromkeys(self.keys(which, shaped)))
+        expected = self.naive.retain(naive, keys, priority, ttl_ms, self.now)
+        wanted = Keys.listed(keys)
+        answer = self.cache.retain(
+            record, wanted, priority=priority, ttl_ms=ttl_ms, now_ms=self.now
+        )
+        assert answer == expected
+
+    @rule(group=st.integers(0, 1), size_bytes=st.sampled_from([None, 1, 40, 200]))
+    def reclaim(self, group: int, size_bytes: int | None) -> None:
+        naive = self.groups[group]
+        record = self.catalog.groups[naive.name]
+        self.naive.settle(self.now)
+        rehearsed = self.cache.reclaim(record, size_bytes, self.now, dry_run=True)
+        self.naive.evicted.clear()
+        if size_bytes is None:
+            self.naive.reclaim(naive, self.now, forced=True)
+        else:
+            self.naive.evict(naive, size_bytes, self.now)
+        assert rehearsed.keys == self.naive.evicted
+        answer = self.cache.reclaim(record, size_bytes, self.now)
+        assert answer.victims == rehearsed.victims == len(self.naive.evicted)
+        assert answer.by_storage == rehearsed.by_storage
+
     @rule(which=st.integers(0, 2), shaped=SHAPED)
     def remove(self, which: int, shaped: tuple[tuple[int, ...], int, bool]) -> None:
         record, naive = self.instances[which]
@@ -469,7 +503,7 @@ class CacheMachine(RuleBasedStateMachine):
                 assert meta.hits == node.hits
                 assert meta.created_ms == node.created_ms
                 assert meta.accessed_ms == node.accessed_ms
-                assert meta.priority == node.priority
+                assert meta.priority == node.priority_at(self.now)
                 assert meta.expires_ms == (None if node.expires_ms == NEVER else node.expires_ms)
                 assert meta.leases == len(node.leases)
                 assert sorted(
@@ -539,8 +573,13 @@ class Walk:
     def rare_step(self, which: int, pick: int) -> None:
         random, machine = self.random, self.machine
         dice = random.random()
-        if dice < 0.33:
+        if dice < 0.25:
             machine.remove(which, self.shaped())
+        elif dice < 0.29:
+            priority = random.choice((100, 90, 53, 50, 10))
+            machine.retain(which, self.shaped(), priority, random.choice((1_000, 30_000)))
+        elif dice < 0.32:
+            machine.reclaim(pick % 2, random.choice((None, 1, 40, 200)))
         elif dice < 0.35:
             machine.change_policy(pick % 2, random.choice(POLICIES))
         elif dice < 0.45:

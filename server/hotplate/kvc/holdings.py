@@ -261,6 +261,13 @@ class Holdings:
                 table[SERVING + number] = HIT
         self.hit_table = bytes(table)
 
+    def limit_bytes(self, use: GroupUse) -> int:
+        """What a group may take: its quota, or what its storages hold."""
+        if use.group.quota_bytes is not None:
+            return use.group.quota_bytes
+        stores = [self.catalog.get_storage(name).store for name in use.group.storages]
+        return sum(store.capacity_bytes for store in stores if store is not None)
+
     @property
     def last_stamp(self) -> int:
         """The latest stamp that was given."""
@@ -451,6 +458,8 @@ class Holdings:
         grace_ms = use.group.grace_ms
         burial = Burial(self, use, now_ms, grace_ms, reason=Reason.TRIMMED)
         hidden = index.blocks
+        for block, retained in list(index.retained.items()):
+            retained.book.forget(index, block)
         for ranges in list(index.leases.values()):
             for block in sorted({b for item in ranges for b in range(item.low, item.high)}):
                 if index.state[block] != ABSENT:

@@ -87,6 +87,9 @@ def alike(index: Index, leaf: int, most: int) -> int:
     kind = state[leaf]
     if low == first or kind < SERVING or start in index.leases:
         return leaf
+    retained = index.retained
+    if leaf in retained:
+        return leaf
     born, ends, rank, proven = created[leaf], expires[leaf], priority[leaf], index.proven[leaf]
     while low > first:
         above = low - 1
@@ -99,6 +102,7 @@ def alike(index: Index, leaf: int, most: int) -> int:
             or expires[above] != ends
             or priority[above] != rank
             or index.proven[above] != proven
+            or above in retained
         ):
             break
         low = above
