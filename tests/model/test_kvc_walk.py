@@ -1,4 +1,4 @@
-"""Long random walks over the calls of test_kvc_cache.py: deeper states than short examples reach."""
+"""Long random walks over the calls of the cache's model: deeper states than examples reach."""
 
 from random import Random
 
