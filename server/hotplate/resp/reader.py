@@ -151,7 +151,7 @@ class RequestReader:
         return requests
 
     def single(self, data: bytes) -> list[bytes] | None:
-        """The request, if `data` is one small whole request and nothing waits; else it is not taken.
+        """The request, if `data` is one small whole one and nothing waits; else it is not taken.
 
         The shortest way: no `feed` and no `batch`.
         """
