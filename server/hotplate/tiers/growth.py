@@ -57,18 +57,24 @@ class Growth:
 
         It is at least `least_bytes` long. Its file ends with its last slot.
         """
-        usual = max(self._segment_bytes, self._file_bytes(shape, 1))
+        smallest = self._file_bytes(shape, 1)
+        if room_bytes < smallest:
+            return self.layout(shape, 0)
+        stride = self.stride(shape)
         share = max(room_bytes // ROOM_SHARE, SHARE_BYTES_MIN, least_bytes)
-        share = max(share, self._file_bytes(shape, min(wanted, usual // self.stride(shape) + 1)))
+        if wanted == 1 and share < smallest + stride:
+            return self.layout(shape, smallest)
+        usual = max(self._segment_bytes, smallest)
+        share = max(share, self._file_bytes(shape, min(wanted, usual // stride + 1)))
         layout = self.layout(shape, min(usual, share, room_bytes - room_bytes % PAGE_BYTES))
-        if not layout.slot_count:
-            return layout
         return self.layout(shape, self._file_bytes(shape, layout.slot_count))
 
-    def slots(self, shape: Shape, room_bytes: int) -> int:
-        """How many slots new segments could bring that fit the room."""
+    def slots(self, shape: Shape, room_bytes: int, wanted: int) -> int:
+        """How many slots new segments could bring that fit the room; at most 1 if one is wanted."""
         usual = max(self._segment_bytes, self._file_bytes(shape, 1))
         most = self.layout(shape, usual).slot_count
+        if wanted == 1:
+            return int(room_bytes >= self._file_bytes(shape, 1))
         room_bytes -= room_bytes % PAGE_BYTES  # files are whole pages
         segment_count, rest = divmod(room_bytes, self._file_bytes(shape, most))
         return segment_count * most + self.layout(shape, rest).slot_count

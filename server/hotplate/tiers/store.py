@@ -395,9 +395,10 @@ class SegmentStore:
         if self._closed:
             raise ValueError(f"storage {self.name} is closed")
         slot_class = self._classes.get(shape) or SlotClass(_checked(shape))
-        obtainable = slot_class.free.total + self._growth.slots(
-            slot_class.shape, self._room_bytes(slot_class)
-        )
+        obtainable = slot_class.free.total
+        if count > obtainable:
+            room = self._room_bytes(slot_class)
+            obtainable += self._growth.slots(shape, room, count - obtainable)
         if obtainable < count:
             raise _full(shape, count, obtainable)
         self._classes[shape] = slot_class
@@ -480,7 +481,7 @@ class SegmentStore:
         return segment
 
     def _next_layout(self, slot_class: SlotClass, wanted: int) -> Layout:
-        many = len(self._segments) >= self._files_max // 2
+        many = len(self._segments) >= self._files_max * 15 // 16
         return self._growth.next_layout(
             slot_class.shape,
             self._room_bytes(slot_class),
@@ -528,10 +529,13 @@ class SegmentStore:
         """Drop the blank and other classes' spares until `size` bytes fit the capacity."""
         while self.allocated_bytes + size > self.capacity_bytes and self._ahead.drop():
             pass
-        for other in list(self._spares.values()):
-            if self.allocated_bytes + size <= self.capacity_bytes:
-                return
-            if other is not slot_class and other.spare is not None:
+        while self._spares and self.allocated_bytes + size > self.capacity_bytes:
+            base, other = next(iter(self._spares.items()))
+            if other is slot_class:
+                if len(self._spares) == 1:
+                    return
+                self._spares[base] = self._spares.pop(base)  # behind the others
+            elif other.spare is not None:
                 self._drop(other, other.spare)
 
     def _room_bytes(self, slot_class: SlotClass | None) -> int:
