@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from hotplate.bench.measure import Comparison, Spread, alternate, compare_rates
+from hotplate.bench.reclaim import compare_lookups
 from hotplate.bench.report import Suite, table
 from hotplate.bench.space import lost_at_refusal
 from hotplate.blocks import Shape
@@ -36,6 +37,8 @@ MEMORY_BLOCKS: Final = 64
 BYTES_TARGET: Final = 0.8
 OPERATIONS: Final = 1_000_000
 QUICK_OPERATIONS: Final = 50_000
+LOOKUP_SECONDS: Final = 2.0
+QUICK_LOOKUP_SECONDS: Final = 0.5
 CAPACITY_BLOCKS: Final = 4096  # of the largest blocks
 SMALLEST: Final = 64 * 1024
 LARGEST: Final = 4 * MIB
@@ -48,6 +51,11 @@ def run(*, alternations: int, quick: bool, directory: str | None) -> list[Suite]
         suites = [disk_suite(Path(disk), alternations)]
     with tempfile.TemporaryDirectory(prefix="hotplate-tiers-", dir=SHARED_MEMORY_PATH) as memory:
         suites.append(memory_suite(Path(memory), alternations))
+    with tempfile.TemporaryDirectory(prefix="hotplate-tiers-") as place:
+        seconds = QUICK_LOOKUP_SECONDS if quick else LOOKUP_SECONDS
+        row = compare_lookups(Path(place), alternations, seconds)
+        method = "one client, a writer beside it, 99th percentile with and without reclaim"
+        suites.append(Suite("lookups", method, [row]))
     suites.append(space_suite(QUICK_OPERATIONS if quick else OPERATIONS))
     return suites
 
