@@ -135,6 +135,7 @@ class Segment:
 
     def mark_free(self, slot: int, count: int) -> None:
         """Take slots away from their owner."""
+        self.backing.check()
         self.backing.put(self.layout.state_offset + slot, _FREE * count)
 
     def states(self, slot: int, count: int) -> bytes:
@@ -160,7 +161,8 @@ class Segment:
         return self.backing.get(layout.sum_offset + width * slot, width * count)
 
     def has_free(self, slot: int, count: int) -> bool:
-        """Whether any of these slots is free."""
+        """Whether any of these slots is free. OSError if the file was cut."""
+        self.backing.check()
         return _FREE in self.states(slot, count)
 
     def generation(self, slot: int) -> int:

@@ -141,15 +141,21 @@ class SegmentStore:
         if segment.lost:
             self._release_lost(segment, count)
             return
-        if segment.has_free(slot, count):
-            raise ValueError(f"place {place:#x}: of {count} slots some are free already")
         try:
+            if segment.has_free(slot, count):
+                raise ValueError(f"place {place:#x}: of {count} slots some are free already")
             segment.mark_free(slot, count)
-        finally:
-            self._classes[shape].free.add(place, count)
-            segment.used -= count
-            if not segment.used:
-                self._retire(self._classes[shape], segment)
+        except OSError:
+            self._take_back(segment, place, count)
+            raise
+        self._take_back(segment, place, count)
+
+    def _take_back(self, segment: Segment, place: int, count: int) -> None:
+        slot_class = self._classes[segment.shape]
+        slot_class.free.add(place, count)
+        segment.used -= count
+        if not segment.used:
+            self._retire(slot_class, segment)
 
     def publish(self, shape: Shape, place: int, keys: bytes, sums: bytes) -> None:
         """Mark consecutive reserved slots as serving; as many as there are keys."""
