@@ -19,7 +19,7 @@ class Server:
     """Blocks of one storage of a running server."""
 
     def __init__(self, process: ServerProcess, storage: str) -> None:
-        self.client = redis.Redis.from_url(process.url)
+        self.client: Any = redis.Redis.from_url(process.url)
         self.storage = storage
         group = ("default", "VERSION", 1, "STORAGES", 1, storage, "GRACE", 0)
         self.client.execute_command("KVC.GROUP", "UPDATE", *group)
