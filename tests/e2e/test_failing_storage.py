@@ -22,24 +22,28 @@ class Server:
         self.client: Any = redis.Redis.from_url(process.url)
         self.storage = storage
         group = ("default", "VERSION", 1, "STORAGES", 1, storage, "GRACE", 0)
-        self.client.execute_command("KVC.GROUP", "UPDATE", *group)
+        self.call("KVC.GROUP", "UPDATE", *group)
         options = ("GROUP", "default", "BLOCKTOKENS", 4, "CHAINED", 0, "SPEC", "kv", SIZE)
-        self.client.execute_command("KVC.INSTANCE", "REGISTER", "i", *options)
+        self.call("KVC.INSTANCE", "REGISTER", "i", *options)
+
+    def call(self, *words: str | bytes | int) -> Any:
+        """One command."""
+        return self.client.execute_command(*words)
 
     def put(self, key: str) -> bytes:
         """Store a block; its bytes."""
         payload = os.urandom(SIZE)
-        assert self.client.execute_command("KVC.PUT", "i", 1, key, payload) == 1
+        assert self.call("KVC.PUT", "i", 1, key, payload) == 1
         return payload
 
     def read(self, key: str) -> bytes | None:
         """A block's bytes."""
-        payload: bytes | None = self.client.execute_command("KVC.READ", "i", key)
+        payload: bytes | None = self.call("KVC.READ", "i", key)
         return payload
 
     def info(self) -> dict[bytes, Any]:
         """KVC.STORAGE INFO."""
-        reply = self.client.execute_command("KVC.STORAGE", "INFO", self.storage)
+        reply = self.call("KVC.STORAGE", "INFO", self.storage)
         return reply if isinstance(reply, dict) else dict(zip(reply[::2], reply[1::2], strict=True))
 
     def files(self) -> list[Path]:
@@ -87,7 +91,7 @@ def test_flipped_bits_cost_one_copy_and_answer_no_wrong_byte(
 ) -> None:
     server = Server(hotplate_server, storage)
     payloads = {name: server.put(name) for name in "abc"}
-    _, _, entries, _ = server.client.execute_command("KVC.GETLOC", "i", "KEYS", 1, "b")
+    _, _, entries, _ = server.call("KVC.GETLOC", "i", "KEYS", 1, "b")
     uri = entries[0][2][0][1].decode()
     path = Path(server.info()[b"path"].decode(), uri.split("/")[3].split("?")[0])
     with path.open("r+b") as file:
