@@ -146,7 +146,7 @@ class KvCacheService:
             self._make_ahead(store)
 
         try:
-            self._io.submit(make, done=finish)
+            self._io.submit(make, done=finish, lane=store.name)
         except OSError as error:
             store.finish_ahead(error)
 
@@ -163,7 +163,7 @@ class KvCacheService:
                 continue
             done = partial(_files_removed, store, store.inner)
             try:
-                self._io.submit(job, done=done)
+                self._io.submit(job, done=done, lane=store.name)
             except OSError as error:
                 store.inner.finish_removal(error)
 
