@@ -445,6 +445,7 @@ class SegmentStore:
                 # The storage is failing, and that is what the caller hears. The columns in memory
                 # are right after this even if the file cannot be written.
                 with suppress(OSError):
+                    segment.backing.check()
                     segment.mark_free(start & PLACE_SLOT_MASK, length)
                 slot_class.free.add(start, length)
             raise
