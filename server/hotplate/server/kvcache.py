@@ -135,6 +135,16 @@ class KvCacheService:
                 continue
             if isinstance(storage.store.inner, SegmentStore):
                 self._make_ahead(storage.store.inner)
+                self._empty(storage.store.inner)
+
+    def _empty(self, store: SegmentStore) -> None:
+        """Free what removed segments held, on a thread."""
+        empty = store.begin_emptying()
+        if empty is not None:
+            try:
+                self._io.submit(empty, done=_raise, lane=store.name)
+            except OSError:
+                empty()  # no thread is free: then here
 
     def _make_ahead(self, store: SegmentStore) -> None:
         make = store.begin_ahead()
@@ -184,6 +194,11 @@ class KvCacheService:
         if storage.type == "memory":
             return config.kvc_memory_capacity or default_memory_bytes()
         return config.kvc_ssd_capacity or default_ssd_bytes(Path(self._directory.path))
+
+
+def _raise(result: Any) -> None:
+    if isinstance(result, Exception):
+        raise result
 
 
 def _files_removed(store: WatchedStore, inner: FileStore, result: Any) -> None:

@@ -10,7 +10,7 @@ ours: find room for pieces of any size, and join what is freed. (ADR 10.)
 from dataclasses import dataclass, field
 from typing import Final
 
-from hotplate.blocks import Shape
+from hotplate.blocks import Shape, StoreFullError
 from hotplate.tiers.allocator import FreeRanges
 from hotplate.tiers.segment import Segment
 from hotplate.wire.segment import PAGE_BYTES, Layout, file_bytes_for, plan_layout, round_up
@@ -87,3 +87,15 @@ class Growth:
             sum_count=shape.sum_count,
             alignment=self._alignment,
         )
+
+
+def checked_shape(shape: Shape) -> Shape:
+    """The shape itself, or ValueError."""
+    if shape.payload_bytes < 1 or shape.key_bytes < 1 or shape.sum_count < 0:
+        raise ValueError(f"{shape} is no class of slots")
+    return shape
+
+
+def full_error(shape: Shape, count: int, obtainable: int) -> StoreFullError:
+    """So many slots were asked for, so many could be had."""
+    return StoreFullError(count * shape.payload_bytes, obtainable * shape.payload_bytes)

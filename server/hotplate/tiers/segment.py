@@ -7,6 +7,7 @@ Invariants: a slot's generation is raised before its state says writing, keys an
 before it says serving; it says free before it can be reserved again.
 """
 
+import errno
 from typing import Final, Protocol
 
 from hotplate.blocks import Shape
@@ -136,6 +137,15 @@ class Segment:
     def mark_free(self, slot: int, count: int) -> None:
         """Take slots away from their owner."""
         self.backing.put(self.layout.state_offset + slot, _FREE * count)
+
+    def refuse_lost(self) -> None:
+        """OSError if its bytes are gone."""
+        if self.lost:
+            raise OSError(errno.EIO, f"file {self.file.name} is gone or was cut")
+
+    def abandon(self) -> None:
+        """(any thread) The file was removed: give back the space of the payload."""
+        self.backing.abandon(self.payload_offset)
 
     def states(self, slot: int, count: int) -> bytes:
         """One byte a slot."""
