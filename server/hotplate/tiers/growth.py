@@ -7,6 +7,7 @@ all different, a file ends up holding one block, and the file system does what w
 ours: find room for pieces of any size, and join what is freed. (ADR 10.)
 """
 
+import errno
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -16,6 +17,7 @@ from hotplate.tiers.segment import Segment
 from hotplate.wire.segment import PAGE_BYTES, Layout, file_bytes_for, plan_layout, round_up
 
 ROOM_SHARE: Final = 64
+SHORTAGE: Final = frozenset((errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EMFILE, errno.ENFILE))
 SHARE_BYTES_MIN: Final = 64 * 1024  # small blocks share a file however little room is left
 
 

@@ -38,6 +38,7 @@ from hotplate.tiers.directory import Directory, DirectoryGoneError, SegmentFile
 from hotplate.tiers.growth import (
     ROOM_SHARE,
     SHARE_BYTES_MIN,
+    SHORTAGE,
     Growth,
     SlotClass,
     checked_shape,
@@ -55,8 +56,6 @@ from hotplate.tiers.segment import Medium, Segment
 from hotplate.wire.segment import PAGE_BYTES, SUM_BYTES, VERSION, Layout, round_up
 
 FILES_MAX: Final = 49_152  # of a storage: Linux maps 65530 in a process. Nearing it they get larger
-
-_SHORTAGE: Final = frozenset((errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EMFILE, errno.ENFILE))
 
 
 class SegmentStore:
@@ -452,7 +451,7 @@ class SegmentStore:
                 self._drop(slot_class, segment)
                 segment.abandon()
             self._forget_if_empty(slot_class)
-            if error.errno in _SHORTAGE:
+            if error.errno in SHORTAGE:
                 raise full_error(shape, count, slot_class.free.total) from error
             raise
 
@@ -570,10 +569,7 @@ class SegmentStore:
                 spare.abandon()  # at once: the next file needs the space
 
     def _room_bytes(self, slot_class: SlotClass | None) -> int:
-        """What segments of this class could still take: all but what others really use.
-
-        None where the capacity was set below what is allocated.
-        """
+        """What segments of this class could still take: all but what others really use."""
         room = self.capacity_bytes - self.allocated_bytes + self._spare_bytes
         room += self._ahead.blank_bytes
         if slot_class is not None and slot_class.spare is not None:
