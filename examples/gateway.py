@@ -15,7 +15,7 @@ import math
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, TypeAlias
+from typing import Annotated, Any, Final, Protocol, TypeAlias
 
 import redis.asyncio
 from fastapi import FastAPI, Header, HTTPException, Response
@@ -40,6 +40,14 @@ class Answer:
     text: str
     prompt_tokens: int
     output_tokens: int
+
+
+class Store(Protocol):
+    """What the gateway needs of redis-py's asyncio client."""
+
+    async def execute_command(self, *words: str | int) -> Any:
+        """The reply to a command."""
+        ...
 
 
 Backend: TypeAlias = Callable[[Call], Awaitable[Answer]]
@@ -68,7 +76,7 @@ class Row:
 class Limiter:
     """The three limits of one tenant. Their keys share a hash tag, so that clusters can route."""
 
-    def __init__(self, client: "redis.asyncio.Redis", tenant: str, plan: Plan) -> None:
+    def __init__(self, client: Store, tenant: str, plan: Plan) -> None:
         self._client = client
         self._plan = plan
         self._keys = [f"{name}:{{{tenant}}}" for name in ("requests", "tokens", "calls")]
@@ -126,7 +134,7 @@ def headers(rows: Sequence[Row], retry_ms: int = -1) -> dict[str, str]:
 
 
 def create_app(
-    client: "redis.asyncio.Redis",
+    client: Store,
     backend: Backend,
     *,
     count_tokens: Callable[[str], int],
