@@ -233,8 +233,19 @@ class Settings:
     kvc_index_max_bytes: int = _fixed(
         Size(), 0, "Memory of the block index, sessions and leases; 0: a quarter of RAM."
     )
+    # the append-only file
+    appendonly: bool = _fixed(Boolean(), False, "Whether every change is logged, and read again.")
+    appendfsync: str = _option(
+        Choice(("always", "everysec", "no")),
+        "everysec",
+        "When the log is forced to disk: before replies leave, each second, or by the system.",
+    )
+    appenddirname: str = _fixed(Text(), "appendonlydir", "Directory of the log, under `dir`.")
+    appendfilename: str = _fixed(Text(), "appendonly.aof", "How the names of its files begin.")
+    aof_load_truncated: bool = _option(
+        Boolean(), True, "Whether a log whose end is damaged is cut off there, or not loaded."
+    )
     # features to come: known, so that a file that asks for them is refused with the reason
-    appendonly: bool = _later(Boolean(), False, "the append-only file")
     save: str = _later(Text(multiple=True), "", "snapshots")
     replicaof: str = _later(Text(multiple=True), "", "replication")
     masterauth: str = _later(Text(), "", "replication")
@@ -271,11 +282,7 @@ INERT: Final[Mapping[str, tuple[Kind, Any]]] = {
     "activedefrag": (Choice(("no",)), "no"),
     "activerehashing": _YES,
     "always-show-logo": _NO,
-    "aof-load-truncated": _YES,
     "aof-use-rdb-preamble": _YES,
-    "appenddirname": (Text(), "appendonlydir"),
-    "appendfilename": (Text(), "appendonly.aof"),
-    "appendfsync": (Choice(("always", "everysec", "no")), "everysec"),
     "auto-aof-rewrite-min-size": (Size(), 64 * _MIB),
     "auto-aof-rewrite-percentage": (Integer(0, _INT32_MAX), 100),
     "crash-log-enabled": _YES,

@@ -152,7 +152,6 @@ def test_config_set_sets_all_or_nothing(console: ServerConsole) -> None:
         ("proto-max-bulk-len 1zz", "argument must be a memory value"),
         ("port 1", "can't set immutable config"),
         ("hz 10 hz 10", "duplicate parameter"),
-        ("appendonly yes", "the append-only file is not in this version of Hotplate"),
     ],
 )
 def test_config_set_says_why_it_refuses(console: ServerConsole, pair: str, reason: str) -> None:

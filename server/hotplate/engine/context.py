@@ -33,6 +33,7 @@ class Gate:
     FULL: Final = 128  # (engine) more memory is in use than `maxmemory`
     LFU: Final = 256  # (engine) the uses of keys are counted
     BUSY: Final = 512  # (engine) a script has been running for too long
+    UNSAFE: Final = 1024  # (engine) writes can't be made safe: `Engine.unsafe` says why
 
 
 class Link(Protocol):

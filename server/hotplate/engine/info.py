@@ -152,13 +152,8 @@ def _persistence(engine: "Engine") -> Rows:
     yield "rdb_last_bgsave_time_sec", -1
     yield "rdb_current_bgsave_time_sec", -1
     yield "rdb_saves", 0
-    yield "aof_enabled", 0
-    yield "aof_rewrite_in_progress", 0
-    yield "aof_rewrite_scheduled", 0
-    yield "aof_last_rewrite_time_sec", -1
-    yield "aof_current_rewrite_time_sec", -1
-    yield "aof_last_bgrewrite_status", "ok"
-    yield "aof_last_write_status", "ok"
+    if engine.persistence is not None:
+        yield from engine.persistence.info()
     yield "module_fork_in_progress", 0
 
 

@@ -10,6 +10,7 @@ Flow control, both ways:
   then it lets other clients go first.
 - While the transport holds unsent bytes above its limit nothing more is read or run.
 - While a Deferred reply is awaited nothing more is read or run: replies keep their order.
+- While the log is not safe replies are kept back, and nothing more of their client is run.
 Views into storage that were handed to the transport stay pinned until the transport is empty.
 """
 
@@ -40,15 +41,19 @@ _FULL: Final = 1  # the transport is
 _SCHEDULED: Final = 2  # a pass is due
 _DEFERRED: Final = 4  # a reply is awaited
 _CLOSED: Final = 8  # or about to be
+_KEPT: Final = 16  # replies are kept back until the log is safe (server.barrier)
 
 
 class Connection(asyncio.Protocol):
     """The protocol object of one client."""
 
     __slots__ = (
+        "_at_end",
+        "_barrier",
         "_clients",
         "_deferred",
         "_held",
+        "_kept",
         "_large",
         "_pushed",
         "_pushed_bytes",
@@ -74,6 +79,7 @@ class Connection(asyncio.Protocol):
         self._stats = clients.engine.stats
         self._wall_ns = clients.engine.clock.wall_ns
         self._read_now = clients.read_now
+        self._barrier = clients.barrier
         # for the connection's life
         self.kind = kind
         self.peer = ""
@@ -87,6 +93,8 @@ class Connection(asyncio.Protocol):
         self._pushing = clients.pushing
         self._pushed: list[bytes] = []  # messages not written yet
         self._pushed_bytes = 0
+        self._kept: list[bytes] = []  # replies that wait for the log
+        self._at_end = False  # the client sends no more, and replies are kept
         self._held: list[Callable[[], None]] = []  # releases, due when the transport is empty
         self.unsent_seen = 0  # by the table of clients, when it last looked for idle ones
         # a Deferred under way, and the requests behind it
@@ -150,7 +158,8 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """The client sends no more: answer what is there, then close."""
-        return False
+        self._at_end = bool(self._waits & _KEPT)
+        return self._at_end
 
     def pause_writing(self) -> None:
         """The transport is full."""
@@ -182,7 +191,10 @@ class Connection(asyncio.Protocol):
         elif frames:
             data = b"".join(frames)
             self._stats.net_output_bytes += len(data)
-            self._transport.write(data)
+            if self._barrier.closed:
+                self._keep(data)
+            else:
+                self._transport.write(data)
         if self._pushing:
             self._clients.flush_pushed()
         if ctx.gates != gates:
@@ -264,6 +276,9 @@ class Connection(asyncio.Protocol):
             requests, self._requests = self._requests, []
             self._run(requests, 0, [])
             self._schedule()
+            return
+        if self._at_end and not self._reader.pending_bytes:
+            self.close()
             return
         self._transport.resume_reading()
         large = self._large
@@ -393,10 +408,43 @@ class Connection(asyncio.Protocol):
 
     def _write(self, data: bytes) -> None:
         self._stats.net_output_bytes += len(data)
+        if self._barrier.closed or self._kept:
+            self._keep(data)
+        else:
+            self._transport.write(data)
+
+    def _keep(self, data: bytes) -> None:
+        """Keep a reply until the log is safe, and run nothing more until then."""
+        self._waits |= _KEPT
+        if not self._kept:
+            self._barrier.hold(self)
+        self._kept.append(data)
+
+    def release_kept(self) -> None:
+        """The log is safe: the replies may leave."""
+        data = b"".join(self._kept)
+        self._kept.clear()
+        self._waits &= ~_KEPT
+        if self._transport.is_closing():
+            return
         self._transport.write(data)
+        if self._waits & _CLOSED:
+            self._transport.close()
+        elif (
+            self._requests
+            or self._at_end
+            or self._large is not None
+            or self._reader.pending_bytes
+            or not self._transport.is_reading()
+        ):
+            self._schedule()
 
     def _write_held(self, frames: list[Any]) -> None:
         """Write views into storage, and learn when all of it is gone."""
+        if self._barrier.closed:
+            self._write(b"".join(frames))  # copied: the views are not ours for so long
+            self._release()
+            return
         self._stats.net_output_bytes += sum(map(len, frames))
         self._transport.set_write_buffer_limits(high=0, low=0)
         self._transport.writelines(frames)
@@ -426,7 +474,8 @@ class Connection(asyncio.Protocol):
         """Send what is answered, then close."""
         self._waits |= _CLOSED
         self.ctx.gates |= Gate.CLOSING
-        self._transport.close()
+        if not self._kept:  # else once the log is safe
+            self._transport.close()
 
     def push(self, frames: bytes) -> None:
         """Write frames outside of a reply, with all others at the end of the pass that makes them.
@@ -455,7 +504,8 @@ class Connection(asyncio.Protocol):
 
     def output_bytes(self) -> int:
         """Bytes that wait to be sent."""
-        return self._transport.get_write_buffer_size() + self._pushed_bytes
+        kept_bytes = sum(map(len, self._kept)) if self._kept else 0
+        return self._transport.get_write_buffer_size() + self._pushed_bytes + kept_bytes
 
     def query_bytes(self) -> int:
         """Bytes received and not run yet."""

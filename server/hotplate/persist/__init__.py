@@ -1,0 +1,1 @@
+"""What survives the process: the append-only log, snapshots and their files."""

@@ -1,0 +1,61 @@
+"""Replies wait until what was logged before them is as safe as the policy says.
+
+    commands run ─► something is logged ─► closed ─► replies are kept by their connections
+                                             │
+                       the log's next write (and fsync) ─► on_settled ─► they leave, in order
+
+One write, and with `always` one fsync, serves all clients whose commands came in one pass of the
+loop. While the log can't be written the barrier is open for those who only read; what is kept
+stays until the log heals.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from hotplate.persist.journal import Journal
+    from hotplate.server.connection import Connection
+
+
+class ReplyBarrier:
+    """What keeps replies back. Without a log it is never closed."""
+
+    __slots__ = ("_fails", "_waiting", "closed", "flush_soon", "journal")
+
+    def __init__(self) -> None:
+        self.closed = False
+        self.journal: Journal | None = None
+        self.flush_soon: Callable[[], object] = _no_log
+        self._waiting: deque[tuple[int, Connection]] = deque()
+        self._fails = False
+
+    def hold(self, connection: "Connection") -> None:
+        """Call the connection's `release_kept` when all that was logged so far is safe."""
+        journal = self.journal
+        assert journal is not None
+        self._waiting.append((journal.taken + journal.is_pending, connection))
+
+    def on_pending(self) -> None:
+        """Something was logged."""
+        self.closed = not self._fails
+        self.flush_soon()
+
+    def on_settled(self, takes: int) -> None:
+        """The journal's first `takes` takes are safe."""
+        waiting = self._waiting
+        while waiting and waiting[0][0] <= takes:
+            waiting.popleft()[1].release_kept()
+        journal = self.journal
+        assert journal is not None
+        self.closed = journal.is_pending or takes < journal.taken
+
+    def on_failure(self, why: str | None) -> None:
+        """The log can't be written, or (None) can again."""
+        self._fails = why is not None
+        if self._fails:
+            self.closed = False
+
+
+def _no_log() -> None:
+    raise RuntimeError("no log is kept")
