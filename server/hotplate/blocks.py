@@ -30,6 +30,24 @@ class Extent:
     generation: int
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Consecutive slots of one generation that a storage has from before it was opened.
+
+    `serving`: they were published, and `keys` and `sums` (8 bytes big-endian each) are theirs, one
+    after the other. Else they were reserved for a writer, who may have them mapped still, and both
+    are empty.
+    """
+
+    shape: Shape
+    place: int
+    count: int
+    generation: int
+    serving: bool
+    keys: bytes
+    sums: bytes
+
+
 class StoreFullError(Exception):
     """A reservation does not fit: `need` bytes, `largest_free` bytes could be had."""
 

@@ -135,6 +135,9 @@ class Settings:
         5000,
         "Milliseconds after which others are answered BUSY while a script runs; 0: never.",
     )
+    tracking_table_max_keys: int = _option(
+        Integer(), 1_000_000, "Keys remembered for clients that cache (CLIENT TRACKING); 0: all."
+    )
     enable_debug_command: str = _fixed(
         Choice(("no", "yes", "local")), "no", "Who may use DEBUG; local: loopback and unix."
     )
@@ -316,7 +319,6 @@ INERT: Final[Mapping[str, tuple[Kind, Any]]] = {
     "stop-writes-on-bgsave-error": _YES,
     "stream-node-max-bytes": (Size(), 4096),
     "stream-node-max-entries": (Integer(), 100),
-    "tracking-table-max-keys": (Integer(), 1_000_000),
 }
 
 ALIASES: Final[Mapping[str, str]] = {

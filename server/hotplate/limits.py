@@ -16,6 +16,11 @@ NAME_BYTES_MAX: Final = 512
 BLOCK_KEY_BYTES_MAX: Final = 128
 KEYS_PER_CALL_MAX: Final = 65_536
 
+# What KVC.EXPLAIN remembers (kvc), of each instance; one EXPLAIN scans it in milliseconds
+EXPLAINED_KEY_BYTES_MAX: Final = 1024 * 1024  # keys of blocks that left
+EXPLAINED_CALLS_MAX: Final = 16  # writes that were refused
+EXPLAINED_CALL_BYTES_MAX: Final = 16 * 1024  # of the keys of one of them
+
 assert UNAUTHENTICATED_BULK_BYTES_MAX <= LARGE_BULK_BYTES <= BULK_BYTES_MAX
 assert UNAUTHENTICATED_ARRAY_ITEMS_MAX <= ARRAY_ITEMS_MAX
 assert 2 * KEYS_PER_CALL_MAX < ARRAY_ITEMS_MAX, "PUT sends a key and a payload for each block"

@@ -1,5 +1,6 @@
 """What is installed is what is in the repository."""
 
+import os
 import subprocess
 import sys
 import zipfile
@@ -57,7 +58,10 @@ def is_importable(path: Path) -> bool:
 
 
 def run(*command: str, cwd: Path) -> str:
-    """Its standard output; it must succeed."""
-    result = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+    """Its standard output; it must succeed. No PYTHONPATH leads it back to the working tree."""
+    clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    result = subprocess.run(
+        command, cwd=cwd, env=clean, capture_output=True, text=True, check=False
+    )
     assert result.returncode == 0, f"{command}\n{result.stdout}{result.stderr}"
     return result.stdout

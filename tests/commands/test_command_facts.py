@@ -53,7 +53,6 @@ EXPLAINED: Final[dict[Fact, str]] = {
 }
 # those that a real Redis has and we don't: the names, or (None) all of them
 MISSING_SUBCOMMANDS: Final[dict[str, set[str] | None]] = {
-    "client": {"client|caching", "client|pause", "client|tracking", "client|unpause"},
     "cluster": None,  # one command refuses every subcommand
     "latency": {"latency|graph"},  # a drawing for people
 }

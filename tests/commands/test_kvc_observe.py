@@ -52,7 +52,44 @@ def test_what_does_not_exist_has_no_stats(client: Client, line: str, text: str) 
         client.line(line)
 
 
-@pytest.mark.parametrize("name", ["KVC.RETAIN", "KVC.EXPLAIN", "KVC.RECLAIM"])
+@pytest.mark.parametrize("name", ["KVC.RETAIN", "KVC.RECLAIM"])
 def test_commands_to_come_are_unknown(client: Client, name: str) -> None:
     with pytest.raises(CommandError, match=rf"^ERR unknown command '{name}'"):
         client(name, "one")
+
+
+def test_explain_says_why_a_block_is_there_or_not(client: Client) -> None:
+    client.line("KVC.PUT one 2 key-1 12345 key-2 12345")
+    client.line("KVC.REMOVE one KEYS 1 key-2")
+    session, _, _ = client.line("KVC.STARTWRITE one PARENT key-1 KEYS 1 key-3")
+    found: Any = client.line("KVC.EXPLAIN one KEYS 4 key-1 key-2 key-3 key-4")
+    assert [item[b"state"] for item in found] == [b"serving", b"absent", b"writing", b"absent"]
+    why = [item[b"why"].decode() for item in found]
+    assert why[0].startswith("serving on memory")
+    assert why[1].startswith("removed by KVC.REMOVE at ")
+    assert why[2].startswith(f"being written by session {session.decode()} until ")
+    assert why[3].startswith("never stored")
+    assert [item[b"masked"] for item in found] == [1, 0, 1, 0]
+    assert found[2][b"session"] == session
+    assert found[1][b"at"] == client.server.clock.now_ms()
+
+
+def test_explain_takes_all_forms_of_keys_and_none(client: Client) -> None:
+    assert client.line("KVC.EXPLAIN one KEYS 0") == []
+    assert len(client.line("KVC.EXPLAIN one PACKED 4 aaaabbbb")) == 2
+    assert len(client("KVC.EXPLAIN", "one", "TOKENS", bytes(8))) == 1
+    for line in ("KVC.EXPLAIN one KEYS 2 a", "KVC.EXPLAIN one a b", "KVC.EXPLAIN one PACKED 3 ab"):
+        with pytest.raises(CommandError):
+            client.line(line)
+    with pytest.raises(CommandError, match=r"^NOINSTANCE"):
+        client.line("KVC.EXPLAIN two KEYS 1 a")
+
+
+def test_explain_tells_of_a_put_that_was_refused(client: Client) -> None:
+    client.line("KVC.GROUP CREATE small QUOTA 9")
+    client.line("KVC.INSTANCE REGISTER tight GROUP small BLOCKTOKENS 2 SPEC kv 5")
+    with pytest.raises(CommandError, match=r"^QUOTA group small"):
+        client.line("KVC.PUT tight 2 key-1 12345 key-2 12345")
+    [item] = client.line("KVC.EXPLAIN tight KEYS 1 key-1")
+    assert item[b"reason"] == b"quota-refused"
+    assert b"QUOTA group small used=" in item[b"why"]

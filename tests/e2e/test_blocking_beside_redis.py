@@ -1,16 +1,8 @@
-"""Clients that wait, on a real Redis and on Hotplate: the same scenes get the same frames.
-
-A scene is a list of steps `client: command`. `client~ command` blocks: the scene goes on once the
-server shows one blocked client more. `client<` takes the reply that such a command got meanwhile.
-"""
-
-import socket
-from contextlib import ExitStack
+"""Clients that wait, on a real Redis and on Hotplate: the same scenes get the same frames."""
 
 import pytest
-from tests.testing.differential import frame_end
+from tests.testing.scenes import different_scenes
 
-from hotplate.bench.link import frame
 from hotplate.bench.process import ServerProcess
 
 pytestmark = pytest.mark.e2e
@@ -51,87 +43,15 @@ SCENES = {
     "|b: RPUSH l y|a<",
     "let go": "a~ BLPOP l 0|b: CLIENT UNBLOCK 3|a<|a: PING",
     "let go with an error": "a~ BLPOP l 0|b: CLIENT UNBLOCK 3 ERROR|a<|a: PING",
+    "waiting for replicas": "a: WAIT 0 0|a: WAIT -1 0|a: WAIT 1 10|a: MULTI|a: WAIT 1 0|a: EXEC"
+    "|a~ WAIT 1 0|b: CLIENT UNBLOCK 3|a<|a~ WAIT 2 100000|b: CLIENT UNBLOCK 3 ERROR|a<|a: PING",
     "a killed client takes nothing": "a~ BLPOP l 0|b~ BLPOP l 0|c: CLIENT KILL ID 3|c: RPUSH l x"
     "|b<",
 }
-
-
-class Scene:
-    """One server and the clients of a scene. Client ids are counted from the scene's first."""
-
-    def __init__(self, stack: ExitStack, port: int, resp: int) -> None:
-        self._stack = stack
-        self._port = port
-        self._resp = resp
-        self._clients: dict[str, socket.socket] = {}
-        self._buffers: dict[str, bytes] = {}
-        self._blocked = 0
-        self.ask("admin", "FLUSHALL")
-        self._first_id = int(self.ask("admin", "CLIENT ID")[1:-2]) - 2  # as on a fresh server
-
-    def play(self, steps: str) -> list[tuple[str, bytes]]:
-        """All replies in the order of the steps that take them."""
-        replies = []
-        for step in steps.split("|"):
-            name, rest = step[0], step[1:]
-            if rest == "<":
-                self._blocked -= 1
-                replies.append((step, self._receive(name)))
-            elif rest.startswith("~"):
-                self._blocked += 1
-                self._send(name, rest[1:].strip())
-                self._wait_blocked()
-            else:
-                replies.append((step, self.ask(name, rest[1:].strip())))
-        return replies
-
-    def ask(self, name: str, line: str) -> bytes:
-        """One command's frame."""
-        self._send(name, line)
-        return self._receive(name)
-
-    def _client(self, name: str) -> socket.socket:
-        if name not in self._clients:
-            client = socket.create_connection(("127.0.0.1", self._port), timeout=10)
-            self._clients[name] = self._stack.enter_context(client)
-            self._buffers[name] = b""
-            client.sendall(frame("HELLO", self._resp))
-            self._receive(name)
-        return self._clients[name]
-
-    def _send(self, name: str, line: str) -> None:
-        client = self._client(name)
-        words = line.split()
-        if words[:2] in (["CLIENT", "UNBLOCK"], ["CLIENT", "KILL"]):
-            words = [str(int(w) + self._first_id) if w.isdigit() else w for w in words]
-        client.sendall(frame(*words))
-
-    def _receive(self, name: str) -> bytes:
-        data = self._buffers[name]
-        while (end := frame_end(data, 0)) is None:
-            received = self._clients[name].recv(1 << 16)
-            assert received, f"the server closed the connection of {name}"
-            data += received
-        self._buffers[name] = data[end:]
-        return data[:end]
-
-    def _wait_blocked(self) -> None:
-        for _ in range(10_000):
-            if b"blocked_clients:%d\r\n" % self._blocked in self.ask("admin", "INFO clients"):
-                return
-        raise AssertionError(f"{self._blocked} clients are not blocked")
 
 
 @pytest.mark.parametrize("resp", [2, 3])
 def test_the_same_scenes_get_the_same_frames(
     resp: int, redis_server: ServerProcess, hotplate_server: ServerProcess
 ) -> None:
-    different = {}
-    for title, steps in SCENES.items():
-        played = []
-        for server in (redis_server, hotplate_server):
-            with ExitStack() as stack:
-                played.append(Scene(stack, server.port, resp).play(steps))
-        if played[0] != played[1]:
-            different[title] = played
-    assert different == {}
+    assert different_scenes(SCENES, resp, redis_server, hotplate_server) == {}

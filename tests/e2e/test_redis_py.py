@@ -2,11 +2,13 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import redis
 import redis.asyncio
+from redis.cache import CacheConfig
 
 from hotplate.bench.process import ServerProcess
 
@@ -100,6 +102,34 @@ def test_kv_cache_replies_are_maps_and_arrays(
         assert (matched, start, len(locations), lease) == (2, 0, 2, None)
         with pytest.raises(redis.ResponseError, match="NOINSTANCE"):
             client.execute_command("KVC.READ", "other", "k2")
+
+
+def test_a_client_that_caches_hears_of_changes(hotplate_server: ServerProcess) -> None:
+    with (
+        redis.Redis(
+            port=hotplate_server.port, protocol=3, cache_config=CacheConfig(max_size=100)
+        ) as client,
+        redis.Redis(port=hotplate_server.port) as other,
+    ):
+        calls = counter(other, "get")
+        other.set("k", "1")
+        assert [client.get("k") for _ in range(3)] == [b"1"] * 3
+        assert calls() == 1
+        other.set("k", "2")
+        assert [client.get("k") for _ in range(3)] == [b"2"] * 3
+        assert calls() == 2
+        other.flushall()
+        assert [client.get("k") for _ in range(3)] == [None] * 3
+
+
+def counter(client: redis.Redis, command: str) -> Callable[[], int]:
+    """How often the server ran a command since now."""
+
+    def calls() -> int:
+        return int(client.info("commandstats").get(f"cmdstat_{command}", {}).get("calls", 0))
+
+    before = calls()
+    return lambda: calls() - before
 
 
 @pytest.mark.slow

@@ -9,7 +9,8 @@ from typing import Final
 from hotplate.spec.registry import Registry
 
 MODULES: Final = (
-    *("connection", "client", "server", "configuration", "debug", "introspect"),
+    *("connection", "client", "client_tracking", "client_pause", "server"),
+    *("configuration", "debug", "introspect"),
     *("generic", "expiration", "databases", "strings", "string_edits", "transactions"),
     *("hashes", "hash_walks", "hash_expiry", "hash_sessions"),
     *("pubsub", "memory", "slowlog", "latency", "wait", "scripting", "scripting_functions"),

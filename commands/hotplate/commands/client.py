@@ -9,7 +9,7 @@ from hotplate.engine.context import Context, Gate
 from hotplate.engine.gates import NO_REPLY
 from hotplate.engine.pubsub import counts
 from hotplate.errors import CommandError
-from hotplate.resp.types import EMPTY_ARRAY, OK, ONE, ZERO, Map, Reply, Set, Verbatim
+from hotplate.resp.types import OK, ONE, ZERO, Reply, Verbatim
 from hotplate.spec.args import Args, parse_int, read_int, syntax_error
 from hotplate.spec.model import (
     Flag,
@@ -23,11 +23,9 @@ from hotplate.spec.model import (
 )
 from hotplate.spec.reply import (
     OK_REPLY,
-    AnyReply,
     ArrayReply,
     BulkReply,
     IntegerReply,
-    MapReply,
     NullReply,
     SimpleReply,
     VerbatimReply,
@@ -44,6 +42,8 @@ _CLIENT_TYPES: Final = (b"normal", b"master", b"replica", b"slave", b"pubsub")
 
 HELP: Final = (
     "CLIENT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
+    "CACHING (YES|NO)",
+    "    Enable/disable tracking of the keys for next command in OPTIN/OPTOUT modes.",
     "GETREDIR",
     "    Return the client ID we are redirecting to when tracking is enabled.",
     "GETNAME",
@@ -80,6 +80,8 @@ HELP: Final = (
     "    Protect current client connection from eviction.",
     "NO-TOUCH (ON|OFF)",
     "    Will not touch LRU/LFU stats when this mode is on.",
+    "PAUSE <timeout> [WRITE|ALL]",
+    "    Suspend all, or just write, clients for <timeout> milliseconds.",
     "REPLY (ON|OFF|SKIP)",
     "    Control the replies sent to the current connection.",
     "SETINFO <option> <value>",
@@ -88,10 +90,15 @@ HELP: Final = (
     "    * LIB-VER: the client lib version.",
     "SETNAME <name>",
     "    Assign the name <name> to the current connection.",
+    "TRACKING (ON|OFF) [REDIRECT <id>] [BCAST] [PREFIX <prefix> [...]]",
+    "         [OPTIN] [OPTOUT] [NOLOOP]",
+    "    Control server assisted client side caching.",
     "TRACKINGINFO",
     "    Report tracking status for the current connection.",
     "UNBLOCK <clientid> [TIMEOUT|ERROR]",
     "    Unblock the specified blocked client.",
+    "UNPAUSE",
+    "    Stop the current client pause, resuming traffic.",
     "HELP",
     "    Print this help.",
 )
@@ -139,7 +146,7 @@ def client_line(ctx: Context, now_ms: int) -> bytes:
         ("events", "rw" if output_bytes else "r"),
         ("cmd", ctx.last_command or "NULL"),
         ("user", ctx.user),
-        ("redir", -1),
+        ("redir", -1 if ctx.tracking is None else ctx.tracking.redirect),
         ("resp", ctx.resp),
         ("lib-name", ctx.library_name),
         ("lib-ver", ctx.library_version),
@@ -153,8 +160,11 @@ def client_line(ctx: Context, now_ms: int) -> bytes:
 def _flags(ctx: Context) -> str:
     letters = (
         ("P", bool(ctx.gates & Gate.SUBSCRIBED)),
-        ("b", ctx.engine.blocking.blocks(ctx)),
         ("x", ctx.queue is not None),
+        ("b", ctx.engine.blocking.blocks(ctx) or ctx.engine.pause.holds(ctx)),
+        ("t", ctx.tracking is not None),
+        ("R", ctx.tracking is not None and ctx.tracking.broken),
+        ("B", ctx.tracking is not None and ctx.tracking.mode == b"bcast"),
         ("d", ctx.watch_broken),
         ("c", bool(ctx.gates & Gate.CLOSING)),
         ("U", ctx.link.kind == "unix"),
@@ -529,34 +539,6 @@ def client_unblock(ctx: Context, argv: list[bytes]) -> Reply:
 
 
 @command(
-    "CLIENT|GETREDIR",
-    since="6.0.0",
-    arity=2,
-    summary="Returns the client ID to which tracking notifications are redirected.",
-    complexity="O(1)",
-    reply=IntegerReply(),
-    **_OPEN,
-)
-def client_getredir(ctx: Context, argv: list[bytes]) -> Reply:
-    """CLIENT GETREDIR: -1, tracking is off."""
-    return -1
-
-
-@command(
-    "CLIENT|TRACKINGINFO",
-    since="6.2.0",
-    arity=2,
-    summary="Returns information about server-assisted client-side caching for the connection.",
-    complexity="O(1)",
-    reply=MapReply(AnyReply()),
-    **_OPEN,
-)
-def client_trackinginfo(ctx: Context, argv: list[bytes]) -> Reply:
-    """CLIENT TRACKINGINFO: off."""
-    return Map({b"flags": Set([b"off"]), b"redirect": -1, b"prefixes": EMPTY_ARRAY})
-
-
-@command(
     "CLIENT|HELP",
     group="connection",
     since="5.0.0",
@@ -585,7 +567,5 @@ SPECS = specs_of(
     client_reply,
     client_kill,
     client_unblock,
-    client_getredir,
-    client_trackinginfo,
     client_help,
 )

@@ -230,6 +230,7 @@ def reset(ctx: Context, argv: list[bytes]) -> Reply:
     ctx.end_transaction()
     engine = ctx.engine
     engine.pubsub.forget(ctx)
+    engine.tracking.end(ctx)
     ctx.db = engine.databases[0]
     ctx.resp = 2
     ctx.user = _DEFAULT_USER

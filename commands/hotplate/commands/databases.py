@@ -25,6 +25,7 @@ from hotplate.spec.reply import (
 _CURSOR: Final = re.compile(rb"([+-]?)([0-9]+)")
 _CURSORS: Final = 2**64
 _SCAN_COUNT: Final = 10
+_RANDOM_TRIES: Final = 100
 
 
 @command(
@@ -132,8 +133,11 @@ def parse_cursor(text: bytes) -> int:
 def randomkey(ctx: Context, argv: list[bytes]) -> Reply:
     """RANDOMKEY"""
     db = ctx.db
+    tries = _RANDOM_TRIES
     while (key := db.random_key(ctx.engine.rng)) is not None:
-        if db.lookup_write(key, ctx.now_ms) is not None:
+        tries -= 1
+        # in a pause keys do not expire: there may be no other than those whose time has come
+        if db.lookup_write(key, ctx.now_ms) is not None or (not db.expires and tries <= 0):
             return key
     return None
 
@@ -178,6 +182,7 @@ def flushdb(ctx: Context, argv: list[bytes]) -> Reply:
     """FLUSHDB [ASYNC | SYNC]: memory is freed in the background either way"""
     _parse_flush_mode(argv)
     _flush(ctx, ctx.db)
+    ctx.engine.tracking.flushed()
     return OK
 
 
@@ -205,6 +210,7 @@ def flushall(ctx: Context, argv: list[bytes]) -> Reply:
     _parse_flush_mode(argv)
     for database in ctx.engine.databases:
         _flush(ctx, database)
+    ctx.engine.tracking.flushed()
     return OK
 
 

@@ -101,7 +101,7 @@ def pfadd(ctx: Context, argv: list[bytes]) -> Reply:
     complexity="O(1) with a very small average constant time when called with a single key."
     " O(N) with N being the number of keys, and much bigger constant times, when called with"
     " multiple keys.",
-    flags=Flag.READONLY,
+    flags=Flag.READONLY | Flag.MAY_REPLICATE,
     keys=(
         Keys(
             last=-1,

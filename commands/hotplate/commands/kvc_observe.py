@@ -1,13 +1,22 @@
-"""KVC.STATS: what the KV cache holds and how it is used."""
+"""KVC.STATS and KVC.EXPLAIN: how the KV cache is used, and why a block is there or not."""
 
 from typing import TYPE_CHECKING, Any
 
-from hotplate.commands.kvc_arguments import SINCE, cache_of, parse_text
+from hotplate.commands.kvc_arguments import (
+    INSTANCE_ARG,
+    KEYS_ARG,
+    READS_INSTANCE,
+    SINCE,
+    cache_of,
+    parse_keys,
+    parse_text,
+)
+from hotplate.kvc.explain import Explanation
 from hotplate.kvc.model import Group, Instance, Storage
 from hotplate.resp.types import Double, Map, Reply
 from hotplate.spec.args import syntax_error
 from hotplate.spec.model import Flag, command, oneof, specs_of, string
-from hotplate.spec.reply import AnyReply, MapReply
+from hotplate.spec.reply import AnyReply, ArrayReply, MapReply
 
 if TYPE_CHECKING:
     from hotplate.engine.context import Context
@@ -67,4 +76,41 @@ def figures_reply(value: Any) -> Reply:
     return value
 
 
-SPECS = specs_of(kvc_stats)
+@command(
+    "KVC.EXPLAIN",
+    group="kvc",
+    since=SINCE,
+    arity=-4,
+    flags=Flag.READONLY,
+    summary="Says of each key whether its block is cached, and why it is not.",
+    complexity="O(N + M), N being the number of keys and M the keys that are remembered of blocks "
+    "that left.",
+    keys=READS_INSTANCE,
+    args=(INSTANCE_ARG, KEYS_ARG),
+    reply=ArrayReply(MapReply(AnyReply())),
+)
+def kvc_explain(ctx: "Context", argv: list[bytes]) -> Reply:
+    """It is no access. What left long ago is forgotten: it reads as never stored."""
+    cache = cache_of(ctx)
+    instance = cache.catalog.get_instance(argv[1])
+    keys = parse_keys(instance, argv, 2, None)
+    return [_explanation_reply(item) for item in cache.explain(instance, keys, ctx.now_ms)]
+
+
+def _explanation_reply(item: Explanation) -> Map:
+    return Map(
+        {
+            b"state": item.state.encode(),
+            b"reason": item.reason.encode(),
+            b"why": item.why.encode(),
+            b"at": item.at_ms,
+            b"masked": int(item.masked),
+            b"storages": [name.encode() for name in item.storages],
+            b"session": item.session,
+            b"deadline": item.deadline_ms,
+            b"policy": None if item.policy is None else item.policy.encode(),
+        }
+    )
+
+
+SPECS = specs_of(kvc_stats, kvc_explain)

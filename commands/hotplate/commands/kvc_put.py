@@ -368,8 +368,9 @@ class _Put:
                     self._slots[position] = slot
                 staged += len(missing)
             return staged > 0
-        except CommandError:
+        except CommandError as error:
             self._unstage_own()
+            self._cache.note_refused(self._instance, self._keys, error, now_ms)
             raise
 
     def store(self) -> Reply:
@@ -414,8 +415,9 @@ class _Put:
                 priority=options.priority,
                 parent=options.parent,
             )
-        except CommandError:
+        except CommandError as error:
             self._unstage_own()
+            self._cache.note_refused(self._instance, self._keys, error, now_ms)
             raise
         for payload in self._payloads:
             if type(payload) is SlotTarget:

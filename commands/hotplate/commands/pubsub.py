@@ -34,7 +34,7 @@ _LISTENING: Final[dict[str, Any]] = {
 }
 _TELLING: Final[dict[str, Any]] = {
     "group": "pubsub",
-    "flags": Flag.PUBSUB | Flag.LOADING | Flag.STALE | Flag.FAST,
+    "flags": Flag.PUBSUB | Flag.LOADING | Flag.STALE | Flag.FAST | Flag.MAY_REPLICATE,
     "reply": IntegerReply(minimum=0),
 }
 _ASKING: Final[dict[str, Any]] = {

@@ -110,7 +110,7 @@ def _fcall(ctx: Context, argv: list[bytes], *, read_only: bool) -> Reply:
 @command(
     "FCALL",
     summary="Invoke a function",
-    flags=RUN_FLAGS,
+    flags=RUN_FLAGS | Flag.MAY_REPLICATE,
     keys=(Keys(**WRITING_KEYS, notes=WRITING_NOTE),),
     **_CALL,
 )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 if TYPE_CHECKING:
     from hotplate.engine.engine import Engine
     from hotplate.engine.pubsub import Subscriptions
+    from hotplate.engine.tracking import ClientTracking
     from hotplate.keyspace.database import Database
     from hotplate.spec.model import Command
 
@@ -33,7 +34,9 @@ class Gate:
     FULL: Final = 128  # (engine) more memory is in use than `maxmemory`
     LFU: Final = 256  # (engine) the uses of keys are counted
     BUSY: Final = 512  # (engine) a script has been running for too long
-    UNSAFE: Final = 1024  # (engine) writes can't be made safe: `Engine.unsafe` says why
+    TRACKING: Final = 1024  # what the client reads is remembered (CLIENT TRACKING)
+    PAUSED: Final = 2048  # (engine) CLIENT PAUSE
+    UNSAFE: Final = 4096  # (engine) writes can't be made safe: `Engine.unsafe` says why
 
 
 class Link(Protocol):
@@ -76,7 +79,7 @@ class Deferred:
     loop's thread, `reply` being a value or a CommandError. `cancel` is called if the client goes.
     """
 
-    __slots__ = ("cancel", "reads_on", "start")
+    __slots__ = ("again", "cancel", "reads_on", "start")
 
     def __init__(
         self,
@@ -84,10 +87,12 @@ class Deferred:
         cancel: Callable[[], None] | None = None,
         *,
         reads_on: bool = False,
+        again: bool = False,
     ) -> None:
         self.start = start
         self.cancel = cancel
         self.reads_on = reads_on  # it may take for ever: notice meanwhile if the client goes
+        self.again = again  # `reply` is none: the same request is to be run then
 
 
 class Followed:
@@ -125,6 +130,7 @@ class Context:
         "run_started_ns",
         "subscriptions",
         "tainted",
+        "tracking",
         "user",
         "watch_broken",
         "watched",
@@ -148,6 +154,7 @@ class Context:
         self.no_touch = False
         self.deny_blocking = False  # EXEC and scripts: what would block times out at once
         self.subscriptions: Subscriptions | None = None  # None: to nothing
+        self.tracking: ClientTracking | None = None  # None: not
         # MULTI: queued commands (None: no transaction), an earlier refusal;
         # WATCH: keys as (db, key), and whether one of them changed since
         self.queue: list[tuple[Command, list[bytes]]] | None = None

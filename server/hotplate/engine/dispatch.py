@@ -81,7 +81,7 @@ def run(ctx: Context, requests: list[Any], out: list[Any], start: int = 0) -> in
                 append(INTEGERS[reply] if 0 <= reply < _INTEGERS_END else b":%d\r\n" % reply)
             elif kind is Deferred:
                 deferred = reply
-                ctx.resume_at = done = index + 1
+                ctx.resume_at = done = index if reply.again else index + 1
             else:
                 room -= answer(ctx, reply, out)
                 done = done if room > 0 else index + 1

@@ -7,18 +7,20 @@ no socket and no event loop: the server injects what needs them (`request_shutdo
 import logging
 import random
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from hotplate.clock import Clock
 from hotplate.config import Config
 from hotplate.engine.blocking import After, Blocking, Timer
 from hotplate.engine.context import Context, Gate, Link
 from hotplate.engine.memory import MemoryLimit
+from hotplate.engine.pause import Pause
 from hotplate.engine.pubsub import PubSub
 from hotplate.engine.scripting import Scripts
 from hotplate.engine.scripting_functions import Libraries
 from hotplate.engine.slowlog import NEVER_NS, SlowLog
 from hotplate.engine.stats import Stats
+from hotplate.engine.tracking import Tracking
 from hotplate.engine.watch import Observer, WatchTable
 from hotplate.keyspace.bucket import Limiter
 from hotplate.keyspace.database import SHARDS, Database
@@ -41,6 +43,14 @@ _STEP_MS: Final = 100  # less is the drift of a clock
 _HTTP_REPORT_NS: Final = 60_000_000_000  # such warnings at most once a minute
 
 
+class Pushing(Protocol):
+    """What has messages to be sent when the pass that made them ends."""
+
+    def flush_pushed(self) -> None:
+        """Send them."""
+        ...
+
+
 class Engine:
     """One server's state as commands see it."""
 
@@ -56,6 +66,9 @@ class Engine:
         self.clients: dict[int, Context] = {}
         self.watches = WatchTable(self.databases)
         self.pubsub = PubSub()
+        self.pushing: list[Pushing] = []
+        self.tracking = Tracking(self)
+        self.pause = Pause(self)
         self.blocking = Blocking(self)
         self.stream_policies = PolicySweep(self.databases, self.blocking.touched)
         self.active_expire = True  # DEBUG SET-ACTIVE-EXPIRE
@@ -100,6 +113,7 @@ class Engine:
         """Forget a client and what it holds."""
         self.watches.forget(ctx)
         self.pubsub.forget(ctx)
+        self.tracking.end(ctx)
         self.clients.pop(ctx.client_id, None)
 
     def report_http(self, ctx: Context) -> None:
@@ -137,7 +151,7 @@ class Engine:
 
     def expire_keys(self, now_ms: int) -> bool:
         """One bounded pass of active expiry; whether it fell behind."""
-        if not self.active_expire:
+        if not self.active_expire or self.gates & Gate.PAUSED:
             return False
         self._read_clocks(now_ms)
         self._expiry.run(now_ms)

@@ -1,7 +1,8 @@
 """The checks before a command runs, in one fixed order, for all that is not the hot path.
 
     exists ─► arity ─► authenticated ─► memory for it ─► its changes can be made safe
-      ─► allowed to a subscriber ─► not loading ─► no busy script ─► queue it in MULTI, or run it
+      ─► allowed to a subscriber ─► not loading ─► no busy script ─► not paused
+      ─► queue it in MULTI, or run it
 
 Every refusal taints an open transaction; that of EXEC ends it. The dispatcher comes here when a
 gate bit is set, when the name or the number of arguments is not plain, and never else.
@@ -43,6 +44,8 @@ _RUNS_WHILE_SUBSCRIBED: Final = frozenset(
 )
 _ANSWERED_BY_MESSAGES: Final = _RUNS_WHILE_SUBSCRIBED - {b"ping", b"quit", b"reset"}
 _SILENT: Final = Gate.REPLY_OFF | Gate.REPLY_SKIP
+_LISTENING: Final = Gate.SUBSCRIBED | Gate.TRACKING
+_READONLY: Final = int(Flag.READONLY)
 _HTTP_WORDS: Final = frozenset((b"post", b"host:"))  # how a web page's request would begin
 _HTTP_WORD_BYTES_MAX: Final = 5
 
@@ -86,12 +89,14 @@ def _run(ctx: Context, command: Command | None, argv: list[Any]) -> Reply:
         ctx.engine.stats.count_error(error.code)
         return Raw(error.frame)
     assert command is not None
+    if ctx.engine.gates & Gate.PAUSED and ctx.engine.pause.stops(ctx, command):
+        return ctx.engine.pause.postpone(ctx)
     if ctx.queue is not None and command.name not in _RUNS_IN_TRANSACTION:
         ctx.queue.append((command, argv))
         command.calls -= 1  # neither is waiting: EXEC counts it
         return QUEUED
-    if ctx.gates & Gate.SUBSCRIBED or command.name == b"exec":  # EXEC may subscribe, then publish
-        return _run_for_subscriber(ctx, command, argv)
+    if ctx.gates & _LISTENING or command.name == b"exec":  # EXEC may subscribe, then publish
+        return _run_for_listener(ctx, command, argv)
     return call(ctx, command, argv)
 
 
@@ -106,13 +111,22 @@ def did_run(ctx: Context, command: Command, argv: list[Any]) -> bool:
 
 def call(ctx: Context, command: Command, argv: list[Any]) -> Reply:
     """Run a command that passed, alone or as part of a transaction."""
+    if ctx.gates & Gate.TRACKING and command.flags & _READONLY:
+        try:
+            return _call(ctx, command, argv)
+        finally:
+            ctx.engine.tracking.remember(ctx, command, argv)
+    return _call(ctx, command, argv)
+
+
+def _call(ctx: Context, command: Command, argv: list[Any]) -> Reply:
     if ctx.engine.gates & Gate.LFU:
         return ctx.engine.memory.run_counted(ctx, command, argv)
     assert command.handler is not None
     return command.handler(ctx, argv)
 
 
-def _run_for_subscriber(ctx: Context, command: Command, argv: list[Any]) -> Reply:
+def _run_for_listener(ctx: Context, command: Command, argv: list[Any]) -> Reply:
     """The command may tell its own client something: that comes after the reply."""
     pubsub = ctx.engine.pubsub
     reply: Any = None
@@ -125,6 +139,9 @@ def _run_for_subscriber(ctx: Context, command: Command, argv: list[Any]) -> Repl
         messages = pubsub.end_command()
         if messages and not answered:
             ctx.link.push(messages)  # an error, or a reply to come: nothing can follow those
+        mine = ctx.tracking
+        if mine is not None and ctx.queue is None and not command.name.startswith(b"client|"):
+            mine.caching = False  # it was for this command
     return Followed(reply, messages) if messages and answered else reply
 
 
@@ -182,6 +199,7 @@ def _run_silently(ctx: Context, command: Command | None, argv: list[Any]) -> Rep
     But for one that lets the client hear again: CLIENT REPLY ON, and RESET unless it is skipped.
     """
     was_off = ctx.gates & Gate.REPLY_OFF
+    skips = ctx.gates & Gate.REPLY_SKIP
     ctx.gates &= ~Gate.REPLY_SKIP  # it was for this command
     try:
         reply = _run(ctx, command, argv)
@@ -199,6 +217,9 @@ def _run_silently(ctx: Context, command: Command | None, argv: list[Any]) -> Rep
     if turned_on or (reply is OK and command is not None and command.name == b"client|reply"):
         return reply
     if type(reply) is Deferred:
+        if reply.again:
+            ctx.gates |= skips  # the command is still to come
+            return reply
         return _silenced(reply)
     _give_back(reply)
     return NO_REPLY

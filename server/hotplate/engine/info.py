@@ -92,8 +92,8 @@ def _clients(engine: "Engine") -> Rows:
     yield "client_recent_max_input_buffer", max((c.link.query_bytes() for c in clients), default=0)
     output = max((c.link.output_bytes() for c in clients), default=0)
     yield "client_recent_max_output_buffer", output
-    yield "blocked_clients", len(engine.blocking)
-    yield "tracking_clients", 0
+    yield "blocked_clients", len(engine.blocking) + len(engine.pause)
+    yield "tracking_clients", len(engine.tracking)
     yield "pubsub_clients", sum(1 for c in clients if c.gates & Gate.SUBSCRIBED)
     yield "watching_clients", sum(1 for c in clients if c.watched)
     yield "clients_in_timeout_table", 0
@@ -191,6 +191,9 @@ def _stats(engine: "Engine") -> Rows:
     yield "total_forks", 0
     yield "migrate_cached_sockets", 0
     yield "slave_expires_tracked_keys", 0
+    yield "tracking_total_keys", engine.tracking.keys
+    yield "tracking_total_items", engine.tracking.items
+    yield "tracking_total_prefixes", engine.tracking.prefixes
     yield "client_output_buffer_limit_disconnections", stats.output_limit_disconnections
     yield "total_error_replies", sum(stats.errors.values())
     yield "total_protocol_errors", stats.protocol_errors

@@ -112,6 +112,8 @@ class MemoryLimit:
         deadline_ns = clock.monotonic_ns() + _SLICE_NS
         more = self.meter.count(lambda: clock.monotonic_ns() >= deadline_ns)
         self._look()
+        if self._engine.gates & Gate.PAUSED:
+            return more
         if self._engine.gates & Gate.FULL and self._evict(now_ms, _SLICE_NS):
             more |= bool(self._engine.gates & Gate.FULL)
         return more

@@ -58,7 +58,7 @@ SHARD_CHANNEL: Final = Kind(b"s", "shard_channels")
 class PubSub:
     """All subscriptions of one server."""
 
-    __slots__ = ("_late", "_matchers", "_speaker", "_subscribers")
+    __slots__ = ("_late", "_matchers", "_subscribers", "speaker")
 
     def __init__(self) -> None:
         self._subscribers: dict[Kind, dict[bytes, Subscribers]] = {
@@ -67,7 +67,7 @@ class PubSub:
             SHARD_CHANNEL: {},
         }
         self._matchers: dict[bytes, Callable[[bytes], object]] = {}
-        self._speaker: Context | None = None  # the subscriber whose command runs
+        self.speaker: Context | None = None  # the listener whose command runs
         self._late: list[bytes] = []  # what it is to get after its reply
 
     # -- listening -----------------------------------------------------------------------------
@@ -150,7 +150,7 @@ class PubSub:
 
     def _send(self, subscribers: Subscribers, *words: bytes) -> int:
         frames: dict[int, bytes] = {}  # by protocol version
-        speaker = self._speaker
+        speaker = self.speaker
         for ctx in subscribers:
             frame = frames.get(ctx.resp)
             if frame is None:
@@ -161,13 +161,20 @@ class PubSub:
                 ctx.link.push(frame)
         return len(subscribers)
 
+    def tell(self, ctx: "Context", frames: bytes) -> None:
+        """Send one client a message, after the reply to its command if that is under way."""
+        if ctx is self.speaker:
+            self._late.append(frames)
+        else:
+            ctx.link.push(frames)
+
     def begin_command(self, ctx: "Context") -> None:
         """A command of `ctx` is about to run: keep the messages that it gets by it."""
-        self._speaker = ctx
+        self.speaker = ctx
 
     def end_command(self) -> bytes:
         """The command is done; the messages to be sent after its reply."""
-        self._speaker = None
+        self.speaker = None
         messages = b"".join(self._late)
         self._late.clear()
         return messages

@@ -107,6 +107,8 @@ class Caller:
         own.now_ms = ctx.now_ms
         own.user = ctx.user
         own.no_touch = ctx.no_touch
+        own.tracking = ctx.tracking
+        own.gates = ctx.gates & Gate.TRACKING
         own.resp = 2
         self.seen_flags = 0
         # whether memory is short is decided once, before the script, so that it runs as a whole
@@ -186,7 +188,8 @@ def build_call(
             caller.seen_flags |= command.flags
             command.calls += 1
             handler: Any = command.handler
-            reply = run_command(ctx, command, argv) if engine.gates else handler(ctx, argv)
+            gates = ctx.gates or engine.gates
+            reply = run_command(ctx, command, argv) if gates else handler(ctx, argv)
             kind = reply.__class__
             if kind is bytes:
                 if len(reply) > _SMALL_BYTES and starved(len(reply)):

@@ -43,6 +43,7 @@ class Database:
         "earliest_ms",
         "expired",
         "expired_fields",
+        "expires",
         "expiring",
         "expiring_count",
         "field_deadlines",
@@ -72,6 +73,7 @@ class Database:
         self.misses = 0
         self.expired = 0
         self.expired_fields = 0
+        self.expires = True  # False: keys whose time has come are hidden, not removed
         # of hashes with fields that expire, by key; a key may be gone or hold something else by now
         self.field_deadlines = Deadlines()
         self.field_names: dict[bytes, bytes] = {}  # one object for each name, shared by hashes
@@ -203,6 +205,8 @@ class Database:
 
     def expire(self, key: bytes) -> None:
         """Remove a key whose time has come, and tell."""
+        if not self.expires:
+            return
         if self.journal is not None:
             self.journal.keep(self, key)
         if self.delete(key):

@@ -7,13 +7,15 @@ that made room. It must not know arguments, replies or sockets.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
-from hotplate.errors import CommandError
+from hotplate.errors import CommandError, NoSpaceError, NoStorageError, QuotaError
 from hotplate.kvc import metrics
 from hotplate.kvc.answers import BlockMeta, CopyMeta, Match, Mode, ReadSlot, Reservation, Slot
 from hotplate.kvc.catalog import Catalog
+from hotplate.kvc.departed import Departed
 from hotplate.kvc.enter import WriteRequest
+from hotplate.kvc.explain import Explainer, Explanation
 from hotplate.kvc.holdings import Holdings, plain_copy
 from hotplate.kvc.index import (
     ABSENT,
@@ -35,6 +37,8 @@ from hotplate.kvc.removal import Remover
 from hotplate.kvc.write_session import Outcome, WriteSession
 from hotplate.kvc.writer import Writer
 
+DEPARTED_SHARE: Final = 16  # of the index's memory, for explanations of what left
+
 
 class Cache:
     """Blocks of every instance, over the storages of the catalog."""
@@ -51,7 +55,7 @@ class Cache:
         self.catalog = catalog
         self.lease_ms_max = lease_ms_max
         self.index_bytes_max = index_bytes_max
-        self._holdings = Holdings(catalog)
+        self._holdings = Holdings(catalog, Departed(index_bytes_max // DEPARTED_SHARE))
         self._reclaimer = Reclaimer(self._holdings)
         self._leases = LeaseBook(self._holdings)
         self._remover = Remover(self._holdings, self._leases)
@@ -212,6 +216,12 @@ class Cache:
             for block in index.lookup_all(keys.listing())
         ]
 
+    def explain(self, instance: Instance, keys: Keys, now_ms: int) -> list[Explanation]:
+        """EXPLAIN: what each key is now and why; no access."""
+        self._settle(now_ms)
+        index = self._holdings.indexes[instance.number]
+        return Explainer(self._holdings, index, now_ms).explain(keys.listing())
+
     def _block_meta(self, index: Index, block: int, now_ms: int) -> BlockMeta | None:
         state = index.state[block]
         if state == ABSENT or index.is_expired(block, now_ms):
@@ -270,7 +280,19 @@ class Cache:
         request = WriteRequest(
             keys, now_ms, timeout_ms, spec_masks, storage, ttl_ms, priority, parent
         )
-        return self._writer.start(self._holdings.indexes[instance.number], request)
+        try:
+            return self._writer.start(self._holdings.indexes[instance.number], request)
+        except CommandError as error:
+            self.note_refused(instance, keys, error, now_ms)
+            raise
+
+    def note_refused(
+        self, instance: Instance, keys: Keys, error: CommandError, now_ms: int
+    ) -> None:
+        """Remember for EXPLAIN that a write of `keys` was refused, if it was for want of room."""
+        if isinstance(error, QuotaError | NoSpaceError | NoStorageError):
+            text = f"{error.code} {error.message.decode(errors='replace')}"
+            self._holdings.departed.refuse(instance.number, keys, text, now_ms)
 
     def finish(
         self,
@@ -448,6 +470,7 @@ class Cache:
         del holdings.indexes[instance.number]
         del holdings.uses[instance.group.name].indexes[instance.number]
         del holdings.counters[instance.number]
+        holdings.departed.forget_instance(instance.number)
         return dropped
 
     def index_of(self, instance: Instance) -> Index:

@@ -20,6 +20,7 @@ from typing import Final
 from hotplate.blocks import Shape
 from hotplate.kvc import lease as leases
 from hotplate.kvc.catalog import Catalog
+from hotplate.kvc.departed import Departed, Reason, mark_of
 from hotplate.kvc.index import (
     ABSENT,
     DETAILED,
@@ -31,7 +32,7 @@ from hotplate.kvc.index import (
     Index,
 )
 from hotplate.kvc.lease import Lease
-from hotplate.kvc.model import STORAGE_NUMBER_MAX, Instance, Storage
+from hotplate.kvc.model import POLICIES, STORAGE_NUMBER_MAX, Instance, Storage
 from hotplate.kvc.quota import Counters, GroupUse
 from hotplate.kvc.write_session import WriteSession
 
@@ -69,13 +70,29 @@ class Wreck:
     use: GroupUse
     index: Index
     due_ms: int
+    mark: int  # for EXPLAIN: since when
     position: int = 0
 
 
 class Burial:
-    """Gathers discarded slots into ranges; `close` enters the graves, or releases them at once."""
+    """Gathers discarded slots into ranges; `close` enters the graves, or releases them at once.
 
-    __slots__ = ("_due_ms", "_holdings", "_leaving", "_now_ms", "_open", "_session", "_use")
+    It also gathers the ids of the blocks that leave, and writes down why: `reason`.
+    """
+
+    __slots__ = (
+        "_due_ms",
+        "_high",
+        "_holdings",
+        "_index",
+        "_leaving",
+        "_low",
+        "_mark",
+        "_now_ms",
+        "_open",
+        "_session",
+        "_use",
+    )
 
     def __init__(
         self,
@@ -84,6 +101,8 @@ class Burial:
         now_ms: int,
         delay_ms: int,
         session: WriteSession | None = None,
+        *,
+        reason: Reason = Reason.UNSAID,
     ) -> None:
         self._holdings = holdings
         self._use = use
@@ -92,6 +111,24 @@ class Burial:
         self._leaving = session is None
         self._session = session
         self._open: dict[tuple[int, Shape], Grave] = {}
+        policy = POLICIES.index(use.group.policy) if reason is Reason.EVICTED else 0
+        self._mark = mark_of(reason, now_ms, policy) if reason else 0
+        self._index: Index | None = None  # blocks low..high-1 of it are still to be written down
+        self._low = self._high = 0
+
+    def note(self, index: Index, block: int) -> None:
+        """A block leaves. Its id must not have a new owner before `close`."""
+        if self._mark:
+            if index is self._index and block == self._low - 1:
+                self._low = block
+                return
+            self._write_down()
+            self._index, self._low, self._high = index, block, block + 1
+
+    def _write_down(self) -> None:
+        if self._index is not None:
+            self._holdings.departed.add(self._index, self._low, self._high, self._mark)
+            self._index = None
 
     def add(self, storage: int, shape: Shape, place: int, slots: int = 1) -> Grave:
         """Slots that were moved to `deleting` already. The grave may still grow: do not keep it."""
@@ -132,6 +169,7 @@ class Burial:
         for grave in self._open.values():
             self._holdings.bury(grave, self._now_ms)
         self._open.clear()
+        self._write_down()
 
 
 class Holdings:
@@ -142,6 +180,7 @@ class Holdings:
         "_order",
         "catalog",
         "counters",
+        "departed",
         "hit_table",
         "indexes",
         "orphans",
@@ -150,8 +189,9 @@ class Holdings:
         "wrecks",
     )
 
-    def __init__(self, catalog: Catalog) -> None:
+    def __init__(self, catalog: Catalog, departed: Departed) -> None:
         self.catalog = catalog
+        self.departed = departed
         self.uses: dict[str, GroupUse] = {}
         self.indexes: dict[int, Index] = {}
         self.counters: dict[int, Counters] = {}
@@ -205,6 +245,7 @@ class Holdings:
     def discard(self, index: Index, block: int, burial: Burial) -> None:
         """Hide a block with all its copies; their slots go the way of `burial`."""
         state = index.state[block]
+        burial.note(index, block)
         held_by = leases.holders(index, block) if index.leases else []
         if state >= SERVING:
             storage = state - SERVING
@@ -362,25 +403,27 @@ class Holdings:
         """Hide every block of an index at once; the number hidden. A fresh index takes over."""
         use = self.use(index)
         grace_ms = use.group.grace_ms
-        burial = Burial(self, use, now_ms, grace_ms)
+        burial = Burial(self, use, now_ms, grace_ms, reason=Reason.TRIMMED)
         hidden = index.blocks
         for ranges in list(index.leases.values()):
             for block in sorted({b for item in ranges for b in range(item.low, item.high)}):
                 if index.state[block] != ABSENT:
                     self.discard(index, block, burial)
-        burial.close()
         for session in list(index.sessions.values()):
             for part in session.parts:
                 for position in range(part.first, part.first + part.count):
                     if position not in session.lost:
                         session.lost.add(position)
+                        burial.note(index, part.start + position - part.first)
                         self._move(index, part.storage, part.shape.payload_bytes, writing=True)
+        burial.close()
         for storage, size_bytes in index.serving.items():
             at = use.by_storage[storage]
             at.serving -= size_bytes
             at.deleting += size_bytes
             at.leaving += size_bytes
-        self.wrecks.append(Wreck(use, index, now_ms + grace_ms))
+        mark = mark_of(Reason.TRIMMED, now_ms)
+        self.wrecks.append(Wreck(use, index, now_ms + grace_ms, mark))
         fresh = Index(index.instance)
         fresh.sessions = index.sessions
         for session in index.sessions.values():
@@ -442,6 +485,8 @@ class Holdings:
             wreck.use.by_storage[storage].leaving -= shape.payload_bytes * slots_count
             burial.add(storage, shape, place, slots_count)
         burial.close()
+        if index.instance.number in self.indexes:
+            self.departed.add(index, block, end, wreck.mark)
         wreck.position = end
         return end - block
 

@@ -9,12 +9,12 @@ A slot's header (generation, state, key, sums) belongs to the storage; it is inv
 generation raised by `reserve`, before any byte of a new owner can land.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
-from hotplate.blocks import Extent, Shape, StoreFullError
+from hotplate.blocks import Extent, Found, Shape, StoreFullError
 
-__all__ = ["BlockStore", "Extent", "Shape", "StoreFullError"]
+__all__ = ["BlockStore", "Extent", "Found", "KeptStore", "Shape", "StoreFullError"]
 
 
 class BlockStore(Protocol):
@@ -68,4 +68,26 @@ class BlockStore(Protocol):
 
     def close(self, *, remove: bool) -> None:
         """Unmap and close; with `remove` the files go too."""
+        ...
+
+
+class KeptStore(BlockStore, Protocol):
+    """A storage that outlives its server: opened on what an earlier one left.
+
+    Places are durable: the place of a slot is the same after a restart. Until `settle` is called
+    the slots found are nobody's, and none of them is handed out. Then those that were not adopted
+    become free. Generations handed out are higher than every one found.
+    """
+
+    def found(self) -> Iterator[Found]:
+        """What was found and not adopted yet. Serving slots, and those reserved for writers."""
+        ...
+
+    def adopt(self, place: int, count: int, generation: int) -> Sequence[Found]:
+        """Those of these slots that were found with this generation, and not adopted before: they
+        stay reserved, in their state. Whoever adopts a slot compares its key."""
+        ...
+
+    def settle(self) -> int:
+        """Free what was found and not adopted; answer how many slots. Raises OSError."""
         ...

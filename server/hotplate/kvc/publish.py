@@ -6,6 +6,7 @@ Sums are settled first, without any change; `complete` then cannot fail.
 from collections.abc import Iterator
 
 from hotplate.errors import ChecksumError
+from hotplate.kvc.departed import Reason
 from hotplate.kvc.holdings import Burial, Holdings
 from hotplate.kvc.index import ABSENT, SERVING, Index
 from hotplate.kvc.model import SUM_BYTES
@@ -66,6 +67,7 @@ def complete(
     now_ms: int,
     *,
     delay_ms: int,
+    reason: Reason = Reason.DROPPED,
 ) -> int:
     """Publish the new keys named by `bits`, drop the others; how many were published.
 
@@ -74,7 +76,7 @@ def complete(
     """
     index = session.index
     use = holdings.use(index)
-    burial = Burial(holdings, use, now_ms, delay_ms, session)
+    burial = Burial(holdings, use, now_ms, delay_ms, session, reason=reason)
     lost = session.lost
     for part in reversed(session.parts):
         end = part.first + part.count
@@ -85,7 +87,7 @@ def complete(
             gone = position in lost
             if gone or not bits[position]:
                 if not gone:
-                    _drop(index, part, position, at)
+                    _drop(index, part, position, at, burial)
                 burial.add(part.storage, part.shape, part.place + position - part.first)
     burial.close()
     published = 0
@@ -144,7 +146,7 @@ def _publish(holdings: Holdings, index: Index, part: Part, sums: bytes) -> None:
             index.became_leaf(block)
 
 
-def _drop(index: Index, part: Part, position: int, at: StorageUse) -> None:
+def _drop(index: Index, part: Part, position: int, at: StorageUse, burial: Burial) -> None:
     """A new key's copy was not written: take it out of the index."""
     size_bytes = part.shape.payload_bytes
     at.writing -= size_bytes
@@ -158,6 +160,7 @@ def _drop(index: Index, part: Part, position: int, at: StorageUse) -> None:
             index.became_leaf(block)
             return
         del index.details[block]
+    burial.note(index, block)
     index.state[block] = ABSENT
     index.blocks -= 1
     index.unlink(block)

@@ -9,6 +9,7 @@ from heapq import heappop, heappush, nsmallest
 from typing import Final
 
 from hotplate.errors import QuotaError
+from hotplate.kvc.departed import Reason
 from hotplate.kvc.holdings import Burial, Holdings
 from hotplate.kvc.index import DETAILED, SERVING, WRITING, Index
 from hotplate.kvc.policy.lru import ID_BITS, ID_MASK, Victims
@@ -43,7 +44,8 @@ class Reclaimer:
         Where only leaves on other storages are in the way, those go.
         """
         evicted = 0
-        burial = Burial(self._holdings, use, now_ms, use.group.grace_ms)
+        grace_ms, reason = use.group.grace_ms, Reason.EVICTED
+        burial = Burial(self._holdings, use, now_ms, grace_ms, reason=reason)
         indexes = list(use.indexes.values())
         victims = Victims(indexes, storages)
         while missing > 0 and evicted < limit:
@@ -154,7 +156,7 @@ class Reclaimer:
         if not heap or heap[0] >> ID_BITS > now_ms:
             return 0
         use = holdings.use(index)
-        burial = Burial(holdings, use, now_ms, use.group.grace_ms)
+        burial = Burial(holdings, use, now_ms, use.group.grace_ms, reason=Reason.EXPIRED)
         while heap and heap[0] >> ID_BITS <= now_ms and seen < limit:
             block = heappop(heap) & ID_MASK
             seen += 1
@@ -179,7 +181,8 @@ class Reclaimer:
     def discard_expired(self, index: Index, blocks: Iterable[int], now_ms: int) -> None:
         """Remove blocks that a write found expired before the background did."""
         use = self._holdings.use(index)
-        burial = Burial(self._holdings, use, now_ms, use.group.grace_ms)
+        grace_ms, reason = use.group.grace_ms, Reason.EXPIRED
+        burial = Burial(self._holdings, use, now_ms, grace_ms, reason=reason)
         for block in blocks:
             self._holdings.discard(index, block, burial)
             self._holdings.counters[index.instance.number].expired += 1

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from hotplate.kvc.answers import Slot
+from hotplate.kvc.departed import Reason
 from hotplate.kvc.holdings import Burial, Holdings
 from hotplate.kvc.index import ABSENT, DETAILED, SERVING, STAMP_SHIFT, Index
 from hotplate.kvc.keys import Keys
@@ -33,13 +34,13 @@ class Remover:
         self._leases = leases
         self._reclaiming: set[int] = set()  # storages
 
-    def _burial(self, index: Index, now_ms: int) -> Burial:
+    def _burial(self, index: Index, now_ms: int, reason: Reason) -> Burial:
         use = self._holdings.use(index)
-        return Burial(self._holdings, use, now_ms, use.group.grace_ms)
+        return Burial(self._holdings, use, now_ms, use.group.grace_ms, reason=reason)
 
     def remove(self, index: Index, keys: Keys, now_ms: int) -> int:
         """Remove the named blocks; how many there were. Expired ones go, but do not count."""
-        burial = self._burial(index, now_ms)
+        burial = self._burial(index, now_ms, Reason.REMOVED)
         removed = 0
         for key in reversed(keys.listing()):
             block = index.lookup(key)
@@ -91,7 +92,7 @@ class Remover:
 
     def _trim(self, index: Index, named: list[int], now_ms: int) -> int:
         """Remove blocks by id; ids go from the highest down, so that runs shrink at their end."""
-        burial = self._burial(index, now_ms)
+        burial = self._burial(index, now_ms, Reason.TRIMMED)
         removed = 0
         for block in reversed(named):
             if index.state[block] != ABSENT:
@@ -106,7 +107,7 @@ class Remover:
         block = index.lookup(key)
         if block is None:
             return
-        burial = self._burial(index, now_ms)
+        burial = self._burial(index, now_ms, Reason.CORRUPT)
         state = index.state[block]
         if state == SERVING + slot.storage and index.place_of(block) == slot.place:
             self._holdings.discard(index, block, burial)
@@ -130,7 +131,8 @@ class Remover:
         for index in list(holdings.indexes.values()):
             if not index.serving.get(number):
                 continue
-            burial = Burial(holdings, holdings.use(index), now_ms, 0)
+            reason = Reason.STORAGE_REMOVED
+            burial = Burial(holdings, holdings.use(index), now_ms, 0, reason=reason)
             for block in list(self._on_storage(index, number)):
                 dropped += 1
                 if index.state[block] != DETAILED:

@@ -14,6 +14,7 @@ from typing import Final
 from hotplate.errors import InUseError, NoSessionError, NoSpaceError, QuotaError, SessionClosedError
 from hotplate.kvc.allocate import Allocation, Allocator
 from hotplate.kvc.answers import Reservation, Slot
+from hotplate.kvc.departed import Reason
 from hotplate.kvc.enter import (
     Entry,
     Guard,
@@ -145,6 +146,10 @@ class Writer:
         need = index.need_bytes(new_ids, details, index.width) + SESSION_BYTES
         if self.index_bytes + need > self._index_bytes_max:
             self.recount()
+            departed = self._holdings.departed
+            if need - departed.size_bytes <= self._index_bytes_max - self.index_bytes < need:
+                departed.forget_all()  # explanations give way to blocks
+                self.recount()
             if self.index_bytes + need > self._index_bytes_max:
                 free = max(0, self._index_bytes_max - self.index_bytes)
                 raise NoSpaceError(
@@ -160,6 +165,7 @@ class Writer:
             + sum(wreck.index.size_bytes() for wreck in held.wrecks)
             + len(self.sessions) * SESSION_BYTES
             + len(self.closed) * 400
+            + held.departed.size_bytes
         )
 
     # sessions
@@ -190,7 +196,8 @@ class Writer:
         counters.sessions_expired += 1
         counters.dropped += session.new_count
         nothing = bytes(session.new_count)
-        complete(self._holdings, session, nothing, b"", now_ms, delay_ms=self.write_grace_ms)
+        delay_ms, reason = self.write_grace_ms, Reason.TIMED_OUT
+        complete(self._holdings, session, nothing, b"", now_ms, delay_ms=delay_ms, reason=reason)
         self._leave(session, SessionState.DROPPED)
 
     def finish(

@@ -52,7 +52,7 @@ class Journal:
         "_unit_requests",
         "_unit_start",
         "is_pending",
-        "keep",
+        "keeper",
         "taken",
     )
 
@@ -70,7 +70,8 @@ class Journal:
         self._unit_requests = 0
         self.is_pending = False
         self.taken = 0  # how often; what is pending will be taken next
-        self.keep: Callable[[Database, bytes], None] = _keep_nothing
+        # hears of keys before they change without a command, while a snapshot is taken
+        self.keeper: Callable[[Database, bytes], None] | None = None
 
     def append(self, index: int, argv: Sequence[bytes]) -> None:
         """A request changed database `index`."""
@@ -93,6 +94,11 @@ class Journal:
             self._close()
         self.append(index, argv)
         self._exact_ns = exact_ns
+
+    def keep(self, database: "Database", key: bytes) -> None:
+        """`key` is about to change, and no running command names it."""
+        if self.keeper is not None:
+            self.keeper(database, key)
 
     def note(self, index: int, *argv: bytes) -> None:
         """Database `index` was changed as `argv` would change it."""
@@ -150,7 +156,3 @@ class Journal:
             self._chunks = []
         self._now_ms = _NO_TIME_MS
         self._exact_ns = 0
-
-
-def _keep_nothing(database: "Database", key: bytes) -> None:
-    """No snapshot is being taken."""

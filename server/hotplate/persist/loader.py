@@ -81,6 +81,7 @@ class Player:
             engine.now_ns = exact_ns - self._lead_ns
         lookup = engine.commands.table.get
         requests = iter(piece.requests)
+        argv: list[bytes] = []
         while True:
             try:
                 for argv in requests:

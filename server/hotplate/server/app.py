@@ -96,6 +96,7 @@ class Server:
         self._cron.add(self._free_memory)
         self._cron.add(self.engine.tend_streams)
         self._cron.add(self._kvcache.tick)
+        self._cron.add(self.engine.tracking.tick)
         self._cron.add(self._close_idle)
         self._cron.add(self._sample_rates)
         self._cron.add(self._flush_pushed)  # what the jobs before told subscribers

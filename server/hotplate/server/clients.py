@@ -44,7 +44,7 @@ class ClientTable:
         self.loop = loop
         self.read_now = read_now
         self.output_limits = OutputLimits(engine)
-        self.pushing: list[Connection] = []  # those with messages to be written
+        self.pushing = engine.pushing  # connections with messages to be written, and their like
         self._connections: dict[int, Connection] = {}
         self._empty = asyncio.Event()
 
@@ -117,8 +117,8 @@ class ClientTable:
 
     def flush_pushed(self) -> None:
         """Write the messages that were pushed since the last call."""
-        for connection in self.pushing:
-            connection.flush_pushed()
+        for pushing in self.pushing:  # it may grow on the way
+            pushing.flush_pushed()
         self.pushing.clear()
 
     def close_idle(self, now_ms: int) -> None:

@@ -307,7 +307,8 @@ class Connection(asyncio.Protocol):
             return  # `connection_lost` sees to the requests behind, if it did not yet
         if deferred is not None and deferred.reads_on:
             # another client's command is what ended the wait: this one's go on behind it
-            self._write(b"".join(frames))
+            if data := b"".join(frames):
+                self._write(data)
             if self._requests or self._reader.pending_bytes or not self._transport.is_reading():
                 self._schedule()
             return

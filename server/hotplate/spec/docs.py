@@ -14,7 +14,7 @@ from hotplate.spec.registry import categories_of
 _FLAG_ORDER: Final = (
     *(Flag.WRITE, Flag.READONLY, Flag.DENYOOM, Flag.ADMIN, Flag.PUBSUB, Flag.NOSCRIPT),
     *(Flag.BLOCKING, Flag.LOADING, Flag.STALE, Flag.SKIP_MONITOR, Flag.SKIP_SLOWLOG, Flag.FAST),
-    *(Flag.NO_AUTH, Flag.MAY_REPLICATE, Flag.NO_MANDATORY_KEYS, Flag.NO_ASYNC_LOADING),
+    *(Flag.NO_AUTH, Flag.NO_MANDATORY_KEYS, Flag.NO_ASYNC_LOADING),
     *(Flag.NO_MULTI, Flag.MOVABLEKEYS, Flag.ALLOW_BUSY),
 )
 _UPPER_KEY_FLAGS: Final = ("RO", "RW", "OW", "RM")

@@ -33,7 +33,7 @@ class Flag(IntFlag):
     SKIP_SLOWLOG = auto()
     FAST = auto()
     NO_AUTH = auto()
-    MAY_REPLICATE = auto()
+    MAY_REPLICATE = auto()  # stopped by CLIENT PAUSE WRITE, too; COMMAND INFO does not tell it
     NO_MULTI = auto()
     MOVABLEKEYS = auto()
     ALLOW_BUSY = auto()

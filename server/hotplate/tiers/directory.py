@@ -24,6 +24,7 @@ FILE_MODE: Final = 0o660
 DIRECTORY_MODE: Final = 0o770
 LOCK_NAME: Final = "lock"
 GENERATION_LEAP: Final = 1 << 20  # of the bound: one small write per million reservations
+GENERATION_MAX: Final = (1 << 53) - 1  # a double holds it, whatever language reads the URI
 GENERATIONS_PER_SECOND: Final = 1 << 20  # what no storage reaches: a reservation takes over 1 us
 
 _SEGMENT_NAME: Final = re.compile(r"[0-9a-f]{16}\.segment")
@@ -57,8 +58,9 @@ class SegmentFile:
 class Directory:
     """One storage's directory, locked. `close` gives it back.
 
-    Opening sweeps segment files that an earlier server left: `removed_files`, `removed_bytes`.
-    `is_new` says that the directory was not there before.
+    Opening sweeps segment files that an earlier server left: `removed_files`, `removed_bytes`; with
+    `keep` only those without a header, and the others are `kept`. `is_new` says that the directory
+    was not there before. No generation that was ever given is above `given_max`.
     """
 
     __slots__ = (
@@ -67,14 +69,17 @@ class Directory:
         "_generation",
         "_lock_descriptor",
         "_unsynced",
+        "given_max",
         "is_new",
+        "kept",
         "path",
         "removed_bytes",
         "removed_files",
     )
 
-    def __init__(self, path: str, now_ms: int) -> None:
+    def __init__(self, path: str, now_ms: int, *, keep: bool = False) -> None:
         self.path = os.path.abspath(path)
+        self.kept: list[SegmentFile] = []
         self._unsynced: set[int] = set()  # births of files whose names may not be durable
         with ExitStack() as undo:
             try:
@@ -83,9 +88,11 @@ class Directory:
                 undo.callback(os.close, self._descriptor)
                 self._lock_descriptor = _lock(self.path)
                 undo.callback(os.close, self._lock_descriptor)
-                self.removed_files, self.removed_bytes = self._sweep()
+                self.removed_files, self.removed_bytes = self._sweep(keep=keep)
                 by_clock = now_ms // 1000 * GENERATIONS_PER_SECOND
-                self._bound = max(_read_bound(self._lock_descriptor), by_clock)
+                earlier = _read_bound(self._lock_descriptor)
+                self.given_max = earlier or GENERATION_MAX
+                self._bound = max(earlier, by_clock)
                 self._generation = self._bound
                 self._raise_bound()
             except OSError as error:
@@ -99,6 +106,13 @@ class Directory:
         if not figures.f_blocks:
             return sys.maxsize  # a tmpfs without a limit says 0 of 0
         return figures.f_bavail * figures.f_frsize
+
+    def skip_generations(self, seen: int) -> None:
+        """Give no generation up to `seen`. It is in a file, though neither bound nor clock says so
+        if the lock file was lost and the clock went back."""
+        if seen > self._generation:
+            self._generation = self._bound = seen
+            self._raise_bound()
 
     def next_generation(self) -> int:
         """A value that was never given before, here or before a restart."""
@@ -146,7 +160,7 @@ class Directory:
     def close(self, *, remove: bool) -> None:
         """Give up the lock. With `remove` all files go, and the directory if it holds no others."""
         if remove:
-            self._sweep()
+            self._sweep(keep=False)
             os.unlink(os.path.join(self.path, LOCK_NAME))
             try:
                 os.rmdir(self.path)
@@ -165,17 +179,20 @@ class Directory:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         self._bound = bound
 
-    def _sweep(self) -> tuple[int, int]:
-        """Remove all segment files: how many, of how many bytes."""
+    def _sweep(self, *, keep: bool) -> tuple[int, int]:
+        """Remove all segment files, or open those with a header: how many went, how many bytes."""
         file_count = total_bytes = 0
         with os.scandir(self.path) as entries:
-            for entry in entries:
-                if not _SEGMENT_NAME.fullmatch(entry.name) or not _is_ours(entry):
-                    continue
-                size_bytes = entry.stat(follow_symlinks=False).st_size
-                os.unlink(entry.path)
+            ours = sorted(entry.name for entry in entries if _is_regular_segment(entry))
+        for name in ours:
+            path = os.path.join(self.path, name)
+            start = _read_start(path)
+            if keep and start == MAGIC:
+                self.kept.append(_open_existing(path, name))
+            elif start == MAGIC or not start.strip(b"\0"):
+                total_bytes += os.stat(path).st_size
+                os.unlink(path)
                 file_count += 1
-                total_bytes += size_bytes
         return file_count, total_bytes
 
 
@@ -224,12 +241,19 @@ def _read_bound(descriptor: int) -> int:
     return bound if found == xxh3_64_intdigest(record[:8]) else 0
 
 
-def _is_ours(entry: os.DirEntry[str]) -> bool:
-    if not entry.is_file(follow_symlinks=False):
-        return False
-    descriptor = os.open(entry.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+def _is_regular_segment(entry: os.DirEntry[str]) -> bool:
+    return bool(_SEGMENT_NAME.fullmatch(entry.name)) and entry.is_file(follow_symlinks=False)
+
+
+def _read_start(path: str) -> bytes:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
-        start = os.pread(descriptor, len(MAGIC), 0)
+        return os.pread(descriptor, len(MAGIC), 0)
     finally:
         os.close(descriptor)
-    return start == MAGIC or not start.strip(b"\0")
+
+
+def _open_existing(path: str, name: str) -> SegmentFile:
+    descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    birth = int(name.partition(".")[0], 16)
+    return SegmentFile(path, name, descriptor, birth, os.fstat(descriptor).st_size)

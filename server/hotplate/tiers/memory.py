@@ -14,8 +14,9 @@ from xxhash import xxh3_128_hexdigest
 
 from hotplate.clock import Clock, SystemClock
 from hotplate.tiers.directory import SegmentFile
+from hotplate.tiers.opening import open_store
 from hotplate.tiers.segment import Backing
-from hotplate.tiers.store import SegmentStore, open_store
+from hotplate.tiers.store import SegmentStore
 from hotplate.wire.segment import Layout
 
 SHARED_MEMORY_PATH: Final = "/dev/shm"
@@ -33,11 +34,13 @@ def open_memory_store(
     segment_bytes: int | None = None,
     *,
     clock: Clock = _SYSTEM_CLOCK,
+    keep: bool = False,
 ) -> SegmentStore:
     """Open a storage in the memory file system at `path` (see `default_path`).
 
-    Segments of earlier servers are removed. `segment_bytes` None: an eighth of the capacity, at
-    most 256 MiB. Raises StoreOpenError.
+    Segments of earlier servers are removed; with `keep` they are found (kvc.ports.KeptStore), and
+    `settle` must be called before the store is used. `segment_bytes` None: an eighth of the
+    capacity, at most 256 MiB. Raises StoreOpenError.
     """
     return open_store(
         name,
@@ -46,6 +49,7 @@ def open_memory_store(
         capacity_bytes=capacity_bytes,
         segment_bytes=segment_bytes,
         now_ms=clock.now_ms(),
+        keep=keep,
     )
 
 
@@ -103,6 +107,9 @@ class MappedBacking:
     def lay_out(self, layout: Layout) -> None:
         """Write the header."""
         self.put(0, layout.pack())
+
+    def take_up(self, layout: Layout) -> None:
+        """The mapping has it all."""
 
     def put(self, offset: int, data: bytes) -> None:
         """Write to the columns."""

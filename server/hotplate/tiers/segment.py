@@ -29,7 +29,11 @@ class Backing(Protocol):
     """How a segment's bytes are reached. Offsets count from the start of the file."""
 
     def lay_out(self, layout: Layout) -> None:
-        """Write the header. Called once and first. Raises OSError."""
+        """Write the header of a new file. Called once and first. Raises OSError."""
+        ...
+
+    def take_up(self, layout: Layout) -> None:
+        """Use a file that has this header already. Called once and first. Raises OSError."""
         ...
 
     def put(self, offset: int, data: bytes) -> None:
@@ -61,6 +65,22 @@ class Backing(Protocol):
         ...
 
 
+class Medium(Protocol):
+    """What differs between storages."""
+
+    kind: str
+    blocking: bool
+    alignment: int  # of slots
+
+    def open(self, file: SegmentFile) -> Backing:
+        """Reach a new file's bytes. Raises OSError."""
+        ...
+
+    def open_warm(self, file: SegmentFile) -> Backing:
+        """(blocking, any thread) The same, with all cost of first use paid."""
+        ...
+
+
 class Segment:
     """`used` counts the slots that are reserved. Ranges of slots must lie inside the segment."""
 
@@ -86,7 +106,6 @@ class Segment:
         self.payload_bytes = layout.payload_bytes
         self.payload_offset = layout.payload_offset
         self.stride = layout.stride
-        backing.lay_out(layout)
 
     def mark_writing(self, slot: int, count: int, generation: int) -> None:
         """Give slots to a new owner."""
@@ -107,11 +126,32 @@ class Segment:
         """Take slots away from their owner."""
         self.backing.put(self.layout.state_offset + slot, _FREE * count)
 
+    def states(self, slot: int, count: int) -> bytes:
+        """One byte a slot."""
+        return self.backing.get(self.layout.state_offset + slot, count)
+
+    def generations(self, slot: int, count: int) -> bytes:
+        """u64 little-endian each."""
+        offset = self.layout.generation_offset + GENERATION_BYTES * slot
+        return self.backing.get(offset, GENERATION_BYTES * count)
+
+    def keys(self, slot: int, count: int) -> bytes:
+        """The keys of serving slots, one after the other."""
+        layout = self.layout
+        return self.backing.get(
+            layout.key_offset + layout.key_bytes * slot, layout.key_bytes * count
+        )
+
+    def sums(self, slot: int, count: int) -> bytes:
+        """The sums of serving slots, u64 big-endian each."""
+        layout = self.layout
+        width = SUM_BYTES * layout.sum_count
+        return self.backing.get(layout.sum_offset + width * slot, width * count)
+
     def has_free(self, slot: int, count: int) -> bool:
         """Whether any of these slots is free."""
-        return _FREE in self.backing.get(self.layout.state_offset + slot, count)
+        return _FREE in self.states(slot, count)
 
     def generation(self, slot: int) -> int:
         """The slot's generation, 0 if it was never reserved."""
-        offset = self.layout.generation_offset + GENERATION_BYTES * slot
-        return int.from_bytes(self.backing.get(offset, GENERATION_BYTES), "little")
+        return int.from_bytes(self.generations(slot, 1), "little")

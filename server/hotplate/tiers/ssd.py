@@ -10,8 +10,9 @@ from typing import Final
 
 from hotplate.clock import Clock, SystemClock
 from hotplate.tiers.directory import SegmentFile
+from hotplate.tiers.opening import open_store
 from hotplate.tiers.segment import Backing
-from hotplate.tiers.store import SegmentStore, open_store
+from hotplate.tiers.store import SegmentStore
 from hotplate.wire.segment import Layout
 
 SLOT_ALIGNMENT: Final = 4096  # what direct IO asks for
@@ -27,11 +28,13 @@ def open_ssd_store(
     segment_bytes: int | None = None,
     *,
     clock: Clock = _SYSTEM_CLOCK,
+    keep: bool = False,
 ) -> SegmentStore:
     """Open a storage in the directory at `path`.
 
-    Segments of earlier servers are removed. `segment_bytes` None: an eighth of the capacity, at
-    most 256 MiB. Raises StoreOpenError.
+    Segments of earlier servers are removed; with `keep` they are found (kvc.ports.KeptStore), and
+    `settle` must be called before the store is used. `segment_bytes` None: an eighth of the
+    capacity, at most 256 MiB. Raises StoreOpenError.
     """
     return open_store(
         name,
@@ -40,6 +43,7 @@ def open_ssd_store(
         capacity_bytes=capacity_bytes,
         segment_bytes=segment_bytes,
         now_ms=clock.now_ms(),
+        keep=keep,
     )
 
 
@@ -75,6 +79,10 @@ class FileBacking:
         """Write the header; the rest of a new file is zero."""
         self._columns = bytearray(layout.payload_offset)
         self.put(0, layout.pack())
+
+    def take_up(self, layout: Layout) -> None:
+        """Read header and columns of a file that is there."""
+        self._columns = bytearray(self.read(0, layout.payload_offset))
 
     def put(self, offset: int, data: bytes) -> None:
         """Write to the columns: the mirror has it even if the file then fails."""

@@ -21,17 +21,31 @@ the slots they are about stay reserved.
 """
 
 import errno
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
-from hotplate.blocks import PLACE_SEGMENT_SHIFT, PLACE_SLOT_MASK, Extent, Shape, StoreFullError
+from hotplate.blocks import (
+    PLACE_SEGMENT_SHIFT,
+    PLACE_SLOT_MASK,
+    Extent,
+    Found,
+    Shape,
+    StoreFullError,
+)
 from hotplate.tiers.allocator import FreeRanges
-from hotplate.tiers.directory import Directory, SegmentFile, StoreOpenError
-from hotplate.tiers.segment import Backing, Segment
+from hotplate.tiers.directory import Directory, SegmentFile
+from hotplate.tiers.recovery import (
+    Leftovers,
+    Run,
+    Unusable,
+    describe_run,
+    highest_generation,
+    used_runs,
+)
+from hotplate.tiers.segment import Backing, Medium, Segment
 from hotplate.wire.segment import (
-    PAGE_BYTES,
     SUM_BYTES,
     VERSION,
     Layout,
@@ -40,27 +54,7 @@ from hotplate.wire.segment import (
     round_up,
 )
 
-SEGMENT_BYTES_DEFAULT_MAX: Final = 256 * 1024 * 1024
-SEGMENTS_DEFAULT: Final = 8  # so many at least, so that several slot classes find room
-SEGMENT_BYTES_MIN: Final = 4 * PAGE_BYTES  # header, columns, a payload page, one to spare
-
 _SHORTAGE: Final = frozenset((errno.ENOSPC, errno.EDQUOT, errno.ENOMEM))
-
-
-class Medium(Protocol):
-    """What differs between storages."""
-
-    kind: str
-    blocking: bool
-    alignment: int  # of slots
-
-    def open(self, file: SegmentFile) -> Backing:
-        """Reach a new file's bytes. Raises OSError."""
-        ...
-
-    def open_warm(self, file: SegmentFile) -> Backing:
-        """(blocking, any thread) The same, with all cost of first use paid."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +85,7 @@ class SegmentStore:
         "_classes",
         "_closed",
         "_directory",
+        "_leftovers",
         "_medium",
         "_next_index",
         "_segments",
@@ -100,6 +95,7 @@ class SegmentStore:
         "kind",
         "name",
         "segment_bytes",
+        "unusable",
     )
 
     def __init__(
@@ -121,7 +117,9 @@ class SegmentStore:
         self._medium = medium
         self._classes: dict[Shape, SlotClass] = {}
         self._segments: dict[int, Segment] = {}
-        self._next_index = 0
+        self._next_index = 1
+        self._leftovers = Leftovers([])
+        self.unusable: list[Unusable] = []  # files that were left, and that settle removes
         self._blank: Blank | None = None
         self._ahead_bytes = 0  # of a file that is being made
         self._ahead_failed = False
@@ -232,11 +230,88 @@ class SegmentStore:
     def close(self, *, remove: bool) -> None:
         """Let go of files and directory; with `remove` the files go too. Views stay readable."""
         self._closed = True
+        if self._blank is not None and not remove:
+            self._directory.remove(self._blank.file)
+        self._leftovers = Leftovers([])
+        self.unusable = []
         self._segments.clear()
         self._classes.clear()
         self._blank = None
         self.allocated_bytes = 0
         self._directory.close(remove=remove)
+
+    # What an earlier server left (kvc.ports.KeptStore)
+
+    def found(self) -> Iterator[Found]:
+        """What was found and not adopted yet, in order of place."""
+        for run in self._leftovers.rest():
+            yield describe_run(self._segments[run.place >> PLACE_SEGMENT_SHIFT], run)
+
+    def adopt(self, place: int, count: int, generation: int) -> list[Found]:
+        """Those of these slots that are found with this generation: they stay reserved."""
+        return [
+            describe_run(self._segments[run.place >> PLACE_SEGMENT_SHIFT], run)
+            for run in self._leftovers.adopt(place, count, generation)
+        ]
+
+    def settle(self) -> int:
+        """Free what was not adopted, remove files that are unusable: how many slots went.
+
+        OSError if some of that could not be written down; it is done nevertheless.
+        """
+        failed: OSError | None = None
+        freed = 0
+        for run in self._leftovers.rest():
+            segment = self._segments[run.place >> PLACE_SEGMENT_SHIFT]
+            freed += run.count
+            try:
+                self.release(segment.shape, run.place, run.count)
+            except OSError as error:
+                failed = error
+        self._leftovers = Leftovers([])
+        for each in self.unusable:
+            try:
+                self._discard(each.file)
+            except OSError as error:
+                failed = error
+        self.unusable = []
+        if failed is not None:
+            raise failed
+        return freed
+
+    def take_up(self, segments: Sequence[Segment], unusable: list[Unusable]) -> None:
+        """(once, first) What was in the directory. Raises OSError."""
+        runs: list[Run] = []
+        for segment in segments:
+            seen = highest_generation(segment, self._directory.given_max)
+            self._directory.skip_generations(seen)
+            runs += self._enter(segment)
+        self._leftovers = Leftovers(runs)
+        self.unusable = unusable
+        self.allocated_bytes += sum(each.file.file_bytes for each in unusable)
+
+    def _enter(self, segment: Segment) -> list[Run]:
+        """Make a segment that was found one of ours; what in it is in use."""
+        runs = used_runs(segment, self._directory.given_max)
+        index, slot_count = segment.layout.index, segment.layout.slot_count
+        slot_class = self._classes.setdefault(segment.shape, SlotClass(segment.shape))
+        slot_class.segment_count += 1
+        self._segments[index] = segment
+        self._next_index = max(self._next_index, index + 1)
+        self.allocated_bytes += segment.file.file_bytes
+        free_from = 0
+        for start, count in [(run.place - segment.base, run.count) for run in runs] + [
+            (slot_count, 0)
+        ]:
+            if start > free_from:
+                if segment.states(free_from, start - free_from).strip(b"\0"):
+                    segment.mark_free(free_from, start - free_from)
+                slot_class.free.add(segment.base + free_from, start - free_from)
+            free_from = start + count
+            segment.used += count
+        if not segment.used:
+            self._retire(slot_class, segment)
+        return runs
 
     # Making files ahead
 
@@ -366,11 +441,13 @@ class SegmentStore:
                 self._discard(file)
                 raise
         base = self._next_index << PLACE_SEGMENT_SHIFT
+        layout = replace(layout, birth=file.birth, index=self._next_index)
         try:
-            segment = Segment(file, replace(layout, birth=file.birth), backing, base)
+            backing.lay_out(layout)
         except OSError:
             self._discard(file)
             raise
+        segment = Segment(file, layout, backing, base)
         self._segments[self._next_index] = segment
         self._next_index += 1
         self._ahead_failed = False
@@ -416,14 +493,17 @@ class SegmentStore:
                 self._drop(other, other.spare)
 
     def _room_bytes(self, slot_class: SlotClass | None) -> int:
-        """What segments of this class could still take: all but what others really use."""
+        """What segments of this class could still take: all but what others really use.
+
+        None where the capacity was set below what is allocated.
+        """
         room = self.capacity_bytes - self.allocated_bytes
         if self._blank is not None:
             room += self._blank.file.file_bytes
         for other in self._classes.values():
             if other is not slot_class and other.spare is not None:
                 room += other.spare.file.file_bytes
-        return room
+        return max(room, 0)
 
     def _stride(self, shape: Shape) -> int:
         return round_up(shape.payload_bytes, self._medium.alignment)
@@ -490,38 +570,6 @@ class SegmentStore:
         if offset < 0 or size < 0 or offset + size > segment.payload_bytes:
             raise ValueError(f"{size} bytes at {offset} exceed a slot of {segment.payload_bytes}")
         return segment, segment.payload_offset + slot * segment.stride + offset
-
-
-def open_store(
-    name: str,
-    path: str,
-    medium: Medium,
-    *,
-    capacity_bytes: int,
-    segment_bytes: int | None,
-    now_ms: int,
-) -> SegmentStore:
-    """Lock and sweep the directory, check the sizes, open. StoreOpenError says what is wrong."""
-    if segment_bytes is None:
-        share = round_up(capacity_bytes // SEGMENTS_DEFAULT, PAGE_BYTES)
-        segment_bytes = min(max(share, SEGMENT_BYTES_MIN), SEGMENT_BYTES_DEFAULT_MAX)
-    if segment_bytes < SEGMENT_BYTES_MIN:
-        raise StoreOpenError(f"segment size {segment_bytes} is below {SEGMENT_BYTES_MIN} bytes")
-    segment_bytes = round_up(segment_bytes, PAGE_BYTES)
-    if capacity_bytes < segment_bytes:
-        raise StoreOpenError(
-            f"capacity {capacity_bytes} is below a segment of {segment_bytes} bytes"
-        )
-    directory = Directory(path, now_ms)
-    free_bytes = directory.free_bytes
-    if capacity_bytes > free_bytes:
-        directory.close(remove=directory.is_new)
-        raise StoreOpenError(
-            f"capacity {capacity_bytes} is above the {free_bytes} bytes that are free in '{path}'"
-        )
-    return SegmentStore(
-        name, directory, medium, capacity_bytes=capacity_bytes, segment_bytes=segment_bytes
-    )
 
 
 def _checked(shape: Shape) -> Shape:

@@ -19,7 +19,7 @@ from typing import Final
 from xxhash import xxh3_64_intdigest
 
 MAGIC: Final = b"HOTPLATE"
-VERSION: Final = 1
+VERSION: Final = 2
 HEADER_BYTES: Final = 4096
 PAGE_BYTES: Final = 4096
 COLUMN_ALIGNMENT: Final = 64  # a cache line, so that two columns never share one
@@ -31,7 +31,7 @@ STATE_FREE: Final = 0
 STATE_WRITING: Final = 1
 STATE_SERVING: Final = 2
 
-_FIELDS: Final = struct.Struct("<8sIIQQQIIQQQQQQQ")
+_FIELDS: Final = struct.Struct("<8sIIQQQIIQQQQQQQQ")
 _CHECKSUM: Final = struct.Struct("<Q")
 _GENERATION: Final = struct.Struct("<Q")
 _CHECKSUM_OFFSET: Final = HEADER_BYTES - _CHECKSUM.size
@@ -41,6 +41,10 @@ Mapped = bytes | bytearray | memoryview | mmap.mmap
 
 class SegmentFormatError(ValueError):
     """These bytes are no segment header that this version reads."""
+
+
+class SegmentVersionError(SegmentFormatError):
+    """A whole and sound header of a version that came after this one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,7 @@ class Layout:
     sum_offset: int
     key_offset: int
     payload_offset: int
+    index: int = 0  # the upper half of the slots' places, from 1; 0 in version 1, which has none
 
     def slot_at(self, offset: int) -> int:
         """The slot that the byte at `offset` of the file belongs to. IndexError outside of them."""
@@ -106,6 +111,7 @@ class Layout:
             self.sum_offset,
             self.key_offset,
             self.payload_offset,
+            self.index,
         )
         body = fields.ljust(_CHECKSUM_OFFSET, b"\0")
         return body + _CHECKSUM.pack(xxh3_64_intdigest(body))
@@ -118,12 +124,40 @@ def parse_layout(header: Mapped) -> Layout:
     magic, version, header_bytes, *numbers = _FIELDS.unpack_from(header)
     if magic != MAGIC:
         raise SegmentFormatError(f"magic is {magic!r}")
-    if version != VERSION or header_bytes != HEADER_BYTES:
-        raise SegmentFormatError(f"version {version} with a header of {header_bytes} bytes")
     found: int = _CHECKSUM.unpack_from(header, _CHECKSUM_OFFSET)[0]
     if found != xxh3_64_intdigest(bytes(header[:_CHECKSUM_OFFSET])):
         raise SegmentFormatError(f"header checksum {found:016x} does not fit")
-    return Layout(*numbers)
+    if version > VERSION:
+        raise SegmentVersionError(f"version is {version}, the newest known is {VERSION}")
+    if version < 1 or header_bytes != HEADER_BYTES:
+        raise SegmentFormatError(f"version {version} with a header of {header_bytes} bytes")
+    layout = Layout(*numbers)
+    if not _is_sound(layout):
+        raise SegmentFormatError(f"columns overlap or leave the file: {layout}")
+    return layout
+
+
+def _is_sound(layout: Layout) -> bool:
+    """Whether columns and slots follow each other inside the file."""
+    count = layout.slot_count
+    ends = (
+        HEADER_BYTES,
+        layout.generation_offset + GENERATION_BYTES * count,
+        layout.state_offset + count,
+        layout.sum_offset + SUM_BYTES * layout.sum_count * count,
+        layout.key_offset + layout.key_bytes * count,
+        layout.payload_offset + layout.stride * count,
+    )
+    starts = (
+        layout.generation_offset,
+        layout.state_offset,
+        layout.sum_offset,
+        layout.key_offset,
+        layout.payload_offset,
+        layout.file_bytes,
+    )
+    in_order = all(end <= start for end, start in zip(ends, starts, strict=True))
+    return in_order and 1 <= count <= SLOTS_MAX and 1 <= layout.payload_bytes <= layout.stride
 
 
 def plan_layout(
@@ -134,6 +168,7 @@ def plan_layout(
     sum_count: int,
     alignment: int,
     birth: int = 0,
+    index: int = 0,
 ) -> Layout:
     """As many slots as fit `file_bytes`; `slot_count` is 0 where not even one does.
 
@@ -165,6 +200,7 @@ def plan_layout(
         sum_offset=sum_offset,
         key_offset=key_offset,
         payload_offset=payload_offset,
+        index=index,
     )
 
 

@@ -68,7 +68,7 @@ def test_every_flipped_bit_of_what_was_on_disk_is_refused() -> None:
     last = max(piece.end for piece in LogReader(files, PATH).pieces() if piece.requests)
     for at in range(last):
         data[at] ^= 1 << at % 8
-        with pytest.raises(LoadError, match="damaged at offset .*hotplate check"):
+        with pytest.raises(LoadError, match=r"damaged at offset .*hotplate check"):
             Logged(with_log(files, bytes(data))).load()
         data[at] ^= 1 << at % 8
 

@@ -25,7 +25,7 @@ path, offset, generation, size = sys.argv[1], *map(int, sys.argv[2:])
 with open(path, "rb") as file:
     data = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
 assert data[:8] == b"HOTPLATE"
-assert struct.unpack_from("<II", data, 8) == (1, 4096)
+assert struct.unpack_from("<II", data, 8) == (2, 4096)
 assert struct.unpack_from("<Q", data, 4088)[0] == xxh3_64_intdigest(data[:4088])
 (file_bytes, birth, payload_bytes, key_bytes, sum_count, stride, slot_count, generations, states,
  sums, keys, payload) = struct.unpack_from("<QQQIIQQQQQQQ", data, 16)

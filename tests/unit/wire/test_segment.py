@@ -1,6 +1,7 @@
 """The segment layout: golden bytes, and what a layout must hold for any shape."""
 
 import struct
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -12,13 +13,20 @@ from hotplate.wire.segment import (
     STATE_SERVING,
     STATE_WRITING,
     SegmentFormatError,
+    SegmentVersionError,
     file_bytes_for_one,
     parse_layout,
     plan_layout,
 )
 
 LAYOUT = plan_layout(
-    1 << 20, payload_bytes=1000, key_bytes=16, sum_count=2, alignment=64, birth=0x1122334455667788
+    1 << 20,
+    payload_bytes=1000,
+    key_bytes=16,
+    sum_count=2,
+    alignment=64,
+    birth=0x1122334455667788,
+    index=0x99AABBCC,
 )
 CLASSES = {
     "payload_bytes": st.integers(1, 100_000),
@@ -31,7 +39,7 @@ CLASSES = {
 def test_a_header_has_these_very_bytes() -> None:
     expected = (
         b"HOTPLATE"
-        + bytes.fromhex("0100000000100000")  # version, header bytes
+        + bytes.fromhex("0200000000100000")  # version, header bytes
         + bytes.fromhex("0000100000000000")  # file bytes
         + bytes.fromhex("8877665544332211")  # birth
         + bytes.fromhex("e803000000000000")  # payload bytes
@@ -43,10 +51,11 @@ def test_a_header_has_these_very_bytes() -> None:
         + bytes.fromhex("c032000000000000")  # sums
         + bytes.fromhex("0070000000000000")  # keys
         + bytes.fromhex("00b0000000000000")  # slot 0
+        + bytes.fromhex("ccbbaa9900000000")  # index
     )
     header = LAYOUT.pack()
-    assert header[:104] == expected
-    assert header[104:4088] == bytes(3984)
+    assert header[:112] == expected
+    assert header[112:4088] == bytes(3976)
     assert header[4088:] == struct.pack("<Q", xxh3_64_intdigest(header[:4088]))
     assert len(header) == HEADER_BYTES
 
@@ -56,28 +65,63 @@ def test_a_header_is_read_back() -> None:
     assert parse_layout(memoryview(LAYOUT.pack() + b"columns")) == LAYOUT
 
 
+@pytest.mark.parametrize(("start", "end"), [(0, 8), (8, 112), (112, 4088), (4088, 4096)])
+def test_a_flipped_bit_anywhere_in_a_header_is_noticed(start: int, end: int) -> None:
+    for bit in range(8 * start, 8 * end, 1 if end <= 112 else 61):
+        header = bytearray(LAYOUT.pack())
+        header[bit // 8] ^= 1 << bit % 8
+        with pytest.raises(SegmentFormatError, match="magic" if end == 8 else "checksum"):
+            parse_layout(header)
+
+
+def resealed(header: bytearray) -> bytes:
+    """A header with a checksum that fits, whatever it says."""
+    return bytes(header[:4088]) + struct.pack("<Q", xxh3_64_intdigest(bytes(header[:4088])))
+
+
+def with_number(offset: int, form: str, value: int) -> bytes:
+    """A header that means what it says, with one other number."""
+    header = bytearray(LAYOUT.pack())
+    struct.pack_into(form, header, offset, value)
+    return resealed(header)
+
+
+def test_a_newer_version_is_refused_by_its_name() -> None:
+    with pytest.raises(SegmentVersionError, match="version is 3, the newest known is 2"):
+        parse_layout(with_number(8, "<I", 3))
+
+
+def test_version_1_is_read_and_has_no_index() -> None:
+    header = bytearray(with_number(104, "<Q", 0))
+    struct.pack_into("<I", header, 8, 1)
+    assert parse_layout(resealed(header)) == replace(LAYOUT, index=0)
+
+
 @pytest.mark.parametrize(
-    ("position", "value", "message"),
+    ("offset", "form", "value"),
     [
-        (0, b"X", "magic"),
-        (8, b"\x02", "version 2"),
-        (12, b"\x01", "4097 bytes"),
-        (56, b"\x00", "checksum"),
-        (2000, b"\x01", "checksum"),
+        (8, "<I", 0),  # version
+        (12, "<I", 8192),  # header bytes
+        (16, "<Q", LAYOUT.file_bytes - 4096),
+        (32, "<Q", 0),  # payload bytes
+        (32, "<Q", LAYOUT.stride + 1),
+        (40, "<I", LAYOUT.key_bytes + 16),
+        (44, "<I", LAYOUT.sum_count + 2),
+        (48, "<Q", LAYOUT.stride * 2),
+        (56, "<Q", 0),  # slot count
+        (56, "<Q", LAYOUT.slot_count * 2),
+        (64, "<Q", 4000),  # generations
+        (72, "<Q", LAYOUT.state_offset - 64),
+        (80, "<Q", LAYOUT.sum_offset - 64),
+        (88, "<Q", LAYOUT.key_offset - 64),
+        (96, "<Q", LAYOUT.payload_offset - 4096),
     ],
 )
-def test_a_header_that_is_not_ours_is_refused(position: int, value: bytes, message: str) -> None:
-    header = bytearray(LAYOUT.pack())
-    header[position : position + 1] = value
-    with pytest.raises(SegmentFormatError, match=message):
-        parse_layout(header)
-
-
-def test_a_flipped_bit_in_the_checksum_is_refused() -> None:
-    header = bytearray(LAYOUT.pack())
-    header[4095] ^= 1
-    with pytest.raises(SegmentFormatError, match="checksum"):
-        parse_layout(header)
+def test_a_header_whose_numbers_contradict_each_other_is_refused(
+    offset: int, form: str, value: int
+) -> None:
+    with pytest.raises(SegmentFormatError, match=r"version|overlap"):
+        parse_layout(with_number(offset, form, value))
 
 
 def test_a_header_that_is_cut_short_is_refused() -> None:
