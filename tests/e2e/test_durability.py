@@ -60,7 +60,7 @@ def fill(redis: Any) -> None:
 def read_all(redis: Any) -> dict[bytes, object]:
     """What type-specific commands say of every key."""
     found: dict[bytes, object] = {}
-    for key in redis:
+    for key in redis.scan_iter():
         kind = redis.type(key)
         content: object
         if kind == b"string":

@@ -152,7 +152,9 @@ def _persistence(engine: "Engine") -> Rows:
     yield "rdb_last_bgsave_time_sec", -1
     yield "rdb_current_bgsave_time_sec", -1
     yield "rdb_saves", 0
-    if engine.persistence is not None:
+    if engine.persistence is None:
+        yield "aof_enabled", 0
+    else:
         yield from engine.persistence.info()
     yield "module_fork_in_progress", 0
 
