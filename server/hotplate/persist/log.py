@@ -133,6 +133,8 @@ class AppendLog:
 
     def flush(self) -> None:
         """Write all that is pending, in one go, and settle it as the policy says."""
+        if self.is_settled:
+            return
         if self._syncing_since_ns is not None and self._settings.appendfsync == ALWAYS:
             return  # goes on with the next group when the fsync is done
         if not self._write():

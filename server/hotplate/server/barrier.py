@@ -1,8 +1,11 @@
 """Replies wait until what was logged before them is as safe as the policy says.
 
-    commands run ─► something is logged ─► closed ─► replies are kept by their connections
-                                             │
-                       the log's next write (and fsync) ─► on_settled ─► they leave, in order
+    commands run ─► something is logged ─► closed
+                                             │ the pass ends: the first reply asks `opens`
+                       the log's write ◄─────┘
+                          ├ safe now (everysec, no) ─► open, and all replies leave
+                          └ an fsync is needed (always) ─► replies are kept by their connections
+                                  until on_settled, and leave in order
 
 One write, and with `always` one fsync, serves all clients whose commands came in one pass of the
 loop. While the log can't be written the barrier is open for those who only read; what is kept
@@ -21,14 +24,21 @@ if TYPE_CHECKING:
 class ReplyBarrier:
     """What keeps replies back. Without a log it is never closed."""
 
-    __slots__ = ("_fails", "_waiting", "closed", "flush_soon", "journal")
+    __slots__ = ("_fails", "_waiting", "closed", "journal", "write_log")
 
     def __init__(self) -> None:
         self.closed = False
         self.journal: Journal | None = None
-        self.flush_soon: Callable[[], object] = _no_log
+        self.write_log: Callable[[], object] = _no_log
         self._waiting: deque[tuple[int, Connection]] = deque()
         self._fails = False
+
+    def opens(self) -> bool:
+        """Write what is logged; whether replies of who may have written can leave now."""
+        journal = self.journal
+        if journal is not None and journal.is_pending:
+            self.write_log()
+        return not (self.closed or self._fails)
 
     def hold(self, connection: "Connection") -> None:
         """Call the connection's `release_kept` when all that was logged so far is safe."""
@@ -39,22 +49,20 @@ class ReplyBarrier:
     def on_pending(self) -> None:
         """Something was logged."""
         self.closed = not self._fails
-        self.flush_soon()
 
     def on_settled(self, takes: int) -> None:
         """The journal's first `takes` takes are safe."""
-        waiting = self._waiting
-        while waiting and waiting[0][0] <= takes:
-            waiting.popleft()[1].release_kept()
         journal = self.journal
         assert journal is not None
         self.closed = journal.is_pending or takes < journal.taken
+        waiting = self._waiting
+        while waiting and waiting[0][0] <= takes:
+            waiting.popleft()[1].release_kept()
 
     def on_failure(self, why: str | None) -> None:
         """The log can't be written, or (None) can again."""
         self._fails = why is not None
-        if self._fails:
-            self.closed = False
+        self.closed = False
 
 
 def _no_log() -> None:

@@ -1,16 +1,19 @@
 """One client's socket: bytes in, bytes out, flow control. It knows no command.
 
-    socket ─► reader ─► batch of requests ─► engine.dispatch.run ─► frames ─► one write a pass
+    socket ─► reader ─► batch of requests ─► engine.dispatch.run ─► frames ─► flush
                 │
                 └ a large bulk string ─► LargeBulkReceiver: straight into its target
                   (and it stays the transport's protocol while more of them come)
+
+Replies and messages gather until every client of a pass was heard, then each client gets one write
+(engine.outbox).
 
 Flow control, both ways:
 - A pass runs at most BATCH_REQUESTS requests, or until it has answered a lot (engine.dispatch);
   then it lets other clients go first.
 - While the transport holds unsent bytes above its limit nothing more is read or run.
 - While a Deferred reply is awaited nothing more is read or run: replies keep their order.
-- While the log is not safe replies are kept back, and nothing more of their client is run.
+- While replies wait for the log to be safe, nothing more of their client is run.
 Views into storage that were handed to the transport stay pinned until the transport is empty.
 """
 
@@ -41,7 +44,7 @@ _FULL: Final = 1  # the transport is
 _SCHEDULED: Final = 2  # a pass is due
 _DEFERRED: Final = 4  # a reply is awaited
 _CLOSED: Final = 8  # or about to be
-_KEPT: Final = 16  # replies are kept back until the log is safe (server.barrier)
+_KEPT: Final = 16  # replies wait until the log is safe (server.barrier)
 
 
 class Connection(asyncio.Protocol):
@@ -53,16 +56,19 @@ class Connection(asyncio.Protocol):
         "_clients",
         "_deferred",
         "_held",
+        "_is_logged",
         "_kept",
         "_large",
+        "_listed",
+        "_outbox",
         "_pushed",
         "_pushed_bytes",
-        "_pushing",
         "_read_now",
         "_reader",
         "_requests",
         "_stats",
         "_transport",
+        "_unsent",
         "_waits",
         "_wall_ns",
         "ctx",
@@ -79,7 +85,6 @@ class Connection(asyncio.Protocol):
         self._stats = clients.engine.stats
         self._wall_ns = clients.engine.clock.wall_ns
         self._read_now = clients.read_now
-        self._barrier = clients.barrier
         # for the connection's life
         self.kind = kind
         self.peer = ""
@@ -90,10 +95,15 @@ class Connection(asyncio.Protocol):
         self._reader: RequestReader = cast("RequestReader", None)
         # flow control
         self._waits = _CLOSED  # why nothing is run now; 0: run what comes
-        self._pushing = clients.pushing
-        self._pushed: list[bytes] = []  # messages not written yet
+        # what was answered and pushed in this pass; whether the table of clients knows of it
+        self._unsent: list[Any] = []
+        self._pushed: list[bytes] = []
         self._pushed_bytes = 0
-        self._kept: list[bytes] = []  # replies that wait for the log
+        self._listed = False
+        self._outbox = clients.engine.outbox
+        self._barrier = clients.barrier
+        self._is_logged = False  # what is unsent must not leave before the log is safe
+        self._kept: list[bytes] = []  # sent once it is
         self._at_end = False  # the client sends no more, and replies are kept
         self._held: list[Callable[[], None]] = []  # releases, due when the transport is empty
         self.unsent_seen = 0  # by the table of clients, when it last looked for idle ones
@@ -131,6 +141,9 @@ class Connection(asyncio.Protocol):
             self._large.abandon()
         self._drop([*self._requests, self._reader.partial])
         self._requests = []
+        self._unsent.clear()
+        self._pushed.clear()
+        self._kept.clear()
         if self._deferred is not None and self._deferred.cancel is not None:
             self._deferred.cancel()
         self._release()
@@ -147,7 +160,7 @@ class Connection(asyncio.Protocol):
         reader = self._reader
         requests = reader.receive(data, BATCH_REQUESTS)
         if requests:
-            self._run(requests, 0, [])
+            self._run(requests, 0)
         else:
             self._saw_client()
         if reader.ready or reader.stopped is not None:
@@ -158,6 +171,7 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """The client sends no more: answer what is there, then close."""
+        self.flush()
         self._at_end = bool(self._waits & _KEPT)
         return self._at_end
 
@@ -176,8 +190,8 @@ class Connection(asyncio.Protocol):
 
     # -- one pass ------------------------------------------------------------------------------
 
-    def _run(self, requests: list[Any], start: int, frames: list[Any]) -> None:
-        """Run a batch from `start` on and write `frames` with what is answered."""
+    def _run(self, requests: list[Any], start: int) -> None:
+        """Run a batch from `start` on."""
         ctx = self.ctx
         now_ms = self._wall_ns() // _MS_NS
         engine = ctx.engine
@@ -185,18 +199,17 @@ class Connection(asyncio.Protocol):
             engine.now_ms = now_ms  # one object for all entries that are used in this millisecond
         ctx.now_ms = ctx.last_seen_ms = engine.now_ms
         gates = ctx.gates
-        outcome = run(ctx, requests, frames, start)
+        unsent = self._unsent
+        if self._pushed:
+            unsent += self._pushed
+            self._pushed.clear()
+        outcome = run(ctx, requests, unsent, start)
+        if self._barrier.closed:
+            self._is_logged = True
         if self._held:
-            self._write_held(frames)
-        elif frames:
-            data = b"".join(frames)
-            self._stats.net_output_bytes += len(data)
-            if self._barrier.closed:
-                self._keep(data)
-            else:
-                self._transport.write(data)
-        if self._pushing:
-            self._clients.flush_pushed()
+            self._write_held()
+        elif not self._listed and unsent:
+            self._list()
         if ctx.gates != gates:
             self._clients.gates_changed(ctx, self._reader)
             if ctx.gates & Gate.CLOSING:
@@ -207,6 +220,7 @@ class Connection(asyncio.Protocol):
             self._await(outcome)
         elif outcome != len(requests) and not self._waits & _CLOSED:
             self._requests = requests[cast("int", outcome) :]
+            self.flush()  # it is a lot
             self._schedule()
 
     def _drop(self, requests: list[Any]) -> None:
@@ -248,7 +262,7 @@ class Connection(asyncio.Protocol):
                 return
             if not isinstance(stopped, LargeBulk):
                 self._stats.protocol_errors += 1
-                self._write(stopped.frame)
+                self._unsent.append(stopped.frame)
                 self.close()
                 return
             if budget <= 0:
@@ -274,7 +288,7 @@ class Connection(asyncio.Protocol):
             return
         if self._requests:
             requests, self._requests = self._requests, []
-            self._run(requests, 0, [])
+            self._run(requests, 0)
             self._schedule()
             return
         if self._at_end and not self._reader.pending_bytes:
@@ -288,7 +302,7 @@ class Connection(asyncio.Protocol):
             self._end_large(large)
         requests = self._reader.batch(BATCH_REQUESTS)
         if requests:
-            self._run(requests, 0, [])
+            self._run(requests, 0)
         self._go_on()
 
     def _on_reply(self, reply: Any) -> None:
@@ -296,24 +310,26 @@ class Connection(asyncio.Protocol):
         deferred, self._deferred = self._deferred, None
         self._waits &= ~_DEFERRED
         ctx = self.ctx
-        frames: list[Any] = []
-        answer(ctx, reply, frames)
+        answer(ctx, reply, self._unsent)
+        if self._barrier.closed:
+            self._is_logged = True
         if isinstance(reply, CommandError):
             self._stats.count_error(reply.code)
             if (command := ctx.engine.commands.find(ctx.last_command)) is not None:
                 command.failed += 1
         if self._waits & _CLOSED:
+            self._unsent.clear()
             self._release()
             return  # `connection_lost` sees to the requests behind, if it did not yet
         if deferred is not None and deferred.reads_on:
             # another client's command is what ended the wait: this one's go on behind it
-            if data := b"".join(frames):
-                self._write(data)
+            if not self._listed:
+                self._list()
             if self._requests or self._reader.pending_bytes or not self._transport.is_reading():
                 self._schedule()
             return
         requests, self._requests = self._requests, []
-        self._run(requests, 0, frames)
+        self._run(requests, 0)
         if not self._waits & _DEFERRED:
             self._schedule()
 
@@ -381,7 +397,7 @@ class Connection(asyncio.Protocol):
     def _run_behind_large(self) -> None:
         requests = self._reader.batch(BATCH_REQUESTS)
         if requests:
-            self._run(requests, 0, [])
+            self._run(requests, 0)
 
     def on_large_bytes(self, size_bytes: int, *, complete: bool) -> None:
         """Part of the large bulk string came in, or all of it is there."""
@@ -407,26 +423,48 @@ class Connection(asyncio.Protocol):
 
     # -- writing -------------------------------------------------------------------------------
 
-    def _write(self, data: bytes) -> None:
-        self._stats.net_output_bytes += len(data)
-        if self._barrier.closed or self._kept:
-            self._keep(data)
-        else:
-            self._transport.write(data)
+    def _list(self) -> None:
+        """Be flushed at the end of this pass."""
+        self._listed = True
+        self._outbox.add(self)
+
+    def flush(self) -> None:
+        """Write what was answered and pushed; a client that leaves too much unread is closed."""
+        self._listed = False
+        unsent = self._unsent
+        if self._pushed:
+            unsent += self._pushed
+            self._pushed.clear()
+        if self._waits & _CLOSED:
+            unsent.clear()
+        elif unsent:
+            data = b"".join(unsent)
+            unsent.clear()
+            self._stats.net_output_bytes += len(data)
+            if self._kept or (self._is_logged and not self._barrier.opens()):
+                self._keep(data)
+            else:
+                self._transport.write(data)
+            self._is_logged = False
+        if self._pushed_bytes:
+            self._pushed_bytes = 0
+            limits = self._clients.output_limits
+            if self._transport.get_write_buffer_size() > limits.push_bytes_max:
+                limits.check(self)
 
     def _keep(self, data: bytes) -> None:
         """Keep a reply until the log is safe, and run nothing more until then."""
-        self._waits |= _KEPT
         if not self._kept:
+            self._waits |= _KEPT
             self._barrier.hold(self)
         self._kept.append(data)
 
     def release_kept(self) -> None:
-        """The log is safe: the replies may leave."""
+        """The log is safe: what was kept leaves."""
         data = b"".join(self._kept)
         self._kept.clear()
         self._waits &= ~_KEPT
-        if self._transport.is_closing():
+        if not data or self._transport.is_closing():
             return
         self._transport.write(data)
         if self._waits & _CLOSED:
@@ -440,12 +478,15 @@ class Connection(asyncio.Protocol):
         ):
             self._schedule()
 
-    def _write_held(self, frames: list[Any]) -> None:
-        """Write views into storage, and learn when all of it is gone."""
-        if self._barrier.closed:
-            self._write(b"".join(frames))  # copied: the views are not ours for so long
+    def _write_held(self) -> None:
+        """Write views into storage at once, and learn when all of it is gone."""
+        if self._kept or (self._is_logged and not self._barrier.opens()):
+            self._unsent = [b"".join(self._unsent)]  # the views are not ours for so long
+            self.flush()
             self._release()
             return
+        self._is_logged = False
+        frames, self._unsent = self._unsent, []
         self._stats.net_output_bytes += sum(map(len, frames))
         self._transport.set_write_buffer_limits(high=0, low=0)
         self._transport.writelines(frames)
@@ -469,44 +510,35 @@ class Connection(asyncio.Protocol):
         """Drop the connection, unsent replies included."""
         self._waits |= _CLOSED
         self.ctx.gates |= Gate.CLOSING
+        self._unsent.clear()
+        self._pushed.clear()
+        self._kept.clear()
         self._transport.abort()
 
     def close(self) -> None:
         """Send what is answered, then close."""
+        self.flush()
         self._waits |= _CLOSED
         self.ctx.gates |= Gate.CLOSING
         if not self._kept:  # else once the log is safe
             self._transport.close()
 
     def push(self, frames: bytes) -> None:
-        """Write frames outside of a reply, with all others at the end of the pass that makes them.
-
-        A write costs as much as ten messages.
-        """
+        """Write frames outside of a reply, behind what was answered so far."""
         if self._waits & _CLOSED:
             return
-        if not self._pushed:
-            self._pushing.append(self)
         self._pushed.append(frames)
         self._pushed_bytes += len(frames)
         if self._pushed_bytes > self._clients.output_limits.push_bytes_max:
-            self.flush_pushed()
-
-    def flush_pushed(self) -> None:
-        """Write what was pushed; a client that leaves too much unread is closed."""
-        data = b"".join(self._pushed)
-        self._pushed.clear()
-        self._pushed_bytes = 0
-        if data and not self._waits & _CLOSED:
-            self._write(data)
-            limits = self._clients.output_limits
-            if self._transport.get_write_buffer_size() > limits.push_bytes_max:
-                limits.check(self)
+            self.flush()
+        elif not self._listed:
+            self._list()
 
     def output_bytes(self) -> int:
         """Bytes that wait to be sent."""
-        kept_bytes = sum(map(len, self._kept)) if self._kept else 0
-        return self._transport.get_write_buffer_size() + self._pushed_bytes + kept_bytes
+        gathered = sum(map(len, self._unsent)) + sum(map(len, self._pushed))
+        gathered += sum(map(len, self._kept))
+        return self._transport.get_write_buffer_size() + gathered
 
     def query_bytes(self) -> int:
         """Bytes received and not run yet."""

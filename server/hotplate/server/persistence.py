@@ -26,7 +26,6 @@ class PersistenceService:
         self, engine: Engine, directory: WorkingDirectory, loop: asyncio.AbstractEventLoop
     ) -> None:
         self._engine = engine
-        self._loop = loop
         self.barrier = ReplyBarrier()
         self._files = SystemFiles()
         self._thread: FsyncThread | None = None
@@ -42,14 +41,15 @@ class PersistenceService:
                 load_base=_no_base,
             )
             self.barrier.journal = self._appendonly.journal
-            self.barrier.flush_soon = self._flush_soon
+            self.barrier.write_log = self.flush
         engine.persistence = self
 
     # -- what the log tells --------------------------------------------------------------------
 
     def on_pending(self) -> None:
-        """Something was logged that is not in the file."""
+        """Something was logged that is not in the file: it will be when this pass is over."""
         self.barrier.on_pending()
+        self._engine.outbox.add(self)
 
     def on_settled(self, takes: int) -> None:
         """What was logged is safe."""
@@ -60,9 +60,10 @@ class PersistenceService:
         self.barrier.on_failure(why)
         self._engine.refuse_writes(None if why is None else _UNSAFE + why)
 
-    def _flush_soon(self) -> None:
+    def flush(self) -> None:
+        """A pass is over: write what was logged in it."""
         assert self._appendonly is not None
-        self._loop.call_soon(self._appendonly.log.flush)
+        self._appendonly.log.flush()
 
     # -- the server's side ---------------------------------------------------------------------
 
