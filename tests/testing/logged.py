@@ -1,7 +1,7 @@
 """An engine that keeps a log in memory, and others that load what it left. No socket, no thread."""
 
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from tests.testing.console import Console, NoLink, encode_argument
@@ -14,8 +14,9 @@ from hotplate.engine.context import Gate
 from hotplate.engine.dispatch import run
 from hotplate.engine.engine import Engine
 from hotplate.persist.appendonly import AppendOnly
+from hotplate.persist.background import Background
+from hotplate.persist.base import base_loader
 from hotplate.persist.fsync import Done
-from hotplate.persist.loader import Progress
 
 DIRECTORY = "/log"
 
@@ -66,11 +67,6 @@ class Hears:
         self.failures.append(why)
 
 
-def no_base(path: str, progress: Progress) -> Iterator[None]:
-    """These tests have no base files."""
-    raise AssertionError(path)
-
-
 class Logged:
     """One server's engine with its log: `console` runs commands, `flush` writes what they did."""
 
@@ -92,7 +88,16 @@ class Logged:
             self.worker,
             directory=DIRECTORY,
             hear=self.hears,
-            load_base=no_base,
+            load_base=base_loader(self.engine, files, drop_expired=False),
+        )
+        self.soon: list[Callable[[], None]] = []
+        self.background = Background(
+            self.engine,
+            files,
+            self.worker,
+            directory="/data",
+            appendonly=self.appendonly,
+            soon=self.soon.append,
         )
         self.console = Console(self.engine)
 
@@ -117,6 +122,21 @@ class Logged:
         if self.hears.is_pending:
             self.hears.is_pending = False
             self.appendonly.log.flush()
+
+    def run_soon(self, passes_max: int = 1_000_000) -> None:
+        """What was to be done after clients had their turn, over and over."""
+        for _ in range(passes_max):
+            if not self.soon:
+                return
+            ready, self.soon[:] = list(self.soon), []
+            for callback in ready:
+                callback()
+
+    def rewrite(self) -> None:
+        """Rewrite the log to its end."""
+        self.background.start_rewrite()
+        self.run_soon()
+        assert not self.background.is_busy
 
     def __call__(self, *words: bytes | str | float) -> Any:
         """Run a command, as one pass of the loop."""

@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 from hotplate.engine.context import Context, Deferred, Gate
 from hotplate.errors import CommandError, UnblockedError
+from hotplate.keyspace.database import Database
 from hotplate.resp.types import Reply
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ After: TypeAlias = Callable[[float, Callable[[], None]], Timer]
 class Waiter:
     """One blocked client."""
 
-    __slots__ = ("ctx", "done", "nothing", "places", "retry", "share", "timer")
+    __slots__ = ("changes", "ctx", "done", "nothing", "places", "retry", "share", "timer")
 
     def __init__(
         self, ctx: Context, places: list[Place], retry: Retry, share: Hashable, nothing: Reply
@@ -66,6 +67,7 @@ class Waiter:
         self.retry = retry
         self.share = share
         self.nothing = nothing  # the reply of a timeout
+        self.changes: Sequence[bytes] = ()  # keys that `retry` may change, beside those of `places`
         self.done: Callable[[Any], None] | None = None  # until the connection awaits it
         self.timer: Timer | None = None
 
@@ -79,6 +81,8 @@ class Blocking:
         self._waiters: dict[int, Waiter] = {}  # by the client's id
         self._observing = False
         self.ready: dict[Place, None] = {}
+        # hears of keys that a waiter is about to change, while a snapshot is taken
+        self.before_retry: Callable[[Database, bytes], None] | None = None
 
     def __len__(self) -> int:
         return len(self._waiters)
@@ -101,13 +105,15 @@ class Blocking:
         timeout_ms: int,
         nothing: Reply,
         share: Hashable,
+        changes: Sequence[bytes] = (),
     ) -> Reply:
         """Wait until `retry` has something for one of `keys`, or `timeout_ms` (0: for ever) passed,
-        which answers `nothing`."""
+        which answers `nothing`. `changes`: other keys that `retry` may change."""
         if ctx.deny_blocking:
             return nothing
         places = [(ctx.db.index, key) for key in dict.fromkeys(keys)]
         waiter = Waiter(ctx, places, retry, share, nothing)
+        waiter.changes = changes
 
         def start(done: Callable[[Any], None]) -> None:
             waiter.done = done
@@ -184,6 +190,9 @@ class Blocking:
     def _try(self, waiter: Waiter, key: bytes) -> Reply:
         ctx = waiter.ctx
         ctx.now_ms = self._engine.now_ms
+        if self.before_retry is not None:
+            for changed in (key, *waiter.changes):
+                self.before_retry(ctx.db, changed)
         try:
             return waiter.retry(key)
         except CommandError as error:

@@ -259,6 +259,8 @@ class Database:
         count = self.size()
         if not count:
             return 0
+        if self.journal is not None:
+            self.journal.keep_database(self)
         # empty shards stay: making a thousand anew takes longer than most commands
         for shards in (self.shards, self.expiring) if self.expiring_count else (self.shards,):
             for index, shard in enumerate(shards):

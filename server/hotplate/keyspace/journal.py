@@ -18,6 +18,10 @@ class Journal(Protocol):
         """`key` is about to change, and no running command names it."""
         ...
 
+    def keep_database(self, database: "Database") -> None:
+        """All keys of `database` are about to go."""
+        ...
+
     def note(self, index: int, *argv: bytes) -> None:
         """Database `index` was changed as `argv` would change it."""
         ...

@@ -28,6 +28,13 @@ class Timebase(Protocol):
     now_ns: int
 
 
+class Keeper(Protocol):
+    """A snapshot: hears of keys before they change."""
+
+    def keep(self, database: "Database", key: bytes) -> None: ...
+    def keep_database(self, database: "Database") -> None: ...
+
+
 class Group(NamedTuple):
     """Requests that ran at one time."""
 
@@ -71,7 +78,7 @@ class Journal:
         self.is_pending = False
         self.taken = 0  # how often; what is pending will be taken next
         # hears of keys before they change without a command, while a snapshot is taken
-        self.keeper: Callable[[Database, bytes], None] | None = None
+        self.keeper: Keeper | None = None
 
     def append(self, index: int, argv: Sequence[bytes]) -> None:
         """A request changed database `index`."""
@@ -98,7 +105,12 @@ class Journal:
     def keep(self, database: "Database", key: bytes) -> None:
         """`key` is about to change, and no running command names it."""
         if self.keeper is not None:
-            self.keeper(database, key)
+            self.keeper.keep(database, key)
+
+    def keep_database(self, database: "Database") -> None:
+        """All keys of `database` are about to go."""
+        if self.keeper is not None:
+            self.keeper.keep_database(database)
 
     def note(self, index: int, *argv: bytes) -> None:
         """Database `index` was changed as `argv` would change it."""

@@ -8,7 +8,7 @@ where `aof-load-truncated` allows it, and always told; all other damage is a Loa
 """
 
 import logging
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -153,9 +153,10 @@ class Loader:
         try:
             if manifest.base is not None:
                 yield from self._load_first(paths[0])
-            for file in manifest.increments:
-                is_last = file is manifest.increments[-1]
-                yield from self._load_increment(file, is_last=is_last)
+            for number, file in enumerate(manifest.increments, 1):
+                yield from self._load_increment(file, manifest.increments[number:])
+                if self.progress.dropped_bytes:
+                    break
         finally:
             frozen.is_frozen = False
             self._engine.now_ms = self._engine.clock.now_ms()
@@ -166,14 +167,27 @@ class Loader:
             yield from self._load_base(path, self.progress)
         else:  # Redis with aof-use-rdb-preamble no
             reader = self._open(path)
-            yield from self._play(reader, may_cut=False)
+            yield from self._play(reader, later=None)
 
-    def _load_increment(self, file: LogFile, *, is_last: bool) -> Iterator[None]:
-        path = self._manifest_file.path(file.name)
-        reader = self._open(path)
-        may_cut = is_last and bool(self._engine.config.aof_load_truncated)
-        end = yield from self._play(reader, may_cut=may_cut, is_last=is_last)
+    def _load_increment(self, file: LogFile, later: Sequence[LogFile]) -> Iterator[None]:
+        reader = self._open(self._manifest_file.path(file.name))
+        before = self.tail
+        if before is not None and before.size < reader.size_before():
+            why = f"{reader.path} follows {reader.size_before()} bytes of it"
+            path = self._manifest_file.path(before.file.name)
+            error = DamageError(path, before.size, before.size, why, is_tail=True)
+            self._drop(error, [file, *later])
+            return
+        end = yield from self._play(reader, later=later)
         self.tail = Tail(file, reader.seed, end)
+
+    def _knew_before(self, later: Sequence[LogFile]) -> LogFile | None:
+        """The first of later files that says that the files before it were on disk."""
+        for file in later:
+            reader = self._open(self._manifest_file.path(file.name))
+            if reader.seed is None or reader.knows_files_before():
+                return file
+        return None
 
     def _open(self, path: str) -> LogReader:
         try:
@@ -183,8 +197,8 @@ class Loader:
         except FormatVersionError as error:
             raise LoadError(f"{path}: {error}") from error
 
-    def _play(self, reader: LogReader, *, may_cut: bool, is_last: bool = False) -> _Steps:
-        """Run a file; its end, without a tail that was cut off."""
+    def _play(self, reader: LogReader, *, later: Sequence[LogFile] | None) -> _Steps:
+        """Run a file; its end, without a tail that was cut off. `later` None: nothing may be."""
         player = Player(self._engine, self.progress)
         player.begin_file()
         clock_ns = self._engine.clock.monotonic_ns
@@ -200,21 +214,29 @@ class Loader:
                     yield
                     until_ns = clock_ns() + _STEP_NS
         except DamageError as error:
-            if not error.is_tail or not may_cut:
-                raise self._damaged(error, is_last_tail=error.is_tail and is_last) from error
-            self.progress.dropped_bytes = error.dropped
-            log.warning(
-                "%s; its last %d bytes are dropped (aof-load-truncated)", error, error.dropped
-            )
+            if later is None:
+                raise self._damaged(error) from error
+            self._drop(error, later)
             end = error.offset
         return end
 
-    def _damaged(self, error: DamageError, *, is_last_tail: bool = False) -> LoadError:
+    def _drop(self, error: DamageError, later: Sequence[LogFile]) -> None:
+        """Drop what is behind the damage, if it may be: LoadError."""
+        if not error.is_tail or self._knew_before(later) is not None:
+            raise self._damaged(error) from error
+        if not self._engine.config.aof_load_truncated:
+            raise self._damaged(error, " or set aof-load-truncated to yes") from error
+        sizes = [self._files.size(self._manifest_file.path(file.name)) for file in later]
+        self.progress.dropped_bytes = error.dropped + sum(sizes)
+        log.warning(
+            "%s; %d bytes from there on are dropped (aof-load-truncated)",
+            error,
+            self.progress.dropped_bytes,
+        )
+
+    def _damaged(self, error: DamageError, otherwise: str = "") -> LoadError:
         directory = self._manifest_file.directory
-        advice = f"run `hotplate check {directory}`"
-        if is_last_tail:
-            advice += ", or set aof-load-truncated to yes"
-        return LoadError(f"{error}; {advice}")
+        return LoadError(f"{error}; run `hotplate check {directory}`{otherwise}")
 
 
 BaseLoader = Callable[[str, Progress], Iterator[None]]

@@ -19,8 +19,8 @@ from typing import Final, Protocol
 
 from hotplate.persist.files import Files, write_all
 from hotplate.persist.fsync import Worker
-from hotplate.persist.group import file_header, group_header
-from hotplate.persist.journal import Journal
+from hotplate.persist.group import group_header
+from hotplate.persist.journal import Group, Journal
 
 log = logging.getLogger("hotplate.persist")
 
@@ -72,6 +72,7 @@ class AppendLog:
         self._synced = 0
         self._data_end = 0  # of the last group that is not empty
         self._marked_end = 0  # what an empty group told to be on disk
+        self._size_before = 0  # of the file before, to be told in the first group
         self._unwritten = b""  # complete groups that a failed write left
         # the fsync under way, and how far it reaches
         self._syncing_since_ns: int | None = None
@@ -101,18 +102,64 @@ class AppendLog:
         """Whether all that was logged is as safe as the policy says."""
         return not (self._journal.is_pending or self._unwritten or self._unsettled)
 
-    def open(self, path: str, seed: int) -> None:
-        """Write to a new file from now on; nothing may be pending. OSError."""
-        handle = self._files.open_append(path)
-        try:
-            header = file_header(seed)
-            write_all(self._files, handle, header)
-            self._files.sync(handle)
-        except OSError:
-            self._files.close(handle)
-            raise
-        self._take(path, handle, seed, len(header))
-        self._synced = self.size
+    def take(self, handle: int, path: str, seed: int, size: int) -> None:
+        """Write to a new file, which is on disk up to `size`; nothing may be pending."""
+        self._take(path, handle, seed, size)
+        self._synced = size
+
+    def switch(self, handle: int, path: str, seed: int, size: int) -> bool:
+        """Go on in a new file. False: not now, an fsync is under way or a write failed.
+
+        The old file is synced meanwhile. Until it is, groups of the new one say that nothing was
+        known to be on disk: what they say of their own file goes for those before it, too.
+        """
+        if self._syncing_since_ns is not None or self.failure is not None:
+            return False
+        self.flush()
+        if self.is_syncing or not self.is_settled or self.failure is not None:
+            return False
+        old, files = self._handle, self._files
+        self._handle = -1
+        size_before = self.size
+        self._take(path, handle, seed, size)
+        self._synced = 0
+        self._size_before = size_before
+        self._syncing_since_ns = self._monotonic_ns()
+        self._worker.run(lambda: files.sync(old), lambda error: self._on_left(old, size, error))
+        return True
+
+    def _on_left(self, old: int, size: int, error: OSError | None) -> None:
+        """The old file is on disk."""
+        self._files.close(old)
+        self._syncing_since_ns = None
+        if error is not None:
+            self.is_distrusted = True
+            self._fail(f"{error.strerror or error} (fsync)")
+            return
+        self._synced = size
+        if self._journal.is_pending:
+            self.flush()
+
+    def renew(self, handle: int, path: str, seed: int, size: int) -> None:
+        """Begin anew in a new file: a snapshot of this moment will stand for all that came before.
+
+        Nothing is written until `heal`.
+        """
+        self._unwritten = b""
+        if self._journal.is_pending:
+            self._journal.take()
+        self._take(path, handle, seed, size)
+        self._synced = size
+        self._unsettled = False
+        self._syncing_since_ns = None
+
+    def heal(self) -> None:
+        """The snapshot is on disk, and what `renew` left behind with it."""
+        self.is_distrusted = False
+        takes = self._journal.taken
+        self._heal()
+        self._settled(takes)
+        self.flush()
 
     def resume(self, path: str, seed: int, size: int) -> None:
         """Go on with a file that was read, up to `size`. OSError."""
@@ -128,12 +175,13 @@ class AppendLog:
             self._files.close(self._handle)
         self._path, self._handle, self._seed, self.size = path, handle, seed, size
         self._data_end = self._marked_end = size
+        self._size_before = 0
         self._journal.begin_file()
         self._synced_at_ns = self._monotonic_ns()
 
     def flush(self) -> None:
         """Write all that is pending, in one go, and settle it as the policy says."""
-        if self.is_settled:
+        if self.is_distrusted or self.is_settled:
             return
         if self._syncing_since_ns is not None and self._settings.appendfsync == ALWAYS:
             return  # goes on with the next group when the fsync is done
@@ -170,7 +218,11 @@ class AppendLog:
             return b""
         parts: list[bytes] = []
         offset = self.size + ahead
-        for group in self._journal.take():
+        groups = self._journal.take()
+        if self._size_before:
+            groups.insert(0, Group(0, self._size_before, b""))
+            self._size_before = 0
+        for group in groups:
             header = group_header(
                 group.body,
                 seed=self._seed,
@@ -215,6 +267,8 @@ class AppendLog:
         self._worker.run(lambda: files.sync(handle), lambda error: self._on_synced(handle, error))
 
     def _on_synced(self, handle: int, error: OSError | None) -> None:
+        if handle != self._handle:
+            return  # the log was begun anew meanwhile
         self._syncing_since_ns = None
         if error is not None:
             self.is_distrusted = True

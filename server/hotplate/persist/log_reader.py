@@ -80,6 +80,19 @@ class LogReader:
             at = 0
         return self._window[at : at + size]
 
+    def size_before(self) -> int:
+        """How long the file before this one was when this one was begun; 0: it does not say."""
+        if self.seed is None:
+            return 0
+        head = parse_group_header(self._bytes(self.start, _HEAD_BYTES))
+        if head is None or head.length or head.synced:
+            return 0
+        return head.exact_ns if is_right(head, b"", seed=self.seed, offset=self.start) else 0
+
+    def knows_files_before(self) -> bool:
+        """Whether a group says that all files before this one were on disk."""
+        return self.seed is not None and self._first_known(0, self.seed) is not None
+
     # -- our own -------------------------------------------------------------------------------
 
     def _groups(self, seed: int) -> Iterator[Piece]:

@@ -61,6 +61,12 @@ class Manifest:
             gone = (self.base, *gone)
         return Manifest(base, self.increments[split:], gone)
 
+    def up_to(self, last: LogFile) -> "Manifest":
+        """Without the increments behind `last`."""
+        split = self.increments.index(last) + 1
+        gone = (*self.obsolete, *self.increments[split:])
+        return replace(self, increments=self.increments[:split], obsolete=gone)
+
     def without_obsolete(self) -> "Manifest":
         """The same, once the obsolete files are removed."""
         return replace(self, obsolete=())
@@ -134,6 +140,10 @@ class ManifestFile:
     def base(self, sequence: int) -> LogFile:
         """The base of that number."""
         return LogFile(f"{self._prefix}.{sequence}.base.rdb", sequence)
+
+    def exists(self) -> bool:
+        """Whether there is a manifest."""
+        return self._files.exists(self._path)
 
     def load(self) -> Manifest | None:
         """What is on disk; None: there is no log. ManifestError, OSError."""
