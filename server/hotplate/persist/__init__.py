@@ -1,1 +1,1 @@
-"""What survives the process: the append-only log, snapshots and their files."""
+"""What outlives the process: snapshots, the log, and how they are read again."""
