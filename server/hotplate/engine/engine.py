@@ -13,6 +13,7 @@ from hotplate.clock import Clock
 from hotplate.config import Config
 from hotplate.engine.blocking import After, Blocking, Timer
 from hotplate.engine.context import Context, Gate, Link
+from hotplate.engine.kvc_events import KvcEvents
 from hotplate.engine.memory import MemoryLimit
 from hotplate.engine.outbox import Outbox
 from hotplate.engine.pause import Pause
@@ -81,6 +82,7 @@ class Engine:
         self.started_ms = self.now_ms = clock.now_ms()
         self.now_ns = clock.monotonic_ns()
         self._lead_ms = self.now_ms - self.now_ns // _MS_NS  # of the wall clock
+        self.kvc_events = KvcEvents(self)
         self.limiter = Limiter(self.run_id[:8].encode())
         self.port = 0  # the TCP port in use, 0: none
         self._next_client_id = 0
@@ -130,6 +132,8 @@ class Engine:
         """Settings changed: see to those that concern the engine."""
         self.memory.configure(names)
         config = self.config
+        if "kvc-events" in names:
+            self.kvc_events.configure()
         self.slow_ns = self.slowlog.configure(
             config.slowlog_log_slower_than,
             config.slowlog_max_len,
