@@ -4,14 +4,14 @@ Each `*_row` gives the value of a field or None where there is nothing to say; e
 what `read_row` made of it. Reading raises RdbError for rows that no writer makes.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 from hotplate.keyspace.bucket import Bucket, BucketState, HoldState
 from hotplate.keyspace.bucket_entry import FadingEntry, Timebase
 from hotplate.keyspace.bucket_leases import Leases
 from hotplate.keyspace.entry import Entry
-from hotplate.keyspace.hash import Hash
+from hotplate.keyspace.rdb import PlainHash
 from hotplate.keyspace.rdb_bytes import Cursor, RdbError, pack_string
 from hotplate.keyspace.stream import Stream
 from hotplate.keyspace.stream_group import Policy
@@ -176,21 +176,19 @@ def _read_producer(items: Iterator[bytes], memory: Producers) -> None:
 # -- hashes ----------------------------------------------------------------------------------------
 
 
-def fields_row(key: bytes, value: Hash) -> bytes | None:
+def fields_row(key: bytes, expiries_ms: Mapping[bytes, int]) -> bytes | None:
     """When fields of a hash expire."""
     row: list[bytes | int] = [key]
-    for name in value.table:
-        expire_at_ms = value.deadline(name)
-        if expire_at_ms is not None:
-            row += [name, expire_at_ms]
+    for name, expire_at_ms in expiries_ms.items():
+        row += [name, expire_at_ms]
     return _row(row) if len(row) > 1 else None
 
 
-def read_fields_row(row: list[bytes], value: Hash) -> None:
+def read_fields_row(row: list[bytes], value: PlainHash) -> None:
     """Let fields of a hash expire."""
     if len(row) % 2 == 0:
         raise RdbError(f"{FIELDS.decode()} with a field without a time")
     for name, expire_at_ms in zip(row[1::2], row[2::2], strict=True):
-        if name not in value.table:
+        if name not in value.fields:
             raise RdbError(f"{FIELDS.decode()} with a field that is not there")
-        value.set_deadline(name, _number(expire_at_ms))
+        value.expiries_ms[name] = _number(expire_at_ms)

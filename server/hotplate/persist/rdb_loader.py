@@ -10,7 +10,6 @@ from hotplate.keyspace.bucket_entry import Timebase
 from hotplate.keyspace.contents import Limits, value_of
 from hotplate.keyspace.database import SHARD_MASK, Database
 from hotplate.keyspace.entry import Entry, Value
-from hotplate.keyspace.hash import Hash
 from hotplate.keyspace.rdb_bytes import RdbError
 from hotplate.keyspace.stream import Stream
 from hotplate.persist import rdb_fields
@@ -127,12 +126,9 @@ class RdbLoader:
         now_ms = self._timebase.now_ms
         value: Value = value_of(record.value, self._limits, database.field_names)
         for name, row in record.state.items():
-            if name == rdb_fields.STREAM and isinstance(value, Stream):
-                rdb_fields.read_stream_row(row, value)
-            elif name == rdb_fields.FIELDS and isinstance(value, Hash):
-                rdb_fields.read_fields_row(row, value)
-            else:
+            if name != rdb_fields.STREAM or not isinstance(value, Stream):
                 raise RdbError(f"{name.decode()} for a key of another type")
+            rdb_fields.read_stream_row(row, value)
         accessed_ms = now_ms if record.idle_s is None else max(now_ms - record.idle_s * 1000, 0)
         entry = Entry(value, 0, accessed_ms)
         if record.expire_at_ms:

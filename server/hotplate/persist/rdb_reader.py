@@ -14,7 +14,7 @@ from typing import Final, TypeAlias
 from xxhash import xxh3_64
 
 from hotplate.keyspace.crc64 import crc64
-from hotplate.keyspace.rdb import Plain, UnreadableTypeError, read_value
+from hotplate.keyspace.rdb import Plain, PlainHash, UnreadableTypeError, read_value
 from hotplate.keyspace.rdb_bytes import Cursor, RdbError
 from hotplate.persist import rdb_fields
 
@@ -55,7 +55,7 @@ class Strings:
 
 @dataclass(slots=True)
 class Keyed:
-    """A key with a value of any type; `state` is what a field before it told, by its name."""
+    """A key with a value of any type; `state` is what a field before it told of a stream."""
 
     database: int
     key: bytes
@@ -375,6 +375,11 @@ class RdbReader:
             ) from error
         if any(row[0] != key for row in state.values()):
             raise RdbError("a field that does not belong to the key behind it")
+        times = state.pop(rdb_fields.FIELDS, None)
+        if times is not None:
+            if not isinstance(value, PlainHash):
+                raise RdbError(f"{rdb_fields.FIELDS.decode()} for a key of another type")
+            rdb_fields.read_fields_row(times, value)
         return Keyed(self._database, key, value, expire_at_ms, idle_s, state)
 
     def _read_field(self, start: int) -> Record | None:

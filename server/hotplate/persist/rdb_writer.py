@@ -14,8 +14,7 @@ from xxhash import xxh3_64
 from hotplate.keyspace.contents import is_compact, plain_of
 from hotplate.keyspace.crc64 import crc64
 from hotplate.keyspace.entry import Entry
-from hotplate.keyspace.hash import Hash
-from hotplate.keyspace.rdb import PlainHash, split
+from hotplate.keyspace.rdb import FOOTER_BYTES, PlainHash, dump, load, split
 from hotplate.keyspace.rdb_bytes import pack_length, pack_string
 from hotplate.keyspace.stream import Stream
 from hotplate.persist import rdb_fields
@@ -24,6 +23,7 @@ PIECE_BYTES: Final = 256 * 1024
 _SLICE_ELEMENTS: Final = 512  # between two moments at which the caller may do something else
 _VERSION: Final = 10
 _FIELD, _LIBRARY, _SIZES, _EXPIRY_MS, _DATABASE, _END = 0xFA, 0xF5, 0xFB, 0xFC, 0xFE, 0xFF
+_EXPIRING_HASHES: Final = (22, 23, 24, 25)
 _SHORT: Final = 64
 _HEADS: Final = tuple(bytes((size,)) for size in range(_SHORT))
 _DIGITS_MAX: Final = 11
@@ -97,8 +97,8 @@ class RdbWriter:
         plain = plain_of(value)
         if isinstance(value, Stream):
             self._add_state(rdb_fields.STREAM, rdb_fields.stream_row(key, value))
-        elif self._for_redis_7 and isinstance(value, Hash) and isinstance(plain, PlainHash):
-            self._add_state(rdb_fields.FIELDS, rdb_fields.fields_row(key, value))
+        elif self._for_redis_7 and isinstance(plain, PlainHash):
+            self._add_state(rdb_fields.FIELDS, rdb_fields.fields_row(key, plain.expiries_ms))
             plain.expiries_ms = {}
         kind, pieces = split(plain, compact=is_compact(value))
         head = b"" if not entry.expire_at_ms else pack("<Bq", _EXPIRY_MS, entry.expire_at_ms)
@@ -111,6 +111,21 @@ class RdbWriter:
                 if self._size >= PIECE_BYTES:
                     self._hand_over()
                 yield
+        self._flush_if_full()
+
+    def add_dumped(self, key: bytes, payload: bytes, expire_at_ms: int) -> None:
+        """A key with its value as DUMP gives it; it must be intact, and one that was written here.
+
+        RdbError for a hash with times that cannot be read.
+        """
+        if self._for_redis_7 and payload[0] in _EXPIRING_HASHES:
+            value = load(payload)
+            assert isinstance(value, PlainHash)
+            self._add_state(rdb_fields.FIELDS, rdb_fields.fields_row(key, value.expiries_ms))
+            payload = dump(PlainHash(value.fields), compact=False)
+        head = b"" if not expire_at_ms else pack("<Bq", _EXPIRY_MS, expire_at_ms)
+        self._pieces += [head, payload[:1], pack_string(key), payload[1:-FOOTER_BYTES]]
+        self._size += len(key) + len(payload)
         self._flush_if_full()
 
     def finish(self) -> None:

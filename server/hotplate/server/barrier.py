@@ -24,12 +24,13 @@ if TYPE_CHECKING:
 class ReplyBarrier:
     """What keeps replies back. Without a log it is never closed."""
 
-    __slots__ = ("_fails", "_waiting", "closed", "journal", "write_log")
+    __slots__ = ("_fails", "_waiting", "closed", "journal", "soon", "write_log")
 
     def __init__(self) -> None:
         self.closed = False
         self.journal: Journal | None = None
         self.write_log: Callable[[], object] = _no_log
+        self.soon: Callable[[Callable[[], None]], object] = _no_loop
         self._waiting: deque[tuple[int, Connection]] = deque()
         self._fails = False
 
@@ -62,7 +63,19 @@ class ReplyBarrier:
     def on_failure(self, why: str | None) -> None:
         """The log can't be written, or (None) can again."""
         self._fails = why is not None
-        self.closed = False
+        if self._fails:
+            self.soon(self._open)  # who wrote in this pass has not been heard yet
+        else:
+            self.closed = False
+
+    def _open(self) -> None:
+        """The pass in which the log failed is over: what comes only reads."""
+        if self._fails:
+            self.closed = False
+
+
+def _no_loop(callback: Callable[[], None]) -> None:
+    raise RuntimeError("no log is kept")
 
 
 def _no_log() -> None:

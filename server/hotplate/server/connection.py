@@ -56,7 +56,6 @@ class Connection(asyncio.Protocol):
         "_clients",
         "_deferred",
         "_held",
-        "_is_logged",
         "_kept",
         "_large",
         "_listed",
@@ -76,6 +75,7 @@ class Connection(asyncio.Protocol):
         "kind",
         "local",
         "peer",
+        "request",
         "unsent_seen",
     )
 
@@ -102,14 +102,14 @@ class Connection(asyncio.Protocol):
         self._listed = False
         self._outbox = clients.engine.outbox
         self._barrier = clients.barrier
-        self._is_logged = False  # what is unsent must not leave before the log is safe
-        self._kept: list[bytes] = []  # sent once it is
+        self._kept: list[bytes] = []  # sent once the log is safe
         self._at_end = False  # the client sends no more, and replies are kept
         self._held: list[Callable[[], None]] = []  # releases, due when the transport is empty
         self.unsent_seen = 0  # by the table of clients, when it last looked for idle ones
         # a Deferred under way, and the requests behind it
         self._deferred: Deferred | None = None
         self._requests: list[Any] = []
+        self.request: list[Any] | None = None  # it came alone: for the end of the pass
         # since a large bulk string came
         self._large: LargeBulkReceiver | None = None
 
@@ -135,6 +135,8 @@ class Connection(asyncio.Protocol):
         """The client went; whatever it held is given back."""
         if self.ctx is None:
             return
+        if self.request is not None:
+            self._outbox.flush()
         self._waits |= _CLOSED
         self._clients.remove(self)
         if self._large is not None:
@@ -151,6 +153,8 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Bytes came in."""
         self._stats.net_input_bytes += len(data)
+        if self.request is not None:
+            self._outbox.flush()
         if self._waits:
             if not self._waits & _CLOSED:
                 self._reader.feed(data)
@@ -159,7 +163,10 @@ class Connection(asyncio.Protocol):
             return
         reader = self._reader
         requests = reader.receive(data, BATCH_REQUESTS)
-        if requests:
+        if len(requests) == 1 and not reader.ready and reader.stopped is None:
+            self.request = requests[0]
+            self._outbox.hear(self)
+        elif requests:
             self._run(requests, 0)
         else:
             self._saw_client()
@@ -171,6 +178,8 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """The client sends no more: answer what is there, then close."""
+        if self.request is not None:
+            self._outbox.flush()
         self.flush()
         self._at_end = bool(self._waits & _KEPT)
         return self._at_end
@@ -204,11 +213,14 @@ class Connection(asyncio.Protocol):
             unsent += self._pushed
             self._pushed.clear()
         outcome = run(ctx, requests, unsent, start)
-        if self._barrier.closed:
-            self._is_logged = True
+        self._settle(requests, outcome, gates)
+
+    def _settle(self, requests: list[Any], outcome: int | Deferred, gates: int) -> None:
+        """See to what is left of a batch, and to what it did to the client."""
+        ctx = self.ctx
         if self._held:
             self._write_held()
-        elif not self._listed and unsent:
+        elif not self._listed and self._unsent:
             self._list()
         if ctx.gates != gates:
             self._clients.gates_changed(ctx, self._reader)
@@ -222,6 +234,30 @@ class Connection(asyncio.Protocol):
             self._requests = requests[cast("int", outcome) :]
             self.flush()  # it is a lot
             self._schedule()
+
+    def run_alone(self, request: list[Any]) -> None:
+        """Run a request that came alone."""
+        self._run([request], 0)
+
+    def answer(self, request: list[Any], reply: Any) -> None:
+        """Take the reply to a request that came alone, and see what it did to the client."""
+        if type(reply) is Deferred:
+            self.ctx.resume_at = 0 if reply.again else 1
+            self._settle([request], reply, Gate.OPEN)
+        else:
+            answer(self.ctx, reply, self._unsent)
+            self._settle([request], 1, Gate.OPEN)
+
+    def send(self, data: bytes) -> None:
+        """Write the reply to a request that came alone."""
+        if self._unsent:
+            self._unsent.append(data)
+        elif not self._waits & _CLOSED:
+            self._stats.net_output_bytes += len(data)
+            if self._kept or (self._barrier.closed and not self._barrier.opens()):
+                self._keep(data)
+            else:
+                self._transport.write(data)
 
     def _drop(self, requests: list[Any]) -> None:
         """These will not run: give back the targets among their arguments."""
@@ -311,8 +347,6 @@ class Connection(asyncio.Protocol):
         self._waits &= ~_DEFERRED
         ctx = self.ctx
         answer(ctx, reply, self._unsent)
-        if self._barrier.closed:
-            self._is_logged = True
         if isinstance(reply, CommandError):
             self._stats.count_error(reply.code)
             if (command := ctx.engine.commands.find(ctx.last_command)) is not None:
@@ -337,7 +371,12 @@ class Connection(asyncio.Protocol):
 
     def begin_busy(self) -> bool:
         """Whether nothing is under way, so that it may be answered past the transport."""
-        return not self._waits and self._large is None and not self.output_bytes()
+        return (
+            not self._waits
+            and self.request is None
+            and self._large is None
+            and not self.output_bytes()
+        )
 
     def answer_busy(self, data: bytes, send: Callable[[bytes], int]) -> bool:
         """Answer what came in; `send` tells how much it sent. Whether it may be called again."""
@@ -441,11 +480,10 @@ class Connection(asyncio.Protocol):
             data = b"".join(unsent)
             unsent.clear()
             self._stats.net_output_bytes += len(data)
-            if self._kept or (self._is_logged and not self._barrier.opens()):
+            if self._kept or (self._barrier.closed and not self._barrier.opens()):
                 self._keep(data)
             else:
                 self._transport.write(data)
-            self._is_logged = False
         if self._pushed_bytes:
             self._pushed_bytes = 0
             limits = self._clients.output_limits
@@ -480,12 +518,11 @@ class Connection(asyncio.Protocol):
 
     def _write_held(self) -> None:
         """Write views into storage at once, and learn when all of it is gone."""
-        if self._kept or (self._is_logged and not self._barrier.opens()):
+        if self._kept or (self._barrier.closed and not self._barrier.opens()):
             self._unsent = [b"".join(self._unsent)]  # the views are not ours for so long
             self.flush()
             self._release()
             return
-        self._is_logged = False
         frames, self._unsent = self._unsent, []
         self._stats.net_output_bytes += sum(map(len, frames))
         self._transport.set_write_buffer_limits(high=0, low=0)

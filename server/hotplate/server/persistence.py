@@ -58,6 +58,7 @@ class PersistenceService:
             )
             self.barrier.journal = self._appendonly.journal
             self.barrier.write_log = self.flush
+            self.barrier.soon = loop.call_soon
         self._background = Background(
             engine,
             self._files,

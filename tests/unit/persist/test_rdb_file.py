@@ -119,8 +119,7 @@ def test_a_bucket_drains_while_the_server_is_away_and_not_more() -> None:
 def test_times_of_fields_are_hidden_from_redis_7() -> None:
     ours = everything()
     data = write_snapshot(ours.engine, for_redis_7=True)
-    kinds = [record for record in reader_of(data).records() if isinstance(record, Keyed)]
-    assert not any(getattr(record.value, "expiries_ms", None) for record in kinds)
+    assert b"\x18\x06fields" not in data  # the type that has times
     loaded = load_snapshot(data)
     loaded("SELECT 3")
     assert loaded("HPEXPIRETIME fields FIELDS 3 a b c") == [LATER_MS, -1, LATER_MS]

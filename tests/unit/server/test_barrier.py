@@ -25,6 +25,7 @@ class Kept(Bench):
         self.flushes = 0
         self.is_slow = True  # an fsync is needed
         self.barrier.write_log = self._write_log
+        self.barrier.soon = self.loop.call_soon
         command = self.engine.commands.table[b"INCR"]
         handler = command.handler
         assert handler is not None
@@ -177,6 +178,7 @@ def test_while_the_log_fails_readers_are_answered_and_writers_wait(kept: Kept) -
     reader, _ = kept.client()
     kept.ask(writer, request("INCR", "n"))
     kept.barrier.on_failure("disk full")
+    kept.settle()
     assert kept.ask(reader, request("GET", "n")) == b"$1\r\n1\r\n"
     assert writer.take() == b""
     kept.barrier.on_failure(None)
