@@ -44,7 +44,7 @@ def fill(redis: Any) -> None:
     redis.xreadgroup("group", "alice", {"stream": ">"}, count=20)
     redis.xreadgroup("group", "bob", {"stream": ">"}, count=5, noack=True)
     redis.xack("stream", "group", *[row[0] for row in redis.xrange("stream", count=3)])
-    redis.xtrim("stream", maxlen=45, approximate=False)
+    redis.xtrim("stream", maxlen=47, approximate=False)
     redis.sort("list", store="sorted-list", desc=True)
     redis.geoadd("geo", (13.36, 38.11, "palermo"))
     with redis.pipeline(transaction=True) as pipe:
@@ -133,25 +133,122 @@ def test_redis_check_aof_and_redis_server_accept_our_log(
         assert read_all(client(redis)) == before
 
 
+@pytest.mark.parametrize("preamble", ["yes", "no"])
 def test_the_log_of_a_redis_server_is_loaded(
-    start_server: StartHotplate, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+    start_server: StartHotplate,
+    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    preamble: str,
 ) -> None:
     theirs = tmp_path_factory.mktemp("redis")
-    with start_redis(theirs, "--appendonly", "yes", "--aof-use-rdb-preamble", "no") as redis:
+    with start_redis(theirs, "--appendonly", "yes", "--aof-use-rdb-preamble", preamble) as redis:
         fill(client(redis))
+        client(redis).bgrewriteaof()
+        wait(client(redis), "aof_rewrite_in_progress")
+        client(redis).set("after", 1)
         before = read_all(client(redis))
     shutil.copytree(theirs / "appendonlydir", tmp_path / "appendonlydir")
-    (base,) = (tmp_path / "appendonlydir").glob("*.base.*")
-    base.unlink()  # it is empty
-    manifest = tmp_path / f"{LOG}.manifest"
-    lines = manifest.read_text().splitlines(keepends=True)
-    manifest.write_text("".join(line for line in lines if "type b" not in line))
     server = start_server("--appendonly", "yes", directory=tmp_path)
     assert read_all(client(server)) == before
     client(server).set("more", 1)
     server.kill()
     again = start_server("--appendonly", "yes", directory=tmp_path)
     assert read_all(client(again)) == {**before, b"more": (b"string", -1, b"1")}
+
+
+def wait(redis: Any, what: str) -> None:
+    """Until what INFO tells of is over."""
+    while redis.info("persistence")[what]:
+        continue
+
+
+def test_a_rewritten_log_is_loaded_here_and_by_redis(
+    start_server: StartHotplate, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    server = start_server("--appendonly", "yes", directory=tmp_path)
+    fill(client(server))
+    assert client(server).bgrewriteaof()
+    wait(client(server), "aof_rewrite_in_progress")
+    assert client(server).info("persistence")["aof_last_bgrewrite_status"] == "ok"
+    client(server).set("after", 1)
+    before = read_all(client(server))
+    server.kill()
+    names = sorted(path.name for path in (tmp_path / "appendonlydir").iterdir())
+    assert names == [
+        "appendonly.aof.2.incr.aof",
+        "appendonly.aof.3.base.rdb",
+        "appendonly.aof.manifest",
+    ]
+    theirs = tmp_path_factory.mktemp("redis")
+    shutil.copytree(tmp_path / "appendonlydir", theirs / "appendonlydir")
+    with start_redis(theirs, "--appendonly", "yes") as redis:
+        assert read_all(client(redis)) == before
+    again = start_server("--appendonly", "yes", directory=tmp_path)
+    assert read_all(client(again)) == before
+
+
+def test_snapshots_without_a_log_are_loaded_here_and_by_redis(
+    start_server: StartHotplate, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    server = start_server(directory=tmp_path)
+    redis = client(server)
+    fill(redis)
+    before = read_all(redis)
+    started = redis.lastsave()
+    assert redis.bgsave()
+    wait(redis, "rdb_bgsave_in_progress")
+    assert redis.info("persistence")["rdb_saves"] == 1
+    assert redis.lastsave() >= started
+    redis.set("lost", 1)
+    server.kill()
+    theirs = tmp_path_factory.mktemp("redis")
+    shutil.copy(tmp_path / "dump.rdb", theirs / "dump.rdb")
+    with start_redis(theirs) as other:
+        assert read_all(client(other)) == before
+    server = start_server(directory=tmp_path)
+    assert read_all(client(server)) == before
+    client(server).set("kept", 1)
+    client(server).shutdown(save=True)
+    again = start_server(directory=tmp_path)
+    assert read_all(client(again)) == {**before, b"kept": (b"string", -1, b"1")}
+    again.stop()
+    logged = start_server("--appendonly", "yes", directory=tmp_path)  # it begins with the snapshot
+    assert read_all(client(logged)) == {**before, b"kept": (b"string", -1, b"1")}
+    client(logged).delete("kept")
+    logged.kill()
+    assert read_all(client(start_server("--appendonly", "yes", directory=tmp_path))) == before
+
+
+def test_what_can_not_be_asked_for_now_is_refused_or_scheduled(
+    start_server: StartHotplate, tmp_path: Path
+) -> None:
+    server = start_server(directory=tmp_path)
+    redis = client(server)
+    with pytest.raises(ResponseError, match="appendonly is no"):
+        redis.bgrewriteaof()
+    with pytest.raises(ResponseError, match="syntax error"):
+        redis.execute_command("BGSAVE", "NOW")
+    for number in range(20):
+        redis.mset({f"key:{number}:{at}": at for at in range(2000)})
+    with redis.pipeline(transaction=False) as pipe:
+        pipe.bgsave()
+        pipe.bgsave()
+        pipe.save()
+        started, again, now = pipe.execute(raise_on_error=False)
+    assert started is True
+    for refused in (again, now):
+        assert "Background save already in progress" in str(refused)
+    wait(redis, "rdb_bgsave_in_progress")
+    assert redis.save()
+    with redis.pipeline(transaction=True) as pipe:
+        pipe.bgsave()
+        pipe.execute()
+    while redis.info("persistence")["rdb_saves"] < 3:
+        continue
+    (tmp_path / "dump.rdb").unlink()
+    (tmp_path / "dump.rdb").mkdir()
+    with pytest.raises(ResponseError, match="the snapshot can't be saved"):
+        redis.save()
 
 
 def test_damage_in_the_middle_ends_the_start_with_one_line(
