@@ -78,7 +78,8 @@ def _watch_policies(engine: Engine) -> None:
     for database in engine.databases:
         for shard in database.shards:
             for key, entry in shard.items():
-                if type(entry.value) is Stream and any(
-                    group.policy is not None for group in entry.value.groups.values()
+                value = entry.value
+                if isinstance(value, Stream) and any(
+                    group.policy is not None for group in value.groups.values()
                 ):
                     engine.stream_policies.watch(database, key)

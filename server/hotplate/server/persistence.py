@@ -118,8 +118,8 @@ class PersistenceService:
         engine.gates |= Gate.LOADING
         self._loading_since_s = engine.clock.now_ms() // 1000
         gc.disable()  # what is loaded has no cycles, and would be walked again and again
+        place = self._place
         try:
-            place = self._place
             steps, self._progress = self._begin_load()
             bar = ProgressBar(sys.stderr)
             for _ in steps:
