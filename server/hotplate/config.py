@@ -252,7 +252,7 @@ class Settings:
         Integer(0), 1, "Of how many lookups one is written as an event; 0: none."
     )
     # the append-only file
-    appendonly: bool = _fixed(Boolean(), False, "Whether every change is logged, and read again.")
+    appendonly: bool = _fixed(Boolean(), True, "Whether every change is logged, and read again.")
     appendfsync: str = _option(
         Choice(("always", "everysec", "no")),
         "everysec",
