@@ -6,7 +6,7 @@ synchronous and atomic; a call that raises has changed nothing but what was due 
 that made room. It must not know arguments, replies or sockets.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Final
 
 from hotplate.errors import CommandError, NoSpaceError, NoStorageError, QuotaError
@@ -35,7 +35,7 @@ from hotplate.kvc.model import SUM_BYTES, Group, Instance, Storage
 from hotplate.kvc.moves import Move
 from hotplate.kvc.ports import Listener
 from hotplate.kvc.quota import GroupUse
-from hotplate.kvc.reclaim import Reclaimer
+from hotplate.kvc.reclaim import LEAVES_QUEUED_AT_ONCE, Reclaimer
 from hotplate.kvc.removal import Remover
 from hotplate.kvc.tiering import Tiering
 from hotplate.kvc.write_session import Outcome, WriteSession
@@ -285,7 +285,7 @@ class Cache:
             index.key_of(parent) if parent >= 0 else None,
             "serving" if serving else "writing",
             sum(copy.size_bytes for copy in described),
-            index.created[block],
+            index.created[block] >> STAMP_SHIFT,
             index.last_access(block) >> STAMP_SHIFT,
             index.hit_count(block),
             None if expiry == NEVER else expiry,
@@ -506,7 +506,9 @@ class Cache:
         for session in list(index.sessions.values()):
             self._writer.drop(session, now_ms)
         del holdings.indexes[instance.number]
-        del holdings.uses[instance.group.name].indexes[instance.number]
+        use = holdings.uses[instance.group.name]
+        del use.indexes[instance.number]
+        use.given.pop(instance.number, None)
         del holdings.counters[instance.number]
         holdings.departed.forget_instance(instance.number)
         self._tiering.forget_instance(instance.number)
@@ -547,10 +549,20 @@ class Cache:
         self._tiering.moves.leave(storage)
         return self._remover.drop_storage(storage, self._writer, now_ms)
 
+    def drop_lost(self, storage: Storage, segments: Collection[int], now_ms: int) -> int:
+        """The bytes in some segments of a storage are gone: so are their blocks; how many."""
+        return self._remover.drop_lost(storage, segments, self._writer, now_ms)
+
     def group_changed(self, group: Group) -> None:
         """A group was created or updated."""
-        if group.name not in self._holdings.uses:
+        use = self._holdings.uses.get(group.name)
+        if use is None:
             self._holdings.uses[group.name] = GroupUse(group)
+            return
+        for index in use.indexes.values():
+            if index.leaves.policy.name != group.policy:
+                index.change_policy(group.policy)
+                index.queue_leaves(LEAVES_QUEUED_AT_ONCE)
 
     def drop_group(self, group: Group) -> None:
         """A group without instances goes; what is on its way out still goes."""
