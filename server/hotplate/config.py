@@ -236,6 +236,20 @@ class Settings:
     kvc_index_max_bytes: int = _fixed(
         Size(), 0, "Memory of the block index, sessions and leases; 0: a quarter of RAM."
     )
+    kvc_promotion: str = _option(
+        Choice(("second-hit", "always")),
+        "second-hit",
+        "Which hit on a slower storage brings a block back, in groups with TIERING.",
+    )
+    kvc_events: bool = _option(
+        Boolean(), False, "Write events of the KV cache to the streams `kvc:events:<instance>`."
+    )
+    kvc_events_maxlen: int = _option(
+        Integer(1), 100_000, "Entries that a stream of events holds; the oldest go."
+    )
+    kvc_events_getloc_every: int = _option(
+        Integer(0), 1, "Of how many lookups one is written as an event; 0: none."
+    )
     # features to come: known, so that a file that asks for them is refused with the reason
     appendonly: bool = _later(Boolean(), False, "the append-only file")
     save: str = _later(Text(multiple=True), "", "snapshots")

@@ -36,6 +36,12 @@ def test_stats_of_a_storage_count_its_bytes(client: Client) -> None:
     assert client.line("KVC.STATS STORAGE ssd")[b"serving"] == 0
 
 
+def test_one_lookup_of_sixteen_is_timed(client: Client) -> None:
+    for _ in range(33):
+        client.line("KVC.GETLOC one COUNT KEYS 1 key-1")
+    assert client.line("KVC.STATS INSTANCE one")[b"lookup_ns"][b"count"] == 3
+
+
 @pytest.mark.parametrize(
     ("line", "text"),
     [

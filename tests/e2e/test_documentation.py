@@ -90,6 +90,18 @@ def test_the_python_of_the_guide_runs(hotplate_server: ServerProcess) -> None:
     assert result.returncode == 0, result.stderr
 
 
+def test_the_consumer_of_events_prints_what_its_page_says(hotplate_server: ServerProcess) -> None:
+    page = REPOSITORY / "docs/observability.md"
+    (script,) = blocks(page, "python")
+    script = script.replace("redis://127.0.0.1:6379", hotplate_server.url)
+    result = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    (said,) = re.findall(r"It prints:\n\n((?:    .*\n)+)", page.read_text())
+    assert result.stdout.splitlines() == [line.strip() for line in said.splitlines()]
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_to_files(page: Path) -> None:
     targets = [link for link in LINK.findall(page.read_text()) if "://" not in link]

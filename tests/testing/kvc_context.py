@@ -14,11 +14,23 @@ from tests.testing.console import NoLink, encode_argument
 from tests.testing.reply_schema import check_reply
 
 from hotplate.clock import ManualClock
-from hotplate.commands import kvc_admin, kvc_data, kvc_observe, kvc_read, kvc_write, transactions
+from hotplate.commands import (
+    configuration,
+    kvc_admin,
+    kvc_data,
+    kvc_observe,
+    kvc_read,
+    kvc_write,
+    stream_reads,
+    streams,
+    strings,
+    transactions,
+)
 from hotplate.config import Config
 from hotplate.engine.context import Deferred
 from hotplate.engine.dispatch import run
 from hotplate.engine.engine import Engine
+from hotplate.engine.kvc_moves import Mover
 from hotplate.errors import CommandError
 from hotplate.kvc.cache import Cache
 from hotplate.kvc.catalog import Catalog
@@ -33,7 +45,10 @@ from hotplate.tiers.store import SegmentStore
 MIB: Final = 1024 * 1024
 # files are made and kept ahead of need, that is no change of what is stored
 FILE_FIGURES: Final = (b"allocated_bytes", b"free_bytes", b"largest_free_bytes", b"segments")
-MODULES: Final = (kvc_admin, kvc_read, kvc_write, kvc_data, kvc_observe, transactions)
+MODULES: Final = (
+    *(kvc_admin, kvc_read, kvc_write, kvc_data, kvc_observe, transactions),
+    *(configuration, streams, stream_reads, strings),
+)
 
 
 class WaitingFileIo:
@@ -102,6 +117,16 @@ class KvcServer:
             self.catalog.add_storage(storage)
             self.cache.storage_changed(storage)
         self.cache.group_changed(self.catalog.create_group("default", {}))
+        self.mover = Mover(self.engine)
+
+    def tick(self) -> None:
+        """Background work and moves between storages, until there is nothing to do."""
+        more = True
+        while more:
+            more = self.cache.tick(self.clock.now_ms())
+            self.mover.run(self.clock.now_ms())
+            more |= bool(self.file_io.jobs)
+            self.file_io.run_all()
 
     def open_store(self, storage: Storage) -> SegmentStore:
         """The same stores as the real server's, in the test's folder."""

@@ -58,7 +58,11 @@ def kvc_stats(ctx: "Context", argv: list[bytes]) -> Reply:
             raise syntax_error()
     elif len(argv) != 1:
         raise syntax_error()
-    return figures_reply(cache.stats(of))
+    figures = cache.stats(of)
+    if of is None:
+        events = ctx.engine.kvc_events
+        figures |= {"events_written": events.written, "events_dropped": events.dropped}
+    return figures_reply(figures)
 
 
 def figures_reply(value: Any) -> Reply:

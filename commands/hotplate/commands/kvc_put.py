@@ -21,6 +21,7 @@ from hotplate.commands.kvc_arguments import (
     parse_ttl_ms,
     spec_number,
 )
+from hotplate.commands.kvc_events import tell_put
 from hotplate.commands.kvc_slot_target import SlotTarget, slot_view
 from hotplate.engine.context import Deferred
 from hotplate.errors import CommandError, NoInstanceError, StorageIOError
@@ -308,6 +309,8 @@ def _put_alone(ctx: "Context", argv: list[Any], target: SlotTarget) -> bool:
     )
     if stored:
         target.keep()
+        if ctx.engine.kvc_events.on:
+            tell_put(ctx, instance, Keys.listed([key]), 1)
     return stored
 
 
@@ -422,6 +425,8 @@ class _Put:
         for payload in self._payloads:
             if type(payload) is SlotTarget:
                 payload.keep()
+        if self._ctx.engine.kvc_events.on:
+            tell_put(self._ctx, self._instance, self._keys, stored)
         return stored
 
     def _start(self, done: Callable[[Reply], None]) -> None:

@@ -24,6 +24,7 @@ from hotplate.commands.kvc_arguments import (
     parse_names,
     spec_mask,
 )
+from hotplate.commands.kvc_events import tell_lookup
 from hotplate.commands.kvc_locations import location_entries, packed_locations, storage_of
 from hotplate.errors import CommandError
 from hotplate.kvc.answers import BlockMeta, CopyMeta, Match, Mode
@@ -56,6 +57,7 @@ from hotplate.spec.reply import (
 
 if TYPE_CHECKING:
     from hotplate.engine.context import Context
+    from hotplate.kvc.cache import Cache
 
 LOCATION_REPLY: Final = TupleReply(
     (
@@ -76,11 +78,15 @@ LOCATION_REPLY: Final = TupleReply(
 LOCATIONS_REPLY: Final = one_of(ArrayReply(one_of(LOCATION_REPLY, NullReply())), BulkReply())
 
 
+_NO_KEYS: Final = Keys.listed([])
+
+
 class _Query:
     """The options of one GETLOC."""
 
     __slots__ = (
         "count",
+        "keys",
         "keys_at",
         "lease_ms",
         "mask",
@@ -100,6 +106,7 @@ class _Query:
         self.touch = True
         self.count = False
         self.msgpack = False
+        self.keys = _NO_KEYS  # as they were given
         self.keys_at = 0
 
 
@@ -209,8 +216,17 @@ def kvc_getloc(ctx: "Context", argv: list[Any]) -> Reply:
     """With COUNT the number of matched keys alone."""
     cache = cache_of(ctx)
     instance = cache.catalog.get_instance(argv[1])
+    if not cache.times_lookup():
+        return _getloc(ctx, cache, instance, argv)
+    began_ns = ctx.engine.clock.monotonic_ns()
+    reply = _getloc(ctx, cache, instance, argv)
+    cache.note_lookup(instance, ctx.engine.clock.monotonic_ns() - began_ns)
+    return reply
+
+
+def _getloc(ctx: "Context", cache: "Cache", instance: Instance, argv: list[Any]) -> Reply:
     query = _parse_query(ctx, instance, argv)
-    keys = parse_keys(instance, argv, query.keys_at, None)
+    query.keys = keys = parse_keys(instance, argv, query.keys_at, None)
     start, keys = _apply_mask(query, keys)
     if query.mode is Mode.WINDOW and len(keys) and query.window > len(keys):
         raise CommandError(f"WINDOW {query.window} is more than the {len(keys)} keys")
@@ -229,6 +245,9 @@ def kvc_getloc(ctx: "Context", argv: list[Any]) -> Reply:
             lease_ms=query.lease_ms,
             spans=not query.count,
         )
+    events = ctx.engine.kvc_events
+    if events.on and events.wants_lookup():
+        tell_lookup(ctx, instance, argv, query, match.matched)
     if query.count:
         return match.matched
     catalog, wanted = cache.catalog, query.specs

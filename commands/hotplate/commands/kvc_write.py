@@ -25,6 +25,7 @@ from hotplate.commands.kvc_arguments import (
     parse_text,
     parse_ttl_ms,
 )
+from hotplate.commands.kvc_events import tell_finish, tell_remove, tell_start, tell_trim
 from hotplate.commands.kvc_locations import location_entries, packed_locations
 from hotplate.commands.kvc_read import LOCATIONS_REPLY
 from hotplate.errors import BadMaskError, ChecksumError, CommandError
@@ -49,6 +50,7 @@ from hotplate.spec.reply import BulkReply, IntegerReply, NullReply, TupleReply, 
 
 if TYPE_CHECKING:
     from hotplate.engine.context import Context
+    from hotplate.kvc.cache import Cache
 
 TIMEOUT_S_MAX: Final = 1800
 DEFAULT_TIMEOUT_S: Final = 30
@@ -178,6 +180,8 @@ def kvc_startwrite(ctx: "Context", argv: list[Any]) -> Reply:
         parent=write.parent,
     )
     mask, spans = bytes(reservation.mask), reservation.spans
+    if ctx.engine.kvc_events.on:
+        tell_start(ctx, instance, argv, write, (reservation.session_id, mask, keys))
     locations: Reply
     if write.msgpack:
         locations = packed_locations(cache.catalog, instance, spans, 0)
@@ -256,7 +260,11 @@ def kvc_finish(ctx: "Context", argv: list[Any]) -> Reply:
     cache = cache_of(ctx)
     instance = cache.catalog.get_instance(argv[1])
     outcome, sums = _parse_outcome(argv)
-    published, dropped = cache.finish(instance, bytes(argv[2]), outcome, sums, ctx.now_ms)
+    session_id = bytes(argv[2])
+    told = cache.open_session(session_id) if ctx.engine.kvc_events.on else None
+    published, dropped = cache.finish(instance, session_id, outcome, sums, ctx.now_ms)
+    if told is not None:
+        tell_finish(ctx, instance, told, outcome)
     return [published, dropped]
 
 
@@ -280,7 +288,10 @@ def kvc_remove(ctx: "Context", argv: list[Any]) -> Reply:
     at = parse_mask(argv, 2, mask)
     keys = parse_keys(instance, argv, at, None)
     _, unmasked = mask.unmasked(keys)
-    return cache.remove(instance, unmasked, ctx.now_ms) if len(unmasked) else 0
+    removed = cache.remove(instance, unmasked, ctx.now_ms) if len(unmasked) else 0
+    if ctx.engine.kvc_events.on:
+        tell_remove(ctx, instance, keys, mask, (argv, at, removed))
+    return removed
 
 
 @command(
@@ -309,7 +320,14 @@ def kvc_trim(ctx: "Context", argv: list[Any]) -> Reply:
     """Blocks that are being written go too; their FINISH counts them dropped."""
     cache = cache_of(ctx)
     instance = cache.catalog.get_instance(argv[1])
-    word, count, now_ms = argv[2].upper(), len(argv), ctx.now_ms
+    trimmed = _trim(cache, instance, argv, ctx.now_ms)
+    if ctx.engine.kvc_events.on:
+        tell_trim(ctx, instance, argv, trimmed)
+    return trimmed
+
+
+def _trim(cache: "Cache", instance: Instance, argv: list[Any], now_ms: int) -> int:
+    word, count = argv[2].upper(), len(argv)
     if word in (b"ALL", b"META") and count == 3:
         return cache.trim_all(instance, now_ms)
     if word == b"BEFORE" and count == 4:

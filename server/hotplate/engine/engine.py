@@ -13,12 +13,14 @@ from hotplate.clock import Clock
 from hotplate.config import Config
 from hotplate.engine.blocking import After, Blocking, Timer
 from hotplate.engine.context import Context, Gate, Link
+from hotplate.engine.kvc_events import KvcEvents
 from hotplate.engine.memory import MemoryLimit
 from hotplate.engine.outbox import Outbox
 from hotplate.engine.pause import Pause
 from hotplate.engine.pubsub import PubSub
 from hotplate.engine.scripting import Scripts
 from hotplate.engine.scripting_functions import Libraries
+from hotplate.engine.singles import Singles
 from hotplate.engine.slowlog import NEVER_NS, SlowLog
 from hotplate.engine.stats import Stats
 from hotplate.engine.tracking import Tracking
@@ -58,7 +60,7 @@ class Engine:
         self.clients: dict[int, Context] = {}
         self.watches = WatchTable(self.databases)
         self.pubsub = PubSub()
-        self.outbox = Outbox()
+        self.outbox = Outbox(Singles(self))
         self.tracking = Tracking(self)
         self.pause = Pause(self)
         self.blocking = Blocking(self)
@@ -79,6 +81,7 @@ class Engine:
         self.started_ms = self.now_ms = clock.now_ms()
         self.now_ns = clock.monotonic_ns()
         self._lead_ms = self.now_ms - self.now_ns // _MS_NS  # of the wall clock
+        self.kvc_events = KvcEvents(self)
         self.limiter = Limiter(self.run_id[:8].encode())
         self.port = 0  # the TCP port in use, 0: none
         self._next_client_id = 0
@@ -127,6 +130,8 @@ class Engine:
         """Settings changed: see to those that concern the engine."""
         self.memory.configure(names)
         config = self.config
+        if "kvc-events" in names:
+            self.kvc_events.configure()
         self.slow_ns = self.slowlog.configure(
             config.slowlog_log_slower_than,
             config.slowlog_max_len,
@@ -165,6 +170,13 @@ class Engine:
     def limit_memory(self, now_ms: int) -> bool:
         """One bounded pass of counting and evicting; whether there is more."""
         return self.memory.tick(now_ms)
+
+    def read_clocks(self) -> None:
+        """The time of what runs next."""
+        now_ms = self.clock.wall_ns() // _MS_NS
+        if self.now_ms != now_ms:
+            self.now_ms = now_ms  # one object for all entries that are used in this millisecond
+        self.now_ns = self.clock.monotonic_ns()
 
     def _read_clocks(self, now_ms: int) -> None:
         """Between two batches: notice that the wall clock was set back."""

@@ -270,12 +270,16 @@ def _kvcache(engine: "Engine") -> Rows:
         yield "kvcache_enabled", 0
         return
     yield "kvcache_enabled", 1
+    yield "kvcache_events_written", engine.kvc_events.written
+    yield "kvcache_events_dropped", engine.kvc_events.dropped
     for name, value in _flatten(engine.kvc.stats(), "kvcache"):
         yield name, f"{value:.6f}" if isinstance(value, float) else value
 
 
 def _flatten(figures: Mapping[str, Any], prefix: str) -> Rows:
     for name, value in figures.items():
+        if name == "buckets":  # of a histogram: KVC.STATS has them
+            continue
         full_name = f"{prefix}_{name}"
         if isinstance(value, Mapping):
             yield from _flatten(value, full_name)

@@ -13,6 +13,7 @@ from hotplate.errors import CommandError, NoSpaceError, NoStorageError, QuotaErr
 from hotplate.kvc import metrics
 from hotplate.kvc.answers import BlockMeta, CopyMeta, Match, Mode, ReadSlot, Reservation, Slot
 from hotplate.kvc.catalog import Catalog
+from hotplate.kvc.counters import Counters
 from hotplate.kvc.departed import Departed
 from hotplate.kvc.enter import WriteRequest
 from hotplate.kvc.explain import Explainer, Explanation
@@ -31,13 +32,17 @@ from hotplate.kvc.lease import holders
 from hotplate.kvc.leasing import LeaseBook
 from hotplate.kvc.match import Matcher
 from hotplate.kvc.model import SUM_BYTES, Group, Instance, Storage
-from hotplate.kvc.quota import Counters, GroupUse
+from hotplate.kvc.moves import Move
+from hotplate.kvc.ports import Listener
+from hotplate.kvc.quota import GroupUse
 from hotplate.kvc.reclaim import Reclaimer
 from hotplate.kvc.removal import Remover
+from hotplate.kvc.tiering import Tiering
 from hotplate.kvc.write_session import Outcome, WriteSession
 from hotplate.kvc.writer import Writer
 
 DEPARTED_SHARE: Final = 16  # of the index's memory, for explanations of what left
+LOOKUPS_A_SAMPLE_MASK: Final = 15  # of 16 lookups one is timed: two looks at a clock
 
 
 class Cache:
@@ -55,6 +60,7 @@ class Cache:
         self.catalog = catalog
         self.lease_ms_max = lease_ms_max
         self.index_bytes_max = index_bytes_max
+        self._lookups = 0
         self._holdings = Holdings(catalog, Departed(index_bytes_max // DEPARTED_SHARE))
         self._reclaimer = Reclaimer(self._holdings)
         self._leases = LeaseBook(self._holdings)
@@ -66,18 +72,30 @@ class Cache:
             write_grace_ms=write_grace_ms,
             closed_sessions_max=closed_sessions_max,
         )
+        self._tiering = Tiering(self._holdings, self._writer.has_index_room)
+        self._holdings.tiering = self._tiering
         for group in catalog.groups.values():
             self.group_changed(group)
         for instance in catalog.instances.values():
             self.create_index(instance)
 
     def configure(
-        self, *, lease_ms_max: int, write_grace_ms: int, closed_sessions_max: int
+        self,
+        *,
+        lease_ms_max: int,
+        write_grace_ms: int,
+        closed_sessions_max: int,
+        promote_always: bool = False,
     ) -> None:
         """Settings that may change while the cache is in use; they hold from now on."""
+        self._tiering.promote_always = promote_always
         self.lease_ms_max = lease_ms_max
         self._writer.write_grace_ms = write_grace_ms
         self._writer.closed.limit = closed_sessions_max
+
+    def listen(self, listener: Listener | None) -> None:
+        """Who hears of evictions, expiry and sessions that time out; None: nobody."""
+        self._holdings.listener = listener
 
     def _settle(self, now_ms: int) -> None:
         """End what is due: sessions past their deadline, leases past their end."""
@@ -85,6 +103,15 @@ class Cache:
         self._leases.expire(now_ms)
 
     # reading
+
+    def times_lookup(self) -> bool:
+        """Whether the lookup that comes now is one of those whose time is taken."""
+        self._lookups += 1
+        return self._lookups & LOOKUPS_A_SAMPLE_MASK == 1
+
+    def note_lookup(self, instance: Instance, span_ns: int) -> None:
+        """A lookup took so long."""
+        self._holdings.counters[instance.number].lookup_ns.add(span_ns)
 
     def match(
         self,
@@ -108,19 +135,26 @@ class Cache:
         if mode is Mode.PREFIX:
             found = matcher.prefix(keys)
             if found.matched < len(keys):
-                matcher.count_stop(keys[found.matched], counters)
+                reason = matcher.why_missed(index.lookup(keys[found.matched]))
+                counters.stop(reason, len(keys) - found.matched)
         elif mode is Mode.EXACT:
             start, found = 0, matcher.exact(keys)
+            for reason, count in (found.missed or {}).items():
+                counters.miss(reason, count)
         else:
             if not 1 <= window <= len(keys):
                 raise CommandError(f"WINDOW {window} of {len(keys)} keys")
             start, found = matcher.window(keys, window)
+            counters.miss("behind", len(keys) - found.matched)
         matched = found.matched
-        counters.hits += matched
-        counters.misses += len(keys) - matched
+        counters.requested += len(keys)
+        for number, count in matcher.tiers(found).items():
+            counters.hit(self._holdings.storage(number).type, count)
         counters.hit_tokens += matched * instance.block_tokens
         counters.walks += found.walked
         if touch:
+            if instance.group.tiering != "none":
+                self._tiering.hit(index, found.pieces, matcher.tiers(found))
             matcher.touch(found.pieces, 1)
         answer = Match(matched, start)
         if spans:
@@ -312,6 +346,10 @@ class Cache:
         self._settle(now_ms)
         return self._writer.session(self._holdings.indexes[instance.number], session_id)
 
+    def open_session(self, session_id: bytes) -> WriteSession | None:
+        """The session, if it is open, whatever its instance."""
+        return self._writer.sessions.get(session_id)
+
     def slot(self, session: WriteSession, index: int, spec: int | None) -> Slot:
         """Where the bytes of the session's new key `index` go, of one spec or of all it holds."""
         if not 0 <= index < session.new_count:
@@ -471,6 +509,7 @@ class Cache:
         del holdings.uses[instance.group.name].indexes[instance.number]
         del holdings.counters[instance.number]
         holdings.departed.forget_instance(instance.number)
+        self._tiering.forget_instance(instance.number)
         return dropped
 
     def index_of(self, instance: Instance) -> Index:
@@ -505,6 +544,7 @@ class Cache:
 
         Call it while the storage is still in the catalog and open.
         """
+        self._tiering.moves.leave(storage)
         return self._remover.drop_storage(storage, self._writer, now_ms)
 
     def group_changed(self, group: Group) -> None:
@@ -531,4 +571,15 @@ class Cache:
         """One bounded slice of background work; True if more is due now."""
         self._settle(now_ms)
         self._writer.recount()
+        self._tiering.look(now_ms)
         return self._remover.tick(self._reclaimer, now_ms)
+
+    # moves between storages
+
+    def next_move(self, now_ms: int) -> Move | None:
+        """The next blocks to copy to another storage; each answer needs one `end_move`."""
+        return self._tiering.next_move(now_ms)
+
+    def end_move(self, move: Move, error: Exception | None, now_ms: int) -> int:
+        """The bytes are there, or the copy failed. How many blocks have their new place."""
+        return self._tiering.end(move, error, now_ms)

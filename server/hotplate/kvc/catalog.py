@@ -25,6 +25,7 @@ from hotplate.kvc.model import (
     SPECS_MAX,
     STORAGE_NUMBER_MAX,
     STORAGE_TYPES,
+    TIERINGS,
     Group,
     Instance,
     Registration,
@@ -211,8 +212,8 @@ class Catalog:
             raise CommandError("PREFER and ALWAYS exclude each other")
         if group.policy not in POLICIES:
             raise CommandError(f"POLICY {group.policy!r} is not supported by this version")
-        if group.tiering != "none":
-            raise CommandError(f"TIERING {group.tiering!r} is not supported by this version")
+        if group.tiering not in TIERINGS:
+            raise CommandError(f"TIERING {group.tiering!r}: none, exclusive or inclusive")
 
     def instances_of(self, group: Group) -> list[Instance]:
         """The instances registered in a group."""

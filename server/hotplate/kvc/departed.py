@@ -47,7 +47,6 @@ class Reason(IntEnum):
     TIMED_OUT = 6  # the session's deadline
     CORRUPT = 7
     STORAGE_REMOVED = 8
-    PREEMPTED = 9
 
 
 @dataclass(frozen=True, slots=True)

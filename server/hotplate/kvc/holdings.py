@@ -15,11 +15,12 @@ from heapq import heapify, heappop, heappush
 from itertools import count
 from re import DOTALL
 from re import compile as compile_pattern
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from hotplate.blocks import Shape
 from hotplate.kvc import lease as leases
 from hotplate.kvc.catalog import Catalog
+from hotplate.kvc.counters import Counters
 from hotplate.kvc.departed import Departed, Reason, mark_of
 from hotplate.kvc.index import (
     ABSENT,
@@ -33,8 +34,13 @@ from hotplate.kvc.index import (
 )
 from hotplate.kvc.lease import Lease
 from hotplate.kvc.model import POLICIES, STORAGE_NUMBER_MAX, Instance, Storage
-from hotplate.kvc.quota import Counters, GroupUse
+from hotplate.kvc.ports import Listener
+from hotplate.kvc.quota import GroupUse
 from hotplate.kvc.write_session import WriteSession
+
+if TYPE_CHECKING:
+    from hotplate.kvc.moves import Move
+    from hotplate.kvc.tiering import Tiering
 
 PIN_RETRY_MS: Final = 10  # how soon a slot that bytes still travel from is tried again
 _LIVE: Final = compile_pattern(rb"[\x02\x10-\xff]", DOTALL)
@@ -90,7 +96,9 @@ class Burial:
         "_mark",
         "_now_ms",
         "_open",
+        "_reason",
         "_session",
+        "_told",
         "_use",
     )
 
@@ -115,6 +123,8 @@ class Burial:
         self._mark = mark_of(reason, now_ms, policy) if reason else 0
         self._index: Index | None = None  # blocks low..high-1 of it are still to be written down
         self._low = self._high = 0
+        self._reason = reason
+        self._told: dict[Instance, list[bytes]] = {}  # for a listener
 
     def note(self, index: Index, block: int) -> None:
         """A block leaves. Its id must not have a new owner before `close`."""
@@ -126,8 +136,12 @@ class Burial:
             self._index, self._low, self._high = index, block, block + 1
 
     def _write_down(self) -> None:
-        if self._index is not None:
-            self._holdings.departed.add(self._index, self._low, self._high, self._mark)
+        index = self._index
+        if index is not None:
+            self._holdings.departed.add(index, self._low, self._high, self._mark)
+            if self._holdings.listener is not None:
+                keys = map(index.key_of, range(self._high - 1, self._low - 1, -1))
+                self._told.setdefault(index.instance, []).extend(keys)
             self._index = None
 
     def add(self, storage: int, shape: Shape, place: int, slots: int = 1) -> Grave:
@@ -170,6 +184,11 @@ class Burial:
             self._holdings.bury(grave, self._now_ms)
         self._open.clear()
         self._write_down()
+        listener = self._holdings.listener
+        if listener is not None:
+            for instance, keys in self._told.items():
+                listener.left(instance, self._reason, keys, self._due_ms - self._now_ms)
+            self._told.clear()
 
 
 class Holdings:
@@ -183,8 +202,11 @@ class Holdings:
         "departed",
         "hit_table",
         "indexes",
+        "listener",
+        "moves",
         "orphans",
         "pins",
+        "tiering",
         "uses",
         "wrecks",
     )
@@ -192,6 +214,9 @@ class Holdings:
     def __init__(self, catalog: Catalog, departed: Departed) -> None:
         self.catalog = catalog
         self.departed = departed
+        self.listener: Listener | None = None
+        self.tiering: Tiering | None = None
+        self.moves: list[Move] = []  # those under way
         self.uses: dict[str, GroupUse] = {}
         self.indexes: dict[int, Index] = {}
         self.counters: dict[int, Counters] = {}
@@ -249,7 +274,7 @@ class Holdings:
         held_by = leases.holders(index, block) if index.leases else []
         if state >= SERVING:
             storage = state - SERVING
-            self._move(index, storage, index.shape.payload_bytes)
+            self.count_leaving(index, storage, index.shape.payload_bytes)
             place = index.place_of(block)
             if held_by:
                 self._hold(index, block, [plain_copy(index, block)], held_by, burial)
@@ -286,9 +311,9 @@ class Holdings:
             size_bytes = copy.shape.payload_bytes
             if copy.session is not None:
                 copy.session.lost.add(copy.position)
-                self._move(index, copy.storage, size_bytes, writing=True)
+                self.count_leaving(index, copy.storage, size_bytes, writing=True)
                 continue
-            self._move(index, copy.storage, size_bytes)
+            self.count_leaving(index, copy.storage, size_bytes)
             if not held_by:
                 burial.add(copy.storage, copy.shape, copy.place)
         if held_by and served:
@@ -313,11 +338,13 @@ class Holdings:
             if position is not None:
                 part = session.part_of(position)
                 session.lost.add(position)
-                self._move(index, part.storage, part.shape.payload_bytes, writing=True)
+                self.count_leaving(index, part.storage, part.shape.payload_bytes, writing=True)
                 return
         raise RuntimeError("a block is being written by no session")
 
-    def _move(self, index: Index, storage: int, size_bytes: int, *, writing: bool = False) -> None:
+    def count_leaving(
+        self, index: Index, storage: int, size_bytes: int, *, writing: bool = False
+    ) -> None:
         """Count bytes as DELETING that were SERVING or WRITING."""
         use = self.use(index).by_storage[storage]
         use.deleting += size_bytes
@@ -353,6 +380,8 @@ class Holdings:
             return False
         if self.pins and self._is_pinned(grave.storage, grave.place, grave.count):
             return False
+        if self.moves and self._is_moving(grave.storage, grave.place, grave.count):
+            return False
         self._give_back(grave)
         return True
 
@@ -368,6 +397,9 @@ class Holdings:
         return any(
             number == storage and place <= pinned < place + slots for number, pinned in self.pins
         )
+
+    def _is_moving(self, storage: int, place: int, slots: int) -> bool:
+        return any(move.holds(storage, place, slots) for move in self.moves)
 
     def release_due(self, use: GroupUse, now_ms: int, limit: int) -> int:
         """Release the graves that are due, at most `limit`; how many were looked at."""
@@ -415,7 +447,9 @@ class Holdings:
                     if position not in session.lost:
                         session.lost.add(position)
                         burial.note(index, part.start + position - part.first)
-                        self._move(index, part.storage, part.shape.payload_bytes, writing=True)
+                        self.count_leaving(
+                            index, part.storage, part.shape.payload_bytes, writing=True
+                        )
         burial.close()
         for storage, size_bytes in index.serving.items():
             at = use.by_storage[storage]

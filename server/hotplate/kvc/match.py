@@ -12,7 +12,6 @@ from hotplate.kvc.answers import Span
 from hotplate.kvc.holdings import HIT, LOOK, Holdings, plain_copy
 from hotplate.kvc.index import ABSENT, DETAILED, SERVING, SHARD_MASK, Copy, Index
 from hotplate.kvc.keys import Keys
-from hotplate.kvc.quota import Counters
 
 _WALK_KEYS = 256  # looked up together when a prefix is walked
 
@@ -21,11 +20,17 @@ Piece = tuple[int, int, int]
 
 @dataclass(slots=True)
 class Found:
-    """Which keys are hits: `matched` of them, in `pieces` by position. `walked`: key by key."""
+    """Which keys are hits: `matched` of them, in `pieces` by position. `walked`: key by key.
+
+    `tiers`: how many are served by each storage number, None where that is not counted yet.
+    `missed`: EXACT's misses by reason.
+    """
 
     matched: int
     pieces: list[Piece]
     walked: bool = False
+    tiers: dict[int, int] | None = None
+    missed: dict[str, int] | None = None
 
 
 class Matcher:
@@ -58,13 +63,11 @@ class Matcher:
                 held |= copy.specs
         return held != 0 and not self._specs & ~held
 
-    def count_stop(self, key: bytes, counters: Counters) -> None:
-        """Count why a lookup ended at a key, which is no hit."""
+    def why_missed(self, block: int | None) -> str:
+        """Why a block is no hit."""
         index = self._index
-        block = index.lookup(key)
         if block is None or index.state[block] == ABSENT:
-            counters.stops_absent += 1
-            return
+            return "absent"
         state = index.state[block]
         if state >= SERVING:
             copies: list[Copy] = [plain_copy(index, block)]
@@ -73,13 +76,32 @@ class Matcher:
         else:
             copies = []
         if not copies:
-            counters.stops_writing += 1
-        elif index.expires[block] <= self._now_ms:
-            counters.stops_expired += 1
-        elif not any(self._holdings.is_available(copy.storage) for copy in copies):
-            counters.stops_unavailable += 1
-        else:
-            counters.stops_incomplete += 1
+            return "writing"
+        if index.expires[block] <= self._now_ms:
+            return "expired"
+        if not any(self._holdings.is_available(copy.storage) for copy in copies):
+            return "unavailable"
+        return "incomplete"
+
+    def tiers(self, found: Found) -> dict[int, int]:
+        """How many hits each storage serves: of several copies, the one that is named first."""
+        if found.tiers is None:
+            found.tiers = {}
+            for _, low, high in found.pieces:
+                self._add_tiers(found.tiers, low, high)
+        return found.tiers
+
+    def _add_tiers(self, tiers: dict[int, int], low: int, high: int) -> None:
+        """Add the blocks low..high-1, which are hits."""
+        states = self._index.state[low:high]
+        for state in set(states):
+            if state >= SERVING:
+                tiers[state - SERVING] = tiers.get(state - SERVING, 0) + states.count(state)
+        detailed = states.find(DETAILED)
+        while detailed >= 0:
+            storage = self.copies(low + detailed)[0].storage
+            tiers[storage] = tiers.get(storage, 0) + 1
+            detailed = states.find(DETAILED, detailed + 1)
 
     # lists of keys
 
@@ -148,9 +170,12 @@ class Matcher:
         """Cut a proven chain at the first block that is no hit. Its deepest has not expired."""
         state, table = self._index.state, self._table
         position = 0
+        tiers: dict[int, int] = {}
         for number, (position, low, high) in enumerate(pieces):
             states = state[low:high]
-            if table[states[0]] == HIT and states.count(states[0]) == high - low:
+            first, count = states[0], high - low
+            if table[first] == HIT and states.count(first) == count:
+                tiers[first - SERVING] = tiers.get(first - SERVING, 0) + count
                 continue
             meanings = states.translate(table)
             end = meanings.find(0)
@@ -165,9 +190,11 @@ class Matcher:
                 kept = pieces[:number]
                 if end:
                     kept.append((position, low, low + end))
-                return Found(position + end, kept)
+                    self._add_tiers(tiers, low, low + end)
+                return Found(position + end, kept, tiers=tiers)
+            self._add_tiers(tiers, low, high)
         position, low, high = pieces[-1]
-        return Found(position + high - low, pieces)
+        return Found(position + high - low, pieces, tiers=tiers)
 
     def _walk(self, keys: Keys) -> Found:
         """Key by key until the first miss, in growing batches."""
@@ -192,6 +219,7 @@ class Matcher:
             return found
         pieces: list[Piece] = []
         matched = 0
+        missed: dict[str, int] = {}
         stretch: list[int] = []
         first = 0
         for position, block in enumerate(self._index.lookup_all(keys.listing())):
@@ -199,12 +227,15 @@ class Matcher:
                 if not stretch:
                     first = position
                 stretch.append(block)
-            elif stretch:
+                continue
+            reason = self.why_missed(block)
+            missed[reason] = missed.get(reason, 0) + 1
+            if stretch:
                 matched += len(stretch)
                 pieces += self.pieces_of(first, stretch)
                 stretch = []
         pieces += self.pieces_of(first, stretch)
-        return Found(matched + len(stretch), pieces, walked=count > 0)
+        return Found(matched + len(stretch), pieces, walked=count > 0, missed=missed)
 
     def window(self, keys: Keys, length: int) -> tuple[int, Found]:
         """The right-most `length` consecutive hits, and where they begin; -1: there are none."""

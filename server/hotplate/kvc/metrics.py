@@ -1,20 +1,20 @@
 """STATS: the counters of an instance, a group, a storage or everything, as one flat map."""
 
 from collections.abc import Iterable
-from dataclasses import fields
 from typing import Any
 
+from hotplate.kvc.counters import describe
 from hotplate.kvc.holdings import Holdings
 from hotplate.kvc.index import Index
 from hotplate.kvc.model import Group, Instance, Storage
-from hotplate.kvc.quota import Counters, GroupUse
+from hotplate.kvc.quota import GroupUse
 
 
 def stats(holdings: Holdings, of: Instance | Group | Storage | None) -> dict[str, Any]:
     """Numbers by name; nested maps for bytes by storage."""
     if isinstance(of, Instance):
         index = holdings.index(of)
-        answer = _counters(holdings, [of.number])
+        answer = describe([holdings.counters[of.number]])
         answer |= {"blocks": index.blocks, "sessions": len(index.sessions)}
         answer |= {"index_bytes": index.size_bytes()}
         answer["bytes"] = {
@@ -37,19 +37,10 @@ def _storage_name(holdings: Holdings, number: int) -> str:
     return storage.name if storage is not None else ""
 
 
-def _counters(holdings: Holdings, numbers: Iterable[int]) -> dict[str, Any]:
-    total = Counters()
-    for number in numbers:
-        counters = holdings.counters[number]
-        for item in fields(Counters):
-            setattr(total, item.name, getattr(total, item.name) + getattr(counters, item.name))
-    return {item.name: getattr(total, item.name) for item in fields(Counters)}
-
-
 def _group_stats(holdings: Holdings, uses: Iterable[GroupUse]) -> dict[str, Any]:
     uses = list(uses)
     indexes: list[Index] = [index for use in uses for index in use.indexes.values()]
-    answer = _counters(holdings, [index.instance.number for index in indexes])
+    answer = describe([holdings.counters[index.instance.number] for index in indexes])
     answer |= {
         "blocks": sum(use.blocks for use in uses),
         "instances": len(indexes),

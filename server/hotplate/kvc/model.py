@@ -23,6 +23,7 @@ SPECS_MAX: Final = 64  # of an instance: their subset is a bit mask in one machi
 
 STORAGE_TYPES: Final = ("memory", "ssd")  # from the fastest tier to the slowest
 POLICIES: Final = ("lru",)
+TIERINGS: Final = ("none", "exclusive", "inclusive")
 DEFAULT_HIGH_WATERMARK: Final = 0.95
 DEFAULT_LOW_WATERMARK: Final = 0.85
 DEFAULT_GRACE_MS: Final = 1000

@@ -1,4 +1,5 @@
-"""What the KV cache needs of a storage for block bytes; `hotplate.tiers` implements it.
+"""What the KV cache needs of others: a storage for block bytes (`hotplate.tiers` implements it),
+and someone to tell what it does by itself (the engine's events).
 
 A *shape* is the class of slots a block needs. A *place* names one slot of one storage: an integer,
 `segment << 32 | slot`. Slots that are reserved together are consecutive where the storage can do
@@ -10,11 +11,37 @@ generation raised by `reserve`, before any byte of a new owner can land.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from hotplate.blocks import Extent, Found, Shape, StoreFullError
 
-__all__ = ["BlockStore", "Extent", "Found", "KeptStore", "Shape", "StoreFullError"]
+if TYPE_CHECKING:
+    from hotplate.kvc.departed import Reason
+    from hotplate.kvc.model import Instance
+
+__all__ = [
+    "BlockStore",
+    "Extent",
+    "Found",
+    "KeptStore",
+    "Listener",
+    "Shape",
+    "StoreFullError",
+]
+
+
+class Listener(Protocol):
+    """Hears what the cache does without having been told to."""
+
+    def left(
+        self, instance: "Instance", reason: "Reason", keys: list[bytes], delay_ms: int
+    ) -> None:
+        """Blocks of one instance have left, in this order; their bytes go after a delay."""
+        ...
+
+    def timed_out(self, instance: "Instance", session_id: bytes) -> None:
+        """A write session was dropped at its deadline."""
+        ...
 
 
 class BlockStore(Protocol):

@@ -134,6 +134,7 @@ def _publish(holdings: Holdings, index: Index, part: Part, sums: bytes) -> None:
         part.copy.sums = sums
         store.publish(part.shape, part.place, index.key_of(start), sums)
         index.became_leaf(start)
+        _tell_tiering(holdings, index, start, end)
         return
     width, size = index.width, index.sum_bytes
     index.sums[start * size : end * size] = sums
@@ -144,6 +145,12 @@ def _publish(holdings: Holdings, index: Index, part: Part, sums: bytes) -> None:
     else:
         for block in range(start, end):
             index.became_leaf(block)
+    _tell_tiering(holdings, index, start, end)
+
+
+def _tell_tiering(holdings: Holdings, index: Index, start: int, end: int) -> None:
+    if holdings.tiering is not None and index.instance.group.tiering != "none":
+        holdings.tiering.published(index, start, end)
 
 
 def _drop(index: Index, part: Part, position: int, at: StorageUse, burial: Burial) -> None:

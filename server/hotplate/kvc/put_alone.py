@@ -74,4 +74,6 @@ def put_alone(
     index.serving[storage] += size_bytes
     slot.store.publish(shape, place, key, sums)
     index.became_leaf(block)
+    if holdings.tiering is not None and use.group.tiering != "none":
+        holdings.tiering.published(index, block, block + 1)
     holdings.counters[index.instance.number].published += 1

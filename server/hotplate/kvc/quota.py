@@ -34,34 +34,6 @@ class StorageUse:
         return self.writing + self.serving + self.deleting
 
 
-@dataclass(slots=True)
-class Counters:
-    """What happened to a group's or an instance's blocks since the start.
-
-    `stops_*`: why PREFIX lookups ended before their last key, one count for each of these. The key
-    they ended at is absent, only being written, past its time, on storages that are not available,
-    or stored without all specs that were asked for.
-    """
-
-    hits: int = 0
-    misses: int = 0
-    hit_tokens: int = 0
-    walks: int = 0
-    stops_absent: int = 0
-    stops_writing: int = 0
-    stops_expired: int = 0
-    stops_unavailable: int = 0
-    stops_incomplete: int = 0
-    published: int = 0
-    dropped: int = 0
-    evictions: int = 0
-    expired: int = 0
-    removed: int = 0
-    sessions_started: int = 0
-    sessions_expired: int = 0
-    leases_refused: int = 0
-
-
 @dataclass(slots=True, eq=False)
 class GroupUse:
     """The state of one group beside its record."""
@@ -76,6 +48,7 @@ class GroupUse:
     indexes: "dict[int, Index]" = field(default_factory=dict)  # by instance number
     graves: "list[tuple[int, int, Grave]]" = field(default_factory=list)  # heap: due, order
     reclaiming: set[str] = field(default_factory=set)  # limits being reclaimed down to low
+    demotes: frozenset[int] = frozenset()  # storages that demotion relieves, not reclaim
 
     @property
     def blocks(self) -> int:

@@ -201,6 +201,8 @@ class Reclaimer:
             used = sum(item.used - item.leaving for item in items.values())
             missing = self._over(use, f"type {kind}", used, quota)
             storages = frozenset(items)
+            if storages <= use.demotes:
+                continue
             evicted += self.evict(use, missing, now_ms, storages=storages, limit=limit - evicted)
         if group.max_blocks is not None:
             missing = self._over(use, "blocks", use.blocks, group.max_blocks)
@@ -225,7 +227,7 @@ class Reclaimer:
         total = sum(use.by_storage[number].serving for use in uses)
         for use in uses:
             serving = use.by_storage[number].serving
-            if not serving:
+            if not serving or number in use.demotes:
                 continue
             share = -(-missing * serving // total)
             evicted += self.evict(use, share, now_ms, storages=storages, limit=limit - evicted)

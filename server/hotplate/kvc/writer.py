@@ -157,6 +157,13 @@ class Writer:
                 )
         self.index_bytes += need
 
+    def has_index_room(self, need: int) -> bool:
+        """Take so much of the index's memory, if it is there."""
+        if self.index_bytes + need > self._index_bytes_max:
+            return False
+        self.index_bytes += need
+        return True
+
     def recount(self) -> None:
         """Estimate the memory of all indexes and sessions anew."""
         held = self._holdings
@@ -166,6 +173,7 @@ class Writer:
             + len(self.sessions) * SESSION_BYTES
             + len(self.closed) * 400
             + held.departed.size_bytes
+            + (held.tiering.size_bytes() if held.tiering is not None else 0)
         )
 
     # sessions
@@ -188,6 +196,8 @@ class Writer:
             if session.state is SessionState.OPEN:
                 self.drop(session, now_ms)
                 dropped += 1
+                if self._holdings.listener is not None:
+                    self._holdings.listener.timed_out(session.index.instance, session.id)
         return dropped
 
     def drop(self, session: WriteSession, now_ms: int) -> None:

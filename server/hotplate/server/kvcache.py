@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Final
 
 from hotplate.engine.engine import Engine
+from hotplate.engine.kvc_moves import Mover
 from hotplate.kvc.cache import Cache
 from hotplate.kvc.catalog import Catalog
 from hotplate.kvc.model import Storage
@@ -43,6 +44,8 @@ class KvCacheService:
         )
         self._io = FileIo(loop)
         engine.kvc = self._cache
+        engine.kvc_events.configure()
+        self._mover = Mover(engine)
         engine.file_io = self._io
         engine.open_store = self.open_store
         try:
@@ -69,13 +72,19 @@ class KvCacheService:
     def tick(self, now_ms: int) -> bool:
         """One slice of background work, with the settings in force."""
         config, cache = self._engine.config, self._cache
+        self._engine.now_ms = now_ms
         cache.configure(
             lease_ms_max=config.kvc_lease_max_ms,
             write_grace_ms=config.kvc_write_grace_ms,
             closed_sessions_max=config.kvc_closed_sessions_max,
+            promote_always=config.kvc_promotion == "always",
         )
         self._make_segments_ahead()
-        return cache.tick(now_ms)
+        more = cache.tick(now_ms)
+        self._mover.run(now_ms)
+        if self._engine.blocking.ready:  # events of what the tick did
+            self._engine.blocking.serve()
+        return more
 
     def summary(self) -> str:
         """The storages and their sizes, for the ready line."""
@@ -86,6 +95,7 @@ class KvCacheService:
 
     def close(self) -> None:
         """Finish file IO, then remove the segments: after a restart nobody knows what they hold."""
+        self._mover.close()
         self._io.close()
         for storage in self._catalog.storages.values():
             storage.opened().close(remove=True)

@@ -179,7 +179,7 @@ def test_an_update_of_another_version_is_lost(catalog: Catalog) -> None:
         ({"max_blocks": -1}, "MAXBLOCKS -1"),
         ({"retain_fraction": 1.5}, r"RETAIN 1\.5"),
         ({"policy": "hslru"}, "POLICY 'hslru' is not supported"),
-        ({"tiering": "exclusive"}, "TIERING 'exclusive' is not supported"),
+        ({"tiering": "both"}, "TIERING 'both': none, exclusive or inclusive"),
         ({"prefer_type": "memory", "always_type": "ssd"}, "exclude each other"),
         ({"storages": ()}, "at least one"),
         ({"storages": ("memory", "memory")}, "twice"),

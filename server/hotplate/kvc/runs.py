@@ -1,0 +1,73 @@
+"""Cutting runs, so that a part of one can lie elsewhere.
+
+A run's blocks have consecutive slots of one storage. When some of them move they become a run of
+their own; what the run kept at its first id, or added up along itself, is put right on both sides
+of the cut:
+
+    s ... at-1 | at ... e-1        parent(at) = at - 1, which inherits the last access of the cut
+                                   part and its hits: every access behind it had come by
+"""
+
+from array import array
+
+from hotplate.kvc.index import SERVING, Index
+from hotplate.kvc.lease import LeaseRange
+
+
+def split(index: Index, at: int) -> None:
+    """Let `at` be the first id of a run. O(blocks behind it in its run)."""
+    start = index.run[at]
+    if start == at:
+        return
+    end = index.tail[start]
+    index.run[at:end] = array("I", (at,)) * (end - at)
+    index.tail[at], index.tail[start] = end, at
+    index.parent[at] = at - 1
+    index.place[at] = index.place[start] + (at - start)
+    last = max(index.accessed[at:end])
+    if last > index.accessed[at - 1]:
+        index.accessed[at - 1] = last
+    index.hits[at - 1] += sum(index.hits[at:end])
+    _split_leases(index, start, at)
+
+
+def _split_leases(index: Index, start: int, at: int) -> None:
+    """Leased ranges stand under the first id of their run."""
+    ranges = index.leases.pop(start, None)
+    if ranges is None:
+        return
+    above: list[LeaseRange] = []
+    below: list[LeaseRange] = []
+    for item in ranges:
+        if item.high <= at:
+            above.append(item)
+        elif item.low >= at:
+            item.run = at
+            below.append(item)
+        else:
+            rest = LeaseRange(at, at, item.high, item.lease)
+            item.lease.ranges.append(rest)
+            item.high = at
+            above.append(item)
+            below.append(rest)
+    if above:
+        index.leases[start] = above
+    if below:
+        index.leases[at] = below
+
+
+def relocate(
+    index: Index, blocks: tuple[int, int], storage: int, place: int, generation: int
+) -> None:
+    """Plain blocks low..high-1, of one run where there are chains, now lie in other slots."""
+    low, high = blocks
+    count = high - low
+    if index.chained:
+        split(index, low)
+        if high < index.tail[low]:
+            split(index, high)
+        index.place[low] = place
+    else:
+        index.place[low:high] = array("Q", range(place, place + count))
+    index.generation[low:high] = array("Q", (generation,)) * count
+    index.state[low:high] = bytes((SERVING + storage,)) * count

@@ -1,0 +1,75 @@
+"""Histograms, and what lookups are counted as."""
+
+import pytest
+from tests.testing.kvc_cache import CacheUser, keys
+
+from hotplate.kvc.answers import Mode
+from hotplate.kvc.counters import Counters, Histogram, describe
+from hotplate.kvc.model import StorageState
+
+CHAIN = keys("a", "b", "c", "d")
+
+
+def test_a_histogram_says_how_many_values_are_below_powers_of_two() -> None:
+    histogram = Histogram()
+    for value in (0, 1, 2, 3, 900, 1023, 1024):
+        histogram.add(value)
+    described = histogram.describe()
+    assert described["buckets"] == {"1": 1, "2": 1, "4": 2, "1024": 2, "2048": 1}
+    assert described["count"] == 7
+    assert described["mean"] == pytest.approx(sum((0, 1, 2, 3, 900, 1023, 1024)) / 7)
+
+
+def test_quantiles_lie_in_the_bucket_of_their_rank() -> None:
+    histogram = Histogram()
+    histogram.add(100, times=98)
+    histogram.add(5_000)
+    histogram.add(70_000)
+    described = histogram.describe()
+    assert 64 <= described["p50"] <= 128
+    assert 4_096 <= described["p99"] <= 8_192
+    assert Histogram().describe()["p99"] == 0
+
+
+def test_histograms_add_up() -> None:
+    one, two = Counters(), Counters()
+    one.lookup_ns.add(5)
+    two.lookup_ns.add(6)
+    one.hit("memory", 2)
+    two.hit("memory", 3)
+    two.hit("ssd", 1)
+    total = describe([one, two])
+    assert total["lookup_ns"]["count"] == 2
+    assert (total["hits"], total["hits_by_type"]) == (6, {"memory": 5, "ssd": 1})
+    assert one.hits_by_type == {"memory": 2}, "adding up changes nothing"
+
+
+def test_misses_have_a_reason_in_every_mode() -> None:
+    user = CacheUser()
+    user.store(keys("a", "b"))
+    user.match(keys("a", "b", "c", "d"))
+    user.start(keys("a", "b", "c"))
+    user.match(keys("a", "b", "c", "d"), Mode.EXACT)
+    user.match(keys("x", "a", "b", "y"), Mode.WINDOW, window=2)
+    stats = user.cache.stats()
+    assert stats["requested"] == 12
+    assert (stats["hits"], stats["hits_by_type"]) == (6, {"memory": 6})
+    assert stats["misses_absent"] == 2
+    assert stats["misses_writing"] == 1
+    assert stats["misses_behind"] == 1 + 2
+    assert stats["stops_absent"] == 1
+
+
+def test_hits_go_to_the_storage_that_is_named_first() -> None:
+    user = CacheUser()
+    user.store(keys("a"), storage="ssd")
+    user.store(keys("a", "b"), storage="memory")
+    user.match(keys("a", "b"))
+    assert user.cache.stats()["hits_by_type"] == {"ssd": 1, "memory": 1}
+    user.catalog.set_storage_state("ssd", StorageState.DISABLED)
+    user.cache.storage_changed(user.catalog.get_storage("ssd"))
+    user.store(keys("a"), storage="memory")
+    user.catalog.set_storage_state("ssd", StorageState.AVAILABLE)
+    user.cache.storage_changed(user.catalog.get_storage("ssd"))
+    user.match(keys("a", "b"))
+    assert user.cache.stats()["hits_by_type"] == {"ssd": 1, "memory": 3}, "the fastest of two"
