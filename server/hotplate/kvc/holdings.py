@@ -32,6 +32,7 @@ from hotplate.kvc.index import (
     Copy,
     Index,
 )
+from hotplate.kvc.journal import Journal
 from hotplate.kvc.lease import Lease
 from hotplate.kvc.model import POLICIES, STORAGE_NUMBER_MAX, Instance, Storage
 from hotplate.kvc.ports import Listener
@@ -202,6 +203,7 @@ class Holdings:
         "departed",
         "hit_table",
         "indexes",
+        "journal",
         "listener",
         "moves",
         "orphans",
@@ -215,6 +217,7 @@ class Holdings:
         self.catalog = catalog
         self.departed = departed
         self.listener: Listener | None = None
+        self.journal: Journal | None = None
         self.tiering: Tiering | None = None
         self.moves: list[Move] = []  # those under way
         self.uses: dict[str, GroupUse] = {}
@@ -270,6 +273,8 @@ class Holdings:
     def discard(self, index: Index, block: int, burial: Burial) -> None:
         """Hide a block with all its copies; their slots go the way of `burial`."""
         state = index.state[block]
+        if self.journal is not None:
+            self.journal.gone(index, block)
         burial.note(index, block)
         held_by = leases.holders(index, block) if index.leases else []
         if state >= SERVING:
@@ -300,6 +305,8 @@ class Holdings:
         held_by = leases.holders(index, block) if index.leases else []
         copies.remove(copy)
         self._discard_copies(index, block, [copy], held_by, burial)
+        if self.journal is not None:
+            self.journal.stored(index, block, block + 1)
         if not index.children[block]:
             index.became_leaf(block)
 
@@ -437,6 +444,8 @@ class Holdings:
         grace_ms = use.group.grace_ms
         burial = Burial(self, use, now_ms, grace_ms, reason=Reason.TRIMMED)
         hidden = index.blocks
+        if self.journal is not None:
+            self.journal.trimmed(index)
         for ranges in list(index.leases.values()):
             for block in sorted({b for item in ranges for b in range(item.low, item.high)}):
                 if index.state[block] != ABSENT:

@@ -61,6 +61,8 @@ def put_alone(
     size = index.sum_bytes
     index.sums[block * size : (block + 1) * size] = sums
     index.state[block] = SERVING + storage
+    if holdings.journal is not None:
+        holdings.journal.stored(index, block, block + 1)
     stamp = holdings.stamp(now_ms)
     if index.chained:
         index.touch_path(block, stamp, 0)
