@@ -9,26 +9,28 @@ that made room. It must not know arguments, replies or sockets.
 from collections.abc import Sequence
 from typing import Any, Final
 
-from hotplate.errors import CommandError, NoSpaceError, NoStorageError, QuotaError
+from hotplate.errors import (
+    CommandError,
+    NoSpaceError,
+    NoStorageError,
+    QuotaError,
+    StorageIOError,
+)
 from hotplate.kvc import metrics
-from hotplate.kvc.answers import BlockMeta, CopyMeta, Match, Mode, ReadSlot, Reservation, Slot
+from hotplate.kvc.answers import BlockMeta, Match, Mode, ReadSlot, Reservation, Slot
 from hotplate.kvc.catalog import Catalog
 from hotplate.kvc.counters import Counters
 from hotplate.kvc.departed import Departed
+from hotplate.kvc.describe import describe
 from hotplate.kvc.enter import WriteRequest
 from hotplate.kvc.explain import Explainer, Explanation
-from hotplate.kvc.holdings import Holdings, plain_copy
+from hotplate.kvc.holdings import Holdings
 from hotplate.kvc.index import (
-    ABSENT,
-    DETAILED,
-    NEVER,
-    STAMP_SHIFT,
-    WRITING,
     Copy,
     Index,
 )
+from hotplate.kvc.journal import Journal, committed
 from hotplate.kvc.keys import Keys
-from hotplate.kvc.lease import holders
 from hotplate.kvc.leasing import LeaseBook
 from hotplate.kvc.match import Matcher
 from hotplate.kvc.model import SUM_BYTES, Group, Instance, Storage
@@ -61,19 +63,19 @@ class Cache:
         self.lease_ms_max = lease_ms_max
         self.index_bytes_max = index_bytes_max
         self._lookups = 0
-        self._holdings = Holdings(catalog, Departed(index_bytes_max // DEPARTED_SHARE))
-        self._reclaimer = Reclaimer(self._holdings)
-        self._leases = LeaseBook(self._holdings)
-        self._remover = Remover(self._holdings, self._leases)
+        self.holdings = Holdings(catalog, Departed(index_bytes_max // DEPARTED_SHARE))
+        self._reclaimer = Reclaimer(self.holdings)
+        self._leases = LeaseBook(self.holdings)
+        self._remover = Remover(self.holdings, self._leases)
         self._writer = Writer(
-            self._holdings,
+            self.holdings,
             self._reclaimer,
             index_bytes_max=index_bytes_max,
             write_grace_ms=write_grace_ms,
             closed_sessions_max=closed_sessions_max,
         )
-        self._tiering = Tiering(self._holdings, self._writer.has_index_room)
-        self._holdings.tiering = self._tiering
+        self._tiering = Tiering(self.holdings, self._writer.has_index_room)
+        self.holdings.tiering = self._tiering
         for group in catalog.groups.values():
             self.group_changed(group)
         for instance in catalog.instances.values():
@@ -95,12 +97,28 @@ class Cache:
 
     def listen(self, listener: Listener | None) -> None:
         """Who hears of evictions, expiry and sessions that time out; None: nobody."""
-        self._holdings.listener = listener
+        self.holdings.listener = listener
 
     def _settle(self, now_ms: int) -> None:
         """End what is due: sessions past their deadline, leases past their end."""
         self._writer.expire(now_ms)
         self._leases.expire(now_ms)
+
+    # across restarts
+
+    def keep_journal(self, journal: Journal) -> None:
+        """Tell a journal of every change from now on."""
+        self.holdings.journal = journal
+
+    def _check_journal(self) -> None:
+        journal = self.holdings.journal
+        if journal is not None and journal.trouble:
+            raise StorageIOError(f"the KV cache's journal cannot be written: {journal.trouble}")
+
+    @property
+    def writer(self) -> Writer:
+        """The sessions, for the journal."""
+        return self._writer
 
     # reading
 
@@ -111,8 +129,9 @@ class Cache:
 
     def note_lookup(self, instance: Instance, span_ns: int) -> None:
         """A lookup took so long."""
-        self._holdings.counters[instance.number].lookup_ns.add(span_ns)
+        self.holdings.counters[instance.number].lookup_ns.add(span_ns)
 
+    @committed
     def match(
         self,
         instance: Instance,
@@ -129,9 +148,9 @@ class Cache:
     ) -> Match:
         """GETLOC. PREFIX: pass only the unmasked keys, `start` comes back in the answer."""
         self._settle(now_ms)
-        index = self._holdings.indexes[instance.number]
-        matcher = Matcher(self._holdings, index, specs, now_ms)
-        counters = self._holdings.counters[instance.number]
+        index = self.holdings.indexes[instance.number]
+        matcher = Matcher(self.holdings, index, specs, now_ms)
+        counters = self.holdings.counters[instance.number]
         if mode is Mode.PREFIX:
             found = matcher.prefix(keys)
             if found.matched < len(keys):
@@ -149,7 +168,7 @@ class Cache:
         matched = found.matched
         counters.requested += len(keys)
         for number, count in matcher.tiers(found).items():
-            counters.hit(self._holdings.storage(number).type, count)
+            counters.hit(self.holdings.storage(number).type, count)
         counters.hit_tokens += matched * instance.block_tokens
         counters.walks += found.walked
         if touch:
@@ -179,9 +198,9 @@ class Cache:
         ask with GETLOC first.
         """
         self._settle(now_ms)
-        index = self._holdings.indexes[instance.number]
+        index = self.holdings.indexes[instance.number]
         mask = instance.all_specs if spec is None else 1 << spec
-        matcher = Matcher(self._holdings, index, mask, now_ms)
+        matcher = Matcher(self.holdings, index, mask, now_ms)
         block = index.lookup(key)
         copies: list[Copy] = []
         if block is not None and matcher.is_hit(block):
@@ -191,7 +210,7 @@ class Cache:
             if lease is not None:
                 copies = lease.removed.get(key, [])
         for copy in copies:
-            if not mask & ~copy.specs and self._holdings.is_available(copy.storage):
+            if not mask & ~copy.specs and self.holdings.is_available(copy.storage):
                 return self._read_slot(instance, copy, spec)
         return None
 
@@ -204,7 +223,7 @@ class Cache:
                 size_bytes = instance.specs[number].size_bytes
                 offset = instance.offset_in(copy.specs, number)
                 parts.append((offset, size_bytes, int.from_bytes(own, "big")))
-        storage = self._holdings.storage(copy.storage)
+        storage = self.holdings.storage(copy.storage)
         size_bytes = sum(part[1] for part in parts)
         return ReadSlot(
             copy.storage,
@@ -219,8 +238,8 @@ class Cache:
     def lacking(self, instance: Instance, keys: Keys, now_ms: int) -> list[int]:
         """The positions of keys whose blocks are not served with all specs; no access."""
         self._settle(now_ms)
-        index = self._holdings.indexes[instance.number]
-        is_hit = Matcher(self._holdings, index, instance.all_specs, now_ms).is_hit
+        index = self.holdings.indexes[instance.number]
+        is_hit = Matcher(self.holdings, index, instance.all_specs, now_ms).is_hit
         return [
             position
             for position, block in enumerate(index.lookup_all(keys.listing()))
@@ -229,13 +248,13 @@ class Cache:
 
     def pin(self, slot: Slot) -> None:
         """Keep a slot's bytes while they travel; each pin needs one unpin."""
-        pins = self._holdings.pins
+        pins = self.holdings.pins
         pinned = slot.storage, slot.place
         pins[pinned] = pins.get(pinned, 0) + 1
 
     def unpin(self, slot: Slot) -> None:
         """The bytes have left."""
-        pins = self._holdings.pins
+        pins = self.holdings.pins
         pinned = slot.storage, slot.place
         pins[pinned] -= 1
         if not pins[pinned]:
@@ -244,58 +263,21 @@ class Cache:
     def meta(self, instance: Instance, keys: Keys, now_ms: int) -> list[BlockMeta | None]:
         """What is known of each key; no access."""
         self._settle(now_ms)
-        index = self._holdings.indexes[instance.number]
+        index = self.holdings.indexes[instance.number]
         return [
-            None if block is None else self._block_meta(index, block, now_ms)
+            None if block is None else describe(index, block, now_ms)
             for block in index.lookup_all(keys.listing())
         ]
 
     def explain(self, instance: Instance, keys: Keys, now_ms: int) -> list[Explanation]:
         """EXPLAIN: what each key is now and why; no access."""
         self._settle(now_ms)
-        index = self._holdings.indexes[instance.number]
-        return Explainer(self._holdings, index, now_ms).explain(keys.listing())
-
-    def _block_meta(self, index: Index, block: int, now_ms: int) -> BlockMeta | None:
-        state = index.state[block]
-        if state == ABSENT or index.is_expired(block, now_ms):
-            return None
-        if state == DETAILED:
-            copies = list(index.details[block].copies)
-        else:
-            copies = [plain_copy(index, block)]
-        parent = index.parent_of(block)
-        expiry = index.expires[block]
-        described = [
-            CopyMeta(
-                copy.storage,
-                "writing" if state == WRITING or copy.session is not None else "serving",
-                copy.specs,
-                copy.shape.payload_bytes,
-                copy.place,
-                copy.generation,
-                copy.shape,
-                copy.sums,
-            )
-            for copy in copies
-        ]
-        serving = any(copy.state == "serving" for copy in described)
-        return BlockMeta(
-            index.key_of(block),
-            index.key_of(parent) if parent >= 0 else None,
-            "serving" if serving else "writing",
-            sum(copy.size_bytes for copy in described),
-            index.created[block],
-            index.last_access(block) >> STAMP_SHIFT,
-            index.hit_count(block),
-            None if expiry == NEVER else expiry,
-            index.priority[block],
-            len(holders(index, block)) if index.leases else 0,
-            described,
-        )
+        index = self.holdings.indexes[instance.number]
+        return Explainer(self.holdings, index, now_ms).explain(keys.listing())
 
     # writing
 
+    @committed
     def start_write(
         self,
         instance: Instance,
@@ -311,11 +293,12 @@ class Cache:
     ) -> Reservation:
         """STARTWRITE. `spec_masks`: one per key. BadChain, Quota, NoSpace, NoStorage errors."""
         self._settle(now_ms)
+        self._check_journal()
         request = WriteRequest(
             keys, now_ms, timeout_ms, spec_masks, storage, ttl_ms, priority, parent
         )
         try:
-            return self._writer.start(self._holdings.indexes[instance.number], request)
+            return self._writer.start(self.holdings.indexes[instance.number], request)
         except CommandError as error:
             self.note_refused(instance, keys, error, now_ms)
             raise
@@ -326,8 +309,9 @@ class Cache:
         """Remember for EXPLAIN that a write of `keys` was refused, if it was for want of room."""
         if isinstance(error, QuotaError | NoSpaceError | NoStorageError):
             text = f"{error.code} {error.message.decode(errors='replace')}"
-            self._holdings.departed.refuse(instance.number, keys, text, now_ms)
+            self.holdings.departed.refuse(instance.number, keys, text, now_ms)
 
+    @committed
     def finish(
         self,
         instance: Instance,
@@ -338,13 +322,13 @@ class Cache:
     ) -> tuple[int, int]:
         """FINISH: (published, dropped). NoSession, SessionClosed, BadMask, InUse, Checksum."""
         self._settle(now_ms)
-        index = self._holdings.indexes[instance.number]
+        index = self.holdings.indexes[instance.number]
         return self._writer.finish(index, session_id, outcome, sums, now_ms)
 
     def session(self, instance: Instance, session_id: bytes, now_ms: int) -> WriteSession:
         """The open session, or NoSessionError, or SessionClosedError."""
         self._settle(now_ms)
-        return self._writer.session(self._holdings.indexes[instance.number], session_id)
+        return self._writer.session(self.holdings.indexes[instance.number], session_id)
 
     def open_session(self, session_id: bytes) -> WriteSession | None:
         """The session, if it is open, whatever its instance."""
@@ -362,7 +346,7 @@ class Cache:
                 raise CommandError(f"spec {instance.specs[spec].name} is not reserved for this key")
             offset = instance.offset_in(part.specs, spec)
             size_bytes = instance.specs[spec].size_bytes
-        store = self._holdings.storage(part.storage).opened()
+        store = self.holdings.storage(part.storage).opened()
         place = part.place + index - part.first
         return Slot(part.storage, store, part.shape, place, offset, size_bytes)
 
@@ -380,12 +364,14 @@ class Cache:
         It is charged to the group until `put` or `unstage`.
         """
         self._settle(now_ms)
-        return self._writer.stage(self._holdings.indexes[instance.number], key_bytes, now_ms)
+        self._check_journal()
+        return self._writer.stage(self.holdings.indexes[instance.number], key_bytes, now_ms)
 
     def unstage(self, instance: Instance, slot: Slot) -> None:
         """Give a staged slot back."""
-        self._writer.unstage(self._holdings.indexes[instance.number], slot)
+        self._writer.unstage(self.holdings.indexes[instance.number], slot)
 
+    @committed
     def put(
         self,
         instance: Instance,
@@ -406,8 +392,9 @@ class Cache:
         """
         self._settle(now_ms)
         request = WriteRequest(keys, now_ms, 0, None, None, ttl_ms, priority, parent)
-        return self._writer.put(self._holdings.indexes[instance.number], request, staged, sums)
+        return self._writer.put(self.holdings.indexes[instance.number], request, staged, sums)
 
+    @committed
     def put_alone(
         self,
         instance: Instance,
@@ -423,7 +410,7 @@ class Cache:
         """The same for one staged slot, if that is plain enough to be short; else use `put`."""
         self._settle(now_ms)
         return self._writer.put_alone(
-            self._holdings.indexes[instance.number],
+            self.holdings.indexes[instance.number],
             key,
             slot,
             sums,
@@ -433,18 +420,20 @@ class Cache:
             parent=parent,
         )
 
+    @committed
     def drop_copy(self, instance: Instance, key: bytes, slot: Slot, now_ms: int) -> None:
         """A copy's bytes are not what was published: drop that copy, if it is still there."""
-        self._remover.drop_copy(self._holdings.indexes[instance.number], key, slot, now_ms)
+        self._remover.drop_copy(self.holdings.indexes[instance.number], key, slot, now_ms)
 
     # leases, removal
 
+    @committed
     def extend_lease(self, instance: Instance, lease_id: bytes, ms: int, now_ms: int) -> bool:
         """Whether the lease existed; it now ends no sooner than `ms` from now."""
         if not 1 <= ms <= self.lease_ms_max:
             raise CommandError(f"EXTEND {ms} is out of range")
         self._settle(now_ms)
-        lease = self._leases.find(self._holdings.indexes[instance.number], lease_id)
+        lease = self._leases.find(self.holdings.indexes[instance.number], lease_id)
         if lease is None:
             return False
         self._leases.extend(lease, ms, now_ms)
@@ -453,50 +442,59 @@ class Cache:
     def release_lease(self, instance: Instance, lease_id: bytes, now_ms: int) -> bool:
         """Whether the lease existed."""
         self._settle(now_ms)
-        lease = self._leases.find(self._holdings.indexes[instance.number], lease_id)
+        lease = self._leases.find(self.holdings.indexes[instance.number], lease_id)
         if lease is None:
             return False
         self._leases.end(lease, now_ms)
         return True
 
+    @committed
     def remove(self, instance: Instance, keys: Keys, now_ms: int) -> int:
         """REMOVE: how many blocks were removed."""
         self._settle(now_ms)
-        return self._remover.remove(self._holdings.indexes[instance.number], keys, now_ms)
+        return self._remover.remove(self.holdings.indexes[instance.number], keys, now_ms)
 
+    @committed
     def trim_all(self, instance: Instance, now_ms: int) -> int:
         """TRIM ALL and META."""
         self._settle(now_ms)
-        return self._remover.trim_all(self._holdings.indexes[instance.number], now_ms)
+        return self._remover.trim_all(self.holdings.indexes[instance.number], now_ms)
 
+    @committed
     def trim_created(self, instance: Instance, from_ms: int, to_ms: int, now_ms: int) -> int:
         """TRIM BEFORE (from 0) and BETWEEN: blocks created in [from_ms, to_ms)."""
         self._settle(now_ms)
-        index = self._holdings.indexes[instance.number]
+        index = self.holdings.indexes[instance.number]
         return self._remover.trim_created(index, from_ms, to_ms, now_ms)
 
+    @committed
     def trim_idle(self, instance: Instance, idle_ms: int, now_ms: int) -> int:
         """TRIM IDLE: blocks whose last access is at least `idle_ms` ago."""
         self._settle(now_ms)
-        index = self._holdings.indexes[instance.number]
+        index = self.holdings.indexes[instance.number]
         return self._remover.trim_idle(index, idle_ms, now_ms)
 
     # administration, background
 
+    @committed
     def create_index(self, instance: Instance) -> None:
-        """An instance was registered."""
-        holdings = self._holdings
+        """An instance was registered, or given other userdata."""
+        holdings = self.holdings
+        if instance.number not in holdings.indexes:
+            self.group_changed(instance.group)
+        if holdings.journal is not None:
+            holdings.journal.instance(instance)
         if instance.number in holdings.indexes:
             return
-        self.group_changed(instance.group)
         index = Index(instance)
         holdings.indexes[instance.number] = index
         holdings.counters[instance.number] = Counters()
         holdings.uses[instance.group.name].indexes[instance.number] = index
 
+    @committed
     def drop_index(self, instance: Instance, now_ms: int) -> int:
         """An instance goes: its blocks are trimmed, its sessions and leases end. Blocks dropped."""
-        holdings = self._holdings
+        holdings = self.holdings
         dropped = self.trim_all(instance, now_ms)
         index = holdings.indexes[instance.number]
         for lease in [
@@ -510,11 +508,13 @@ class Cache:
         del holdings.counters[instance.number]
         holdings.departed.forget_instance(instance.number)
         self._tiering.forget_instance(instance.number)
+        if holdings.journal is not None:
+            holdings.journal.removed("i-", instance.number)
         return dropped
 
     def index_of(self, instance: Instance) -> Index:
         """The instance's index, to look at."""
-        return self._holdings.indexes[instance.number]
+        return self.holdings.indexes[instance.number]
 
     def session_count(self, now_ms: int) -> int:
         """Open sessions of all instances."""
@@ -523,50 +523,63 @@ class Cache:
 
     def block_count(self, instance: Instance) -> int:
         """Blocks of the instance, those being written included."""
-        return self._holdings.indexes[instance.number].blocks
+        return self.holdings.indexes[instance.number].blocks
 
+    @committed
     def storage_changed(self, storage: Storage) -> None:
         """A storage was added, enabled or disabled."""
-        del storage
-        self._holdings.refresh_storages()
+        self.holdings.refresh_storages()
+        if self.holdings.journal is not None:
+            self.holdings.journal.storage(storage)
 
     def storage_bytes(self, storage: Storage) -> int:
         """Bytes of all copies on a storage, those on their way out included."""
         number = storage.number
         return sum(
             use.by_storage[number].used
-            for use in self._holdings.uses.values()
+            for use in self.holdings.uses.values()
             if number in use.by_storage
         )
 
+    @committed
     def drop_storage(self, storage: Storage, now_ms: int) -> int:
         """A storage goes (REMOVE FORCE): its copies are dropped at once. Blocks that lost one.
 
         Call it while the storage is still in the catalog and open.
         """
         self._tiering.moves.leave(storage)
-        return self._remover.drop_storage(storage, self._writer, now_ms)
+        dropped = self._remover.drop_storage(storage, self._writer, now_ms)
+        if self.holdings.journal is not None:
+            self.holdings.journal.removed("s-", storage.number)
+        return dropped
 
+    @committed
     def group_changed(self, group: Group) -> None:
         """A group was created or updated."""
-        if group.name not in self._holdings.uses:
-            self._holdings.uses[group.name] = GroupUse(group)
+        if group.name not in self.holdings.uses:
+            self.holdings.uses[group.name] = GroupUse(group)
+        if self.holdings.journal is not None:
+            self.holdings.journal.group(group)
 
+    @committed
     def drop_group(self, group: Group) -> None:
         """A group without instances goes; what is on its way out still goes."""
-        use = self._holdings.uses.pop(group.name)
+        use = self.holdings.uses.pop(group.name)
+        if self.holdings.journal is not None:
+            self.holdings.journal.removed("g-", group.name)
         if use.used:
-            self._holdings.orphans.append(use)
+            self.holdings.orphans.append(use)
 
     def stats(self, of: Instance | Group | Storage | None = None) -> dict[str, Any]:
         """STATS of an instance, a group, a storage, or everything: flat names and numbers."""
-        return metrics.stats(self._holdings, of)
+        return metrics.stats(self.holdings, of)
 
     def index_bytes(self) -> int:
         """An estimate of what all indexes and sessions take in memory."""
         self._writer.recount()
         return self._writer.index_bytes
 
+    @committed
     def tick(self, now_ms: int) -> bool:
         """One bounded slice of background work; True if more is due now."""
         self._settle(now_ms)
@@ -580,6 +593,7 @@ class Cache:
         """The next blocks to copy to another storage; each answer needs one `end_move`."""
         return self._tiering.next_move(now_ms)
 
+    @committed
     def end_move(self, move: Move, error: Exception | None, now_ms: int) -> int:
         """The bytes are there, or the copy failed. How many blocks have their new place."""
         return self._tiering.end(move, error, now_ms)

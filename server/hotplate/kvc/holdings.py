@@ -208,6 +208,7 @@ class Holdings:
         "moves",
         "orphans",
         "pins",
+        "quiet_until_ms",
         "tiering",
         "uses",
         "wrecks",
@@ -218,6 +219,7 @@ class Holdings:
         self.departed = departed
         self.listener: Listener | None = None
         self.journal: Journal | None = None
+        self.quiet_until_ms = 0  # after a restart: leases of before may last so long
         self.tiering: Tiering | None = None
         self.moves: list[Move] = []  # those under way
         self.uses: dict[str, GroupUse] = {}
@@ -368,6 +370,7 @@ class Holdings:
         """Slots whose bytes count as DELETING: release them when they are due."""
         if grave.leaving:
             grave.use.by_storage[grave.storage].leaving += grave.size_bytes
+        grave.due_ms = max(grave.due_ms, self.quiet_until_ms)
         if grave.due_ms <= now_ms and self._release(grave):
             return
         if grave.due_ms <= now_ms:

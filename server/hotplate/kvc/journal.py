@@ -2,35 +2,59 @@
 
 They are listed in persist/FORMAT-KVC.md.
 
-The cache calls `stored`, `gone` and their like while it works, and `commit` when a call is over: all
-of the call's operations then go out together. Blocks go out as stretches of columns, never one by
-one where they lie beside each other. No file and no format is known here.
+The cache calls `stored`, `gone` and their like while it works, and `commit` when a call is over:
+all of the call's operations then go out together. Blocks go out as stretches of columns, never one
+by one where they lie beside each other. No file and no format is known here.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, fields
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeAlias, TypeVar
 
 from hotplate.kvc.index import ABSENT, DETAILED, SERVING, WRITING, Index
 from hotplate.kvc.model import Group, Instance, Storage
 
 if TYPE_CHECKING:
+    from hotplate.kvc.cache import Cache
     from hotplate.kvc.enter import WriteRequest
     from hotplate.kvc.write_session import WriteSession
 
 Operation: TypeAlias = list[Any]
 SLICE_IDS: Final = 4096  # of an index, in one slice of a compaction
 SLICE_CLOSED: Final = 1024
+LEASES_AHEAD_MS: Final = 5000
+_Parameters = ParamSpec("_Parameters")
+_Answer = TypeVar("_Answer")
+
+
+def committed(call: Callable[_Parameters, _Answer]) -> Callable[_Parameters, _Answer]:
+    """A method of the cache after which the journal gets what it changed."""
+
+    @wraps(call)
+    def run(*args: _Parameters.args, **kwargs: _Parameters.kwargs) -> _Answer:
+        cache: Any = args[0]
+        journal: Journal | None = cache.holdings.journal
+        if journal is None:
+            return call(*args, **kwargs)
+        try:
+            return call(*args, **kwargs)
+        finally:
+            journal.commit()
+
+    return run
 
 
 class Journal:
     """Gathers operations. `append` takes those of one call."""
 
-    __slots__ = ("_append", "_operations")
+    __slots__ = ("_append", "_operations", "leased_until_ms", "trouble")
 
     def __init__(self, append: Callable[[list[Operation]], None]) -> None:
         self._append = append
         self._operations: list[Operation] = []
+        self.leased_until_ms = 0  # as far as the journal says
+        self.trouble: str | None = None  # why nothing can be written now
 
     def commit(self) -> None:
         """The call is over."""
@@ -59,6 +83,12 @@ class Journal:
         """A session was opened."""
         session.request = request
         self._operations.append(session_row(session))
+
+    def leased(self, until_ms: int) -> None:
+        """A lease ends then at the latest. Said ahead, so that few leases need a word of theirs."""
+        if until_ms > self.leased_until_ms:
+            self.leased_until_ms = until_ms + LEASES_AHEAD_MS
+            self._operations.append(["le", self.leased_until_ms])
 
     def finished(self, session_id: bytes, closed: Sequence[Any]) -> None:
         """A session was finished; what is remembered of it."""
@@ -145,7 +175,7 @@ def rows_of(index: Index, low: int, high: int, *, with_use: bool = False) -> Ite
         if state == DETAILED:
             yield from _detail_row(index, block, with_use=with_use)
         elif state == WRITING or (state == ABSENT and index.children[block]):
-            yield ["na", index.instance.number, _parent_key(index, block), [index.key_of(block)]]
+            yield _name_row(index, block)
         block += 1
 
 
@@ -175,6 +205,11 @@ def _parent_key(index: Index, block: int) -> bytes | None:
     return index.key_of(above) if above >= 0 else None
 
 
+def _name_row(index: Index, block: int) -> Operation:
+    about = [index.instance.number, _parent_key(index, block)]
+    return ["na", *about, index.key_of(block), index.expires[block]]
+
+
 def _plain_row(index: Index, start: int, end: int, *, with_use: bool) -> Operation:
     width, size = index.width, index.sum_bytes
     return [
@@ -196,7 +231,7 @@ def _detail_row(index: Index, block: int, *, with_use: bool) -> Iterator[Operati
     ]
     about = [index.instance.number, _parent_key(index, block)]
     if not copies:
-        yield ["na", *about, [index.key_of(block)]]
+        yield _name_row(index, block)
         return
     yield [
         *("co", *about, index.key_of(block), copies, index.created[block]),
@@ -204,3 +239,38 @@ def _detail_row(index: Index, block: int, *, with_use: bool) -> Iterator[Operati
         index.accessed[block] if with_use else 0,
         index.hits[block] if with_use else 0,
     ]
+
+
+def everything(cache: "Cache") -> Iterator[list[Operation]]:
+    """All that there is now, in slices; the cache may change between two of them.
+
+    The first slice is the catalog, which what happens meanwhile refers to. What is said of a block
+    is how it stands when its slice comes; a change before or after says so itself.
+    """
+    catalog, holdings = cache.catalog, cache.holdings
+    yield [
+        *map(storage_row, catalog.storages.values()),
+        *map(group_row, catalog.groups.values()),
+        *map(instance_row, catalog.instances.values()),
+    ]
+    closed = [["fi", session_id, *row] for session_id, row in cache.writer.closed.rows()]
+    yield from _slices(closed)
+    for session_id in list(cache.writer.sessions):
+        session = cache.writer.sessions.get(session_id)
+        if session is not None and session.request is not None:
+            yield [session_row(session)]
+    if holdings.journal is not None and holdings.journal.leased_until_ms:
+        yield [["le", holdings.journal.leased_until_ms]]
+    for number in list(holdings.indexes):
+        index, low = holdings.indexes.get(number), 0
+        while index is not None and low < index.size:
+            high = min(low + SLICE_IDS, index.size)
+            yield list(rows_of(index, low, high, with_use=True))
+            low = high
+            if holdings.indexes.get(number) is not index:  # it was trimmed: the fresh one tells all
+                index, low = holdings.indexes.get(number), 0
+
+
+def _slices(operations: list[Operation]) -> Iterator[list[Operation]]:
+    for start in range(0, len(operations), SLICE_CLOSED):
+        yield operations[start : start + SLICE_CLOSED]

@@ -13,7 +13,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-
 from hotplate.kvc.cache import Cache
 from hotplate.kvc.holdings import Holdings
 from hotplate.kvc.index import ABSENT, DETAILED, SERVING, STAMP_SHIFT, Copy, Detail, Index
@@ -72,12 +71,13 @@ class Restorer:
             "i-": self._instance_gone,
             "bl": self._blocks,
             "co": self._copies,
-            "na": self._names,
+            "na": self._name,
             "go": self._gone,
             "tr": self._trimmed,
             "op": self._opened,
             "fi": self._finished,
             "dr": self._dropped,
+            "le": self._leased,
             "ba": _nothing,
             "en": _nothing,
         }
@@ -160,9 +160,8 @@ class Restorer:
         self, number: int, parent: bytes | None, width: int, blob: bytes, *rest: Any
     ) -> None:
         index = self._instances[number]
-        index.settle_width(width)
         if width != index.width:
-            raise RestoreError(f"keys of {width} bytes among plain ones of {index.width}")
+            _change_width(index, width)
         keys = [blob[at : at + width] for at in range(0, len(blob), width)]
         known = index.lookup_all(keys)
         row = _Row(index, *rest)
@@ -202,13 +201,12 @@ class Restorer:
         index.accessed[block] = accessed or created << STAMP_SHIFT
         index.hits[block] = hits
 
-    def _names(self, number: int, parent: bytes | None, keys: list[bytes]) -> None:
+    def _name(self, number: int, parent: bytes | None, key: bytes, expires: int) -> None:
         index = self._instances[number]
-        above = self._above(index, parent, 0)
-        for key in keys:
-            block = self._ensure(index, key, above)
-            self._clear(index, block)
-            above = block if index.chained else -1
+        block = self._ensure(index, key, self._above(index, parent, 0))
+        self._clear(index, block)
+        split_alone(index, block)
+        index.expires[block] = expires
 
     def _gone(self, number: int, keys: list[bytes]) -> None:
         index = self._instances[number]
@@ -247,8 +245,6 @@ class Restorer:
         if block is not None:
             _set_parent(index, block, above)
             return block
-        if not index.ids:
-            index.settle_width(len(key))
         ((block, end),) = index.take_ids(1)
         odd = len(key) != index.width
         if odd:
@@ -270,19 +266,31 @@ class Restorer:
     # sessions
 
     def _opened(self, session_id: bytes, number: int, *rest: Any) -> None:
-        self._sessions[session_id] = SessionRow(session_id, number, *rest)
+        row = self._sessions[session_id] = SessionRow(session_id, number, *rest)
+        index = self._instances[number]
+        if index.chained:  # what is stored below them meanwhile must find its parents
+            above = self._above(index, row.parent, 0)
+            for key in row.keys:
+                block = index.lookup(key)
+                above = self._ensure(index, key, above) if block is None else block
 
     def _finished(self, session_id: bytes, *closed: Any) -> None:
         self._sessions.pop(session_id, None)
-        self._cache.restore_closed(session_id, closed)
+        self._cache.writer.closed.restore(session_id, closed)
 
     def _dropped(self, session_id: bytes) -> None:
         self._sessions.pop(session_id, None)
 
+    def _leased(self, until_ms: int) -> None:
+        self._holdings.quiet_until_ms = until_ms
+
     # the end
 
     def settle(self, now_ms: int) -> Restored:
-        """Keep what the storages have, drop the rest; the cache is ready then."""
+        """Keep what the storages have, drop the rest; the cache is ready then.
+
+        OSError where a storage fails.
+        """
         restored = Restored()
         for index in self._instances.values():
             _Adoption(self._holdings, index, restored).run()
@@ -291,17 +299,15 @@ class Restorer:
             _count(self._holdings, index, restored)
         for row in self._sessions.values():
             index = self._instances[row.instance]
-            if resume(self._cache, index, row):
+            if resume(self._cache, index, row, now_ms):
                 restored.sessions += 1
             else:
                 restored.lost_sessions += 1
-                self._cache.forget_session(row.id)
         for index in self._instances.values():
             _queue_leaves(index)
         for storage in self._cache.catalog.storages.values():
             store: Any = storage.opened()
             restored.freed_slots += store.settle()
-        self._cache.resumed(now_ms)
         return restored
 
 
@@ -367,6 +373,20 @@ class _Row:
             index.hits[start:end] = self.hits[offset : offset + count]
         else:
             index.accessed[start:end] = array("Q", (self.created << STAMP_SHIFT,)) * count
+
+
+def _change_width(index: Index, width: int) -> None:
+    """Plain keys have another width from now on. There are no plain blocks of the old one."""
+    keys = {block: key for shard in index.shards for key, block in shard.items()}
+    index.width = width
+    index.keys = bytearray(width * index.capacity)
+    index.shape = index.instance.shape(index.instance.all_specs, width)
+    index.odd_keys = {block: key for block, key in keys.items() if len(key) != width}
+    for block, key in keys.items():
+        if index.state[block] >= SERVING:
+            raise RestoreError(f"keys of {width} bytes among plain ones of {len(key)}")
+        if len(key) == width:
+            index.keys[block * width : (block + 1) * width] = key
 
 
 def split_alone(index: Index, block: int) -> None:
@@ -508,9 +528,7 @@ def _count(holdings: Holdings, index: Index, restored: Restored) -> None:
             _charge(holdings, index, use, copy.storage, copy.shape.payload_bytes)
 
 
-def _charge(
-    holdings: Holdings, index: Index, use: GroupUse, number: int, size_bytes: int
-) -> None:
+def _charge(holdings: Holdings, index: Index, use: GroupUse, number: int, size_bytes: int) -> None:
     if size_bytes:
         at = use.at(number, holdings.storage(number).type)
         at.serving += size_bytes
@@ -534,5 +552,3 @@ def _queue_leaves(index: Index) -> None:
                 index.became_leaf(block)
             end = block + 1
         block = end
-
-

@@ -1,5 +1,6 @@
 """Opens a write session again after a restart, with the slots that its writer was given."""
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,10 +8,10 @@ from hotplate.blocks import Shape
 from hotplate.errors import CommandError
 from hotplate.kvc.cache import Cache
 from hotplate.kvc.enter import Entry, WriteRequest
-from hotplate.kvc.holdings import Burial
+from hotplate.kvc.holdings import Burial, Grave
 from hotplate.kvc.index import Index
 from hotplate.kvc.keys import Keys
-from hotplate.kvc.plan import Planner
+from hotplate.kvc.plan import Plan, Planner, shapes_of
 from hotplate.kvc.write_session import WriteSession
 
 
@@ -31,6 +32,12 @@ class SessionRow:
     parts: list[list[Any]]  # first count storage specs key_bytes place generation
     lost: list[int]
 
+    def request(self) -> WriteRequest:
+        """What STARTWRITE asked for."""
+        keys = Keys.listed(self.keys)
+        about = (self.ttl_ms, self.priority, self.parent)
+        return WriteRequest(keys, self.now_ms, 0, self.masks, None, *about)
+
     def lose(self, keys: list[bytes]) -> None:
         """Blocks of these keys left, those being written among them."""
         gone = set(keys)
@@ -39,81 +46,113 @@ class SessionRow:
             self.lost = sorted(lost.union(self.lost))
 
 
+@dataclass(slots=True)
 class _Slots:
-    """Hands out the slots of a session's parts, shape by shape, in order."""
+    """Consecutive slots that the session's writer was given."""
+
+    storage: int
+    shape: Shape
+    place: int
+    count: int
+    generation: int
+
+
+class _Feed:
+    """Hands out slots shape by shape, in order."""
 
     __slots__ = ("_queues",)
 
-    def __init__(self, index: Index, row: SessionRow) -> None:
-        self._queues: dict[Shape, list[list[int]]] = {}
-        for _, count, storage, specs, key_bytes, place, generation in row.parts:
-            shape = index.instance.shape(specs, key_bytes)
-            self._queues.setdefault(shape, []).append([storage, place, count, generation])
+    def __init__(self, slots: list[_Slots]) -> None:
+        self._queues: dict[Shape, list[_Slots]] = {}
+        for slot in slots:
+            self._queues.setdefault(slot.shape, []).append(slot)
 
     def take(self, shape: Shape, slots: int) -> tuple[int, int, int, int]:
         """The next consecutive slots of a shape."""
         head = self._queues[shape][0]
-        storage, place, count, generation = head
-        taken = min(slots, count)
-        head[1] += taken
-        head[2] -= taken
-        if not head[2]:
+        taken, place = min(slots, head.count), head.place
+        head.place += taken
+        head.count -= taken
+        if not head.count:
             del self._queues[shape][0]
-        return storage, place, taken, generation
+        return head.storage, place, taken, head.generation
 
 
-def resume(cache: Cache, index: Index, row: SessionRow) -> bool:
-    """Whether the session is open again: its slots are there, and its keys still to be written."""
-    if not _adopt(cache, index, row):
-        return False
-    request = WriteRequest(
-        Keys.listed(row.keys),
-        row.now_ms,
-        0,
-        row.masks,
-        None,
-        row.ttl_ms,
-        row.priority,
-        row.parent,
-    )
-    try:
-        plan = Planner(cache.holdings, index, request.keys, row.now_ms).plan(row.masks, row.parent)
-    except CommandError:  # its parent is gone, or the keys lie elsewhere now
-        return False
-    if list(plan.positions()) != row.positions:
-        plan.give_up()
+def resume(cache: Cache, index: Index, row: SessionRow, now_ms: int) -> bool:
+    """Whether the session is open again: its slots are there, and its keys still to be written.
+
+    If not, its slots stay out of use for a while: its writer may not know yet.
+    """
+    slots = _adopt(cache, index, row)
+    plan = None
+    if sum(slot.count for slot in slots) == len(row.positions):
+        plan = _plan(cache, index, row, slots)
+    for slot in slots:
+        use = cache.holdings.use(index)
+        size_bytes = slot.shape.payload_bytes * slot.count
+        use.charge(slot.storage, cache.holdings.storage(slot.storage).type, size_bytes)
+        index.writing[slot.storage] = index.writing.get(slot.storage, 0) + size_bytes
+        index.serving.setdefault(slot.storage, 0)
+    if plan is None:
+        _bury(cache, index, slots, now_ms)
         return False
     if plan.claim is not None:
         plan.claim.take_ids()
-    new = len(row.positions)
     session = WriteSession(
-        row.id, index, row.deadline_ms, len(row.keys), new, [], plan.positions()
+        *(row.id, index, row.deadline_ms, len(row.keys), len(row.positions), []),
+        plan.positions(),
     )
-    session.request = request
-    use = cache.holdings.use(index)
-    for _, count, number, specs, key_bytes, _, _ in row.parts:
-        size_bytes = count * index.instance.shape(specs, key_bytes).payload_bytes
-        use.charge(number, cache.holdings.storage(number).type, size_bytes)
-        index.writing[number] = index.writing.get(number, 0) + size_bytes
-        index.serving.setdefault(number, 0)
-    Entry(cache.holdings, session, plan, request).enter(_Slots(index, row))
-    cache.resume_session(session)
+    session.request = row.request()
+    Entry(cache.holdings, session, plan, session.request).enter(_Feed(slots))
+    cache.writer.resume(session)
     _lose(cache, index, session, row)
     return True
 
 
-def _adopt(cache: Cache, index: Index, row: SessionRow) -> bool:
-    """Whether all slots are there; they stay whether they are or not, until the storage settles."""
-    complete = True
+def _plan(cache: Cache, index: Index, row: SessionRow, slots: list[_Slots]) -> Plan | None:
+    """How the session's keys are to be entered; None if not as before."""
+    keys = Keys.listed(row.keys)
+    try:
+        plan = Planner(cache.holdings, index, keys, row.now_ms).plan(row.masks, row.parent)
+    except CommandError:  # its parent is gone, or the keys lie elsewhere now
+        return None
+    if list(plan.positions()) == row.positions:
+        shapes: Counter[Shape] = Counter()
+        for slot in slots:
+            shapes[slot.shape] += slot.count
+        if shapes_of(index, plan)[0] == shapes:
+            return plan
+    plan.give_up()
+    return None
+
+
+def _adopt(cache: Cache, index: Index, row: SessionRow) -> list[_Slots]:
+    """Those of the session's slots that are there."""
+    there: list[_Slots] = []
     for _, count, number, specs, key_bytes, place, generation in row.parts:
         storage = cache.catalog.storage_by_number[number]
-        if storage is None:
-            return False
-        store: Any = storage.opened()
-        shape = index.instance.shape(specs, key_bytes)
-        found = store.adopt(place, count, generation)
-        complete &= sum(each.count for each in found if each.shape == shape) == count
-    return complete
+        if storage is not None:
+            store: Any = storage.opened()
+            shape = index.instance.shape(specs, key_bytes)
+            there += [
+                _Slots(number, shape, found.place, found.count, generation)
+                for found in store.adopt(place, count, generation)
+                if found.shape == shape
+            ]
+    return there
+
+
+def _bury(cache: Cache, index: Index, slots: list[_Slots], now_ms: int) -> None:
+    use = cache.holdings.use(index)
+    due_ms = now_ms + cache.writer.write_grace_ms
+    for slot in slots:
+        size_bytes = slot.shape.payload_bytes * slot.count
+        at = use.by_storage[slot.storage]
+        at.writing -= size_bytes
+        at.deleting += size_bytes
+        index.writing[slot.storage] -= size_bytes
+        grave = Grave(use, slot.storage, slot.shape, slot.place, slot.count, due_ms, False)
+        cache.holdings.bury(grave, now_ms)
 
 
 def _lose(cache: Cache, index: Index, session: WriteSession, row: SessionRow) -> None:

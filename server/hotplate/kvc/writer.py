@@ -244,6 +244,13 @@ class Writer:
             self._holdings.journal.finished(session.id, row)
         return answer
 
+    def resume(self, session: WriteSession) -> None:
+        """A session of before a restart is open again; its blocks are entered."""
+        index = session.index
+        index.sessions[session.id] = self.sessions[session.id] = session
+        heappush(self._deadlines, (session.deadline_ms, next(self._order), session))
+        self._holdings.use(index).sessions += 1
+
     def _leave(self, session: WriteSession, state: SessionState) -> None:
         session.move_to(state)
         del self.sessions[session.id]
