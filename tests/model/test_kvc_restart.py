@@ -53,7 +53,8 @@ class RestartMachine(CacheMachine):
 
     def restored(self, journal: list[bytes]) -> tuple[Cache, Restored]:
         cache = Cache(Catalog(), index_bytes_max=1 << 40, write_grace_ms=2_500)
-        restorer = Restorer(cache, lambda storage: KeptFakeStore(self.stores[storage.name]))
+        opened: Any = lambda storage: KeptFakeStore(self.stores[storage.name])  # noqa: E731
+        restorer = Restorer(cache, opened)
         for record in journal:
             for operation in unpack_operations(record):
                 restorer.apply(operation)

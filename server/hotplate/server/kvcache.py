@@ -9,12 +9,15 @@ from hotplate.engine.kvc_moves import Mover
 from hotplate.kvc.cache import Cache
 from hotplate.kvc.catalog import Catalog
 from hotplate.kvc.model import Storage
+from hotplate.kvc.restore import RestoreError
+from hotplate.persist.kvc_journal import JournalError
 from hotplate.server.directory import (
     WorkingDirectory,
     default_index_bytes,
     default_memory_bytes,
     default_ssd_bytes,
 )
+from hotplate.server.kvjournal import JournalKeeper
 from hotplate.tiers.directory import StoreOpenError
 from hotplate.tiers.io import FileIo
 from hotplate.tiers.memory import default_path, open_memory_store
@@ -48,24 +51,37 @@ class KvCacheService:
         self._mover = Mover(engine)
         engine.file_io = self._io
         engine.open_store = self.open_store
+        self._journal = JournalKeeper(self._cache, directory.path / "kvc-journal", self._io)
         try:
-            self._add_builtin("memory", config.kvc_run_dir or None)
-            self._add_builtin("ssd", config.kvc_ssd_dir or str(directory.path / "kvc-ssd"))
-        except StoreOpenError:
-            self.close()
-            raise
-        self._cache.group_changed(self._catalog.create_group(DEFAULT_GROUP, {}))
+            now_ms = engine.clock.now_ms()
+            if not self._journal.restore(self._reopen_store, now_ms):
+                self._add_builtin("memory", config.kvc_run_dir or None)
+                self._add_builtin("ssd", config.kvc_ssd_dir or str(directory.path / "kvc-ssd"))
+                self._cache.group_changed(self._catalog.create_group(DEFAULT_GROUP, {}))
+            self._journal.begin()
+        except (StoreOpenError, JournalError, RestoreError, OSError) as error:
+            self._close_stores(remove_memory=False)
+            raise StoreOpenError(str(error)) from error
 
-    def open_store(self, storage: Storage) -> SegmentStore:
-        """The store of a new storage; StoreOpenError where it can't be."""
+    def _reopen_store(self, storage: Storage) -> SegmentStore:
+        """The store of a storage of before a restart, with what is there."""
+        if storage.name == storage.type:  # built in: the settings say how large it is
+            storage.capacity_bytes = None
+            place = self._engine.config.kvc_run_dir, self._engine.config.kvc_ssd_dir
+            storage.path = place[storage.type == "ssd"] or storage.path
+        return self.open_store(storage, keep=True)
+
+    def open_store(self, storage: Storage, *, keep: bool = False) -> SegmentStore:
+        """The store of a storage; StoreOpenError where it can't be. `keep`: with what is there."""
         capacity_bytes = storage.capacity_bytes or self._default_capacity(storage.type)
         storage.capacity_bytes = capacity_bytes
         if storage.type == "memory":
             path = storage.path or default_path(self._directory.run_name, storage.name)
-            opened = open_memory_store(storage.name, path, capacity_bytes, storage.segment_bytes)
+            opener = open_memory_store
         else:
             path = storage.path or str(self._directory.path / f"kvc-{storage.name}")
-            opened = open_ssd_store(storage.name, path, capacity_bytes, storage.segment_bytes)
+            opener = open_ssd_store
+        opened = opener(storage.name, path, capacity_bytes, storage.segment_bytes, keep=keep)
         storage.path = path
         return opened
 
@@ -84,7 +100,7 @@ class KvCacheService:
         self._mover.run(now_ms)
         if self._engine.blocking.ready:  # events of what the tick did
             self._engine.blocking.serve()
-        return more
+        return self._journal.tick(now_ms) or more
 
     def summary(self) -> str:
         """The storages and their sizes, for the ready line."""
@@ -94,11 +110,16 @@ class KvCacheService:
         )
 
     def close(self) -> None:
-        """Finish file IO, then remove the segments: after a restart nobody knows what they hold."""
+        """Finish file IO, write down what there is. Memory is given back unless it is to stay."""
         self._mover.close()
         self._io.close()
+        keep_memory = self._engine.config.kvc_memory_on_stop == "keep"
+        self._close_stores(remove_memory=not keep_memory)
+        self._journal.close()
+
+    def _close_stores(self, *, remove_memory: bool) -> None:
         for storage in self._catalog.storages.values():
-            storage.opened().close(remove=True)
+            storage.opened().close(remove=remove_memory and storage.type == "memory")
 
     def _make_segments_ahead(self) -> None:
         """Make the files on a thread that writes will need soon: it takes too long in a request."""
