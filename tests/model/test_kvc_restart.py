@@ -2,9 +2,11 @@
 
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import rule
+from tests.model import test_kvc_cache
 from tests.model.test_kvc_cache import CacheMachine
 from tests.testing.kept_store import KeptFakeStore
 
@@ -146,6 +148,22 @@ def served(meta: Any) -> list[Any]:
 
 
 RestartMachine.TestCase.settings = settings(
-    max_examples=40, stateful_step_count=40, suppress_health_check=list(HealthCheck)
+    max_examples=25, stateful_step_count=40, suppress_health_check=list(HealthCheck)
 )
-test_restarts = RestartMachine.TestCase
+TestRestarts = RestartMachine.TestCase
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(4))
+def test_a_long_walk_comes_back_after_every_step(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(test_kvc_cache, "CacheMachine", RestartMachine)
+    walk = test_kvc_cache.Walk(seed)
+    machine: Any = walk.machine
+    for number in range(150):
+        walk.step()
+        machine.restart()
+        if number % 7 == 0:
+            machine.compact_and_restart()
+        machine.compact_a_little(2)

@@ -23,7 +23,8 @@ VERSION: Final = 1
 MAGIC: Final = b"HOTPJRNL"
 _HEAD: Final = Struct("<8sII16s")
 _SUM: Final = Struct("<Q")
-_RECORD: Final = Struct("<IQ")
+_RECORD: Final = Struct("<IIQ")
+_LENGTH: Final = Struct("<QI")
 HEAD_BYTES: Final = _HEAD.size + _SUM.size
 _NAME: Final = "{:016x}.journal"
 _READ_BYTES: Final = 1 << 20
@@ -33,11 +34,12 @@ _RECORD_BYTES_MAX: Final = 1 << 31
 class JournalError(ValueError):
     """A journal that cannot be read: where, and what is wrong."""
 
-    def __init__(self, path: Path, offset: int, what: str) -> None:
+    def __init__(self, path: Path, offset: int, what: str, number: int = 0) -> None:
         super().__init__(f"{path}: {what} at byte {offset}")
         self.path = path
         self.offset = offset
         self.what = what
+        self.number = number  # of the record
 
 
 class JournalVersionError(JournalError):
@@ -95,23 +97,30 @@ def read_file(path: Path) -> Iterator[tuple[int, list[list[Any]]]]:
             if at + _RECORD.size - base > len(data):
                 data, base = data[at - base :] + file.read(_READ_BYTES), at
             if at + _RECORD.size - base > len(data):
-                raise JournalError(path, at, f"{size - at} bytes that are no whole record")
-            length, expected = _RECORD.unpack_from(data, at - base)
+                raise JournalError(path, at, f"{size - at} bytes that are no whole record", number)
+            length, checked, expected = _RECORD.unpack_from(data, at - base)
             start = at + _RECORD.size
+            if checked != _check_of(number, length):
+                raise JournalError(path, at, "a record whose length does not fit its sum", number)
             if length > _RECORD_BYTES_MAX or start + length > size:
-                raise JournalError(path, at, f"a record of {length} bytes, of which some are there")
+                what = f"a record of {length} bytes, of which {size - start} are there,"
+                raise JournalError(path, at, what, number)
             if start + length - base > len(data):
                 wanted = start + length - base - len(data)
                 data, base = data[at - base :] + file.read(max(wanted, _READ_BYTES)), at
             payload = data[start - base : start - base + length]
             if _sum_of(number, payload) != expected:
-                raise JournalError(path, at, f"a record of {length} bytes with another sum")
+                raise JournalError(path, at, f"a record of {length} bytes with another sum", number)
             try:
                 operations = unpack_operations(payload)
             except BadOperationsError as error:
-                raise JournalError(path, at, str(error)) from error
+                raise JournalError(path, at, str(error), number) from error
             at, number = start + length, number + 1
             yield at, operations
+
+
+def _check_of(number: int, length: int) -> int:
+    return xxh3_64_intdigest(_LENGTH.pack(number, length)) & 0xFFFFFFFF
 
 
 def _sum_of(number: int, payload: bytes) -> int:
@@ -240,7 +249,9 @@ class JournalFiles:
     def append(self, operations: list[list[Any]]) -> None:
         """One record. It is in the file when this returns, unless `trouble` says why not."""
         payload = pack_operations(operations)
-        head = _RECORD.pack(len(payload), _sum_of(self._records, payload))
+        number = self._records
+        checked = _check_of(number, len(payload))
+        head = _RECORD.pack(len(payload), checked, _sum_of(number, payload))
         self._records += 1
         self._pending.append(head + payload)
         self.flush()
@@ -308,16 +319,16 @@ def _base_of(operations: list[list[Any]]) -> int:
 def _is_torn(error: JournalError) -> bool:
     """Whether nothing follows the damage: then the last write did not get through."""
     size = error.path.stat().st_size
-    if size < HEAD_BYTES or error.offset < HEAD_BYTES:
-        return size <= HEAD_BYTES and size < HEAD_BYTES
+    if error.offset < HEAD_BYTES:
+        return size < HEAD_BYTES
     with error.path.open("rb") as file:
         file.seek(error.offset)
-        head = file.read(_RECORD.size)
-        if len(head) < _RECORD.size:
+        rest = file.read(_RECORD.size)
+        if len(rest) < _RECORD.size:
             return True
-        length = _RECORD.unpack(head)[0]
-        if error.offset + _RECORD.size + length >= size:
-            return True
-        # a file may have got its length, but not the bytes: zeros up to the end
-        file.seek(error.offset)
-        return not any(file.read().strip(b"\0"))
+        length, checked, _ = _RECORD.unpack(rest)
+        known = checked == _check_of(error.number, length)
+        if known:
+            return int(error.offset + _RECORD.size + length) >= size
+        # a file may have got its length, but not its bytes: zeros up to the end
+        return not any(rest) and not any(file.read().strip(b"\0"))
