@@ -155,10 +155,13 @@ def session_row(session: "WriteSession") -> Operation:
         ]
         for part in session.parts
     ]
+    keys, positions = request.keys, session.positions
     return [
         *("op", session.id, session.index.instance.number, session.deadline_ms, request.now_ms),
-        *(request.keys.listing(), request.spec_masks, request.ttl_ms, request.priority),
-        *(request.parent, list(session.positions), parts, sorted(session.lost)),
+        *([keys.width, keys.blob] if keys.blob is not None else keys.listing(),),
+        *(request.spec_masks, request.ttl_ms, request.priority, request.parent),
+        positions.start if isinstance(positions, range) else list(positions),
+        *(parts, sorted(session.lost)),
     ]
 
 
@@ -181,11 +184,12 @@ def rows_of(index: Index, low: int, high: int, *, with_use: bool = False) -> Ite
 
 def _alike_until(index: Index, start: int, high: int) -> int:
     """Where the stretch ends in which all is equal or consecutive."""
-    state, run = index.state, index.run
-    end = start + 1
+    state, end = index.state, start + 1
     generation, created = index.generation, index.created
     expires, priority = index.expires, index.priority
-    limit = min(high, index.tail[run[start]]) if index.chained else high
+    limit = min(high, index.tail[index.run[start]]) if index.chained else high
+    if index.chained and _are_alike(index, start, limit):
+        return limit
     place = index.place_of(start) - start
     while (
         end < limit
@@ -198,6 +202,18 @@ def _alike_until(index: Index, start: int, high: int) -> int:
     ):
         end += 1
     return end
+
+
+def _are_alike(index: Index, start: int, end: int) -> bool:
+    """Whether all is equal in start..end-1: the usual case, found out in C."""
+    count = end - start
+    bytes_alike = all(
+        column.count(column[start], start, end) == count for column in (index.state, index.priority)
+    )
+    return bytes_alike and all(
+        column[start:end].count(column[start]) == count
+        for column in (index.generation, index.created, index.expires)
+    )
 
 
 def _parent_key(index: Index, block: int) -> bytes | None:

@@ -163,9 +163,9 @@ class Restorer:
         if width != index.width:
             _change_width(index, width)
         keys = [blob[at : at + width] for at in range(0, len(blob), width)]
-        known = index.lookup_all(keys)
         row = _Row(index, *rest)
-        above = self._above(index, parent, row.expires)
+        above = self._above(index, parent, row.expires)  # which may give keys their ids
+        known = index.lookup_all(keys)
         if known.count(None) == len(known):
             row.enter(keys, blob, above)
             return
@@ -235,9 +235,25 @@ class Restorer:
             return -1
         block = index.lookup(parent)
         if block is None:
-            block = self._ensure(index, parent, -1)
+            self._name_written(index)
+            block = self._ensure_known(index, parent)
         index.raise_expiry(block, expires)
         return block
+
+    def _name_written(self, index: Index) -> None:
+        """Ids for all that is being written: what is stored below it must find its parents."""
+        for row in self._sessions.values():
+            if row.instance != index.instance.number or row.is_named:
+                continue
+            row.is_named = True
+            above = -1 if row.parent is None else self._ensure_known(index, row.parent)
+            for key in row.keys:
+                block = index.lookup(key)
+                above = self._ensure(index, key, above) if block is None else block
+
+    def _ensure_known(self, index: Index, key: bytes) -> int:
+        block = index.lookup(key)
+        return self._ensure(index, key, -1) if block is None else block
 
     def _ensure(self, index: Index, key: bytes, above: int) -> int:
         """The id of a key below `above`, made if there is none: then it stands for nothing yet."""
@@ -266,13 +282,7 @@ class Restorer:
     # sessions
 
     def _opened(self, session_id: bytes, number: int, *rest: Any) -> None:
-        row = self._sessions[session_id] = SessionRow(session_id, number, *rest)
-        index = self._instances[number]
-        if index.chained:  # what is stored below them meanwhile must find its parents
-            above = self._above(index, row.parent, 0)
-            for key in row.keys:
-                block = index.lookup(key)
-                above = self._ensure(index, key, above) if block is None else block
+        self._sessions[session_id] = SessionRow(session_id, number, *rest)
 
     def _finished(self, session_id: bytes, *closed: Any) -> None:
         self._sessions.pop(session_id, None)
@@ -414,15 +424,12 @@ def _prune(index: Index) -> None:
     """Let go of ids that stand for nothing and have no children."""
     free = index.free.ends()
     idle: list[int] = []
-    block = 0
-    while block < index.size:
-        end = free.get(block)
-        if end is not None:
-            block = end
-            continue
-        if index.state[block] == ABSENT and not index.children[block]:
+    block = index.state.find(ABSENT, 0, index.size)
+    while 0 <= block < index.size:
+        end = free.get(block, block + 1)
+        if block not in free and not index.children[block]:
             idle.append(block)
-        block += 1
+        block = index.state.find(ABSENT, end, index.size)
     for block in idle:
         index.unlink(block)
 
@@ -470,6 +477,10 @@ class _Adoption:
         index = self._index
         limit = index.tail[index.run[start]] if index.chained else index.size
         state, generation, end = index.state[start], index.generation[start], start + 1
+        count = limit - start
+        if index.chained and index.state.count(state, start, limit) == count:
+            if index.generation[start:limit].count(generation) == count:
+                return limit
         place = index.place_of(start) - start
         while (
             end < limit
@@ -543,12 +554,6 @@ def _queue_leaves(index: Index) -> None:
     index.leaves = LeafQueues(index)
     index.expiry_heap = []
     index.queued = array("H", bytes(2 * index.capacity))
-    free = index.free.ends()
-    block = 0
-    while block < index.size:
-        end = free.get(block)
-        if end is None:
-            if index.state[block] and not index.children[block]:
-                index.became_leaf(block)
-            end = block + 1
-        block = end
+    for _, end in index.runs():  # without chains each id is one
+        if index.state[end - 1]:
+            index.became_leaf(end - 1)

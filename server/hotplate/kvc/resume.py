@@ -23,25 +23,43 @@ class SessionRow:
     instance: int
     deadline_ms: int
     now_ms: int
-    keys: list[bytes]
+    given: list[Any]  # width and packed keys, or keys
     masks: list[int] | None
     ttl_ms: int | None
     priority: int
     parent: bytes | None
-    positions: list[int]
+    places: int | list[int]  # the positions of the new keys, or the first of consecutive ones
     parts: list[list[Any]]  # first count storage specs key_bytes place generation
     lost: list[int]
+    is_named: bool = False  # its keys have ids
+
+    @property
+    def keys(self) -> list[bytes]:
+        """All keys that STARTWRITE was given."""
+        return self._given_keys().listing()
+
+    def _given_keys(self) -> Keys:
+        if len(self.given) == 2 and isinstance(self.given[0], int):
+            return Keys.packed(*self.given)
+        return Keys.listed(self.given)
+
+    @property
+    def positions(self) -> list[int]:
+        """Which of them are to be written."""
+        if isinstance(self.places, int):
+            return list(range(self.places, self.places + sum(part[1] for part in self.parts)))
+        return self.places
 
     def request(self) -> WriteRequest:
         """What STARTWRITE asked for."""
-        keys = Keys.listed(self.keys)
+        keys = self._given_keys()
         about = (self.ttl_ms, self.priority, self.parent)
         return WriteRequest(keys, self.now_ms, 0, self.masks, None, *about)
 
     def lose(self, keys: list[bytes]) -> None:
         """Blocks of these keys left, those being written among them."""
-        gone = set(keys)
-        lost = {new for new, position in enumerate(self.positions) if self.keys[position] in gone}
+        gone, mine = set(keys), self.keys
+        lost = {new for new, position in enumerate(self.positions) if mine[position] in gone}
         if lost:
             self.lost = sorted(lost.union(self.lost))
 
@@ -111,9 +129,10 @@ def resume(cache: Cache, index: Index, row: SessionRow, now_ms: int) -> bool:
 
 def _plan(cache: Cache, index: Index, row: SessionRow, slots: list[_Slots]) -> Plan | None:
     """How the session's keys are to be entered; None if not as before."""
-    keys = Keys.listed(row.keys)
     try:
-        plan = Planner(cache.holdings, index, keys, row.now_ms).plan(row.masks, row.parent)
+        plan = Planner(cache.holdings, index, row.request().keys, row.now_ms).plan(
+            row.masks, row.parent
+        )
     except CommandError:  # its parent is gone, or the keys lie elsewhere now
         return None
     if list(plan.positions()) == row.positions:
