@@ -6,7 +6,7 @@ synchronous and atomic; a call that raises has changed nothing but what was due 
 that made room. It must not know arguments, replies or sockets.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Final
 
 from hotplate.errors import (
@@ -21,7 +21,7 @@ from hotplate.kvc.answers import BlockMeta, Match, Mode, ReadSlot, Reservation, 
 from hotplate.kvc.catalog import Catalog
 from hotplate.kvc.counters import Counters
 from hotplate.kvc.departed import Departed
-from hotplate.kvc.describe import describe
+from hotplate.kvc.describe import describe, read_slot
 from hotplate.kvc.enter import WriteRequest
 from hotplate.kvc.explain import Explainer, Explanation
 from hotplate.kvc.holdings import Holdings
@@ -33,11 +33,11 @@ from hotplate.kvc.journal import Journal, committed
 from hotplate.kvc.keys import Keys
 from hotplate.kvc.leasing import LeaseBook
 from hotplate.kvc.match import Matcher
-from hotplate.kvc.model import SUM_BYTES, Group, Instance, Storage
+from hotplate.kvc.model import Group, Instance, Storage
 from hotplate.kvc.moves import Move
 from hotplate.kvc.ports import Listener
 from hotplate.kvc.quota import GroupUse
-from hotplate.kvc.reclaim import Reclaimer
+from hotplate.kvc.reclaim import LEAVES_QUEUED_AT_ONCE, Reclaimer
 from hotplate.kvc.removal import Remover
 from hotplate.kvc.tiering import Tiering
 from hotplate.kvc.write_session import Outcome, WriteSession
@@ -63,19 +63,19 @@ class Cache:
         self.lease_ms_max = lease_ms_max
         self.index_bytes_max = index_bytes_max
         self._lookups = 0
-        self.holdings = Holdings(catalog, Departed(index_bytes_max // DEPARTED_SHARE))
-        self._reclaimer = Reclaimer(self.holdings)
-        self._leases = LeaseBook(self.holdings)
-        self._remover = Remover(self.holdings, self._leases)
+        self._holdings = Holdings(catalog, Departed(index_bytes_max // DEPARTED_SHARE))
+        self._reclaimer = Reclaimer(self._holdings)
+        self._leases = LeaseBook(self._holdings)
+        self._remover = Remover(self._holdings, self._leases)
         self._writer = Writer(
-            self.holdings,
+            self._holdings,
             self._reclaimer,
             index_bytes_max=index_bytes_max,
             write_grace_ms=write_grace_ms,
             closed_sessions_max=closed_sessions_max,
         )
-        self._tiering = Tiering(self.holdings, self._writer.has_index_room)
-        self.holdings.tiering = self._tiering
+        self._tiering = Tiering(self._holdings, self._writer.has_index_room)
+        self._holdings.tiering = self._tiering
         for group in catalog.groups.values():
             self.group_changed(group)
         for instance in catalog.instances.values():
@@ -97,7 +97,7 @@ class Cache:
 
     def listen(self, listener: Listener | None) -> None:
         """Who hears of evictions, expiry and sessions that time out; None: nobody."""
-        self.holdings.listener = listener
+        self._holdings.listener = listener
 
     def _settle(self, now_ms: int) -> None:
         """End what is due: sessions past their deadline, leases past their end."""
@@ -106,19 +106,24 @@ class Cache:
 
     # across restarts
 
-    def keep_journal(self, journal: Journal) -> None:
-        """Tell a journal of every change from now on."""
-        self.holdings.journal = journal
-
-    def _check_journal(self) -> None:
-        journal = self.holdings.journal
-        if journal is not None and journal.trouble:
-            raise StorageIOError(f"the KV cache's journal cannot be written: {journal.trouble}")
+    @property
+    def holdings(self) -> Holdings:
+        """All state, for the journal."""
+        return self._holdings
 
     @property
     def writer(self) -> Writer:
         """The sessions, for the journal."""
         return self._writer
+
+    def keep_journal(self, journal: Journal) -> None:
+        """Tell a journal of every change from now on."""
+        self._holdings.journal = journal
+
+    def _check_journal(self) -> None:
+        journal = self._holdings.journal
+        if journal is not None and journal.trouble:
+            raise StorageIOError(f"the KV cache's journal cannot be written: {journal.trouble}")
 
     # reading
 
@@ -129,7 +134,7 @@ class Cache:
 
     def note_lookup(self, instance: Instance, span_ns: int) -> None:
         """A lookup took so long."""
-        self.holdings.counters[instance.number].lookup_ns.add(span_ns)
+        self._holdings.counters[instance.number].lookup_ns.add(span_ns)
 
     @committed
     def match(
@@ -148,9 +153,9 @@ class Cache:
     ) -> Match:
         """GETLOC. PREFIX: pass only the unmasked keys, `start` comes back in the answer."""
         self._settle(now_ms)
-        index = self.holdings.indexes[instance.number]
-        matcher = Matcher(self.holdings, index, specs, now_ms)
-        counters = self.holdings.counters[instance.number]
+        index = self._holdings.indexes[instance.number]
+        matcher = Matcher(self._holdings, index, specs, now_ms)
+        counters = self._holdings.counters[instance.number]
         if mode is Mode.PREFIX:
             found = matcher.prefix(keys)
             if found.matched < len(keys):
@@ -168,7 +173,7 @@ class Cache:
         matched = found.matched
         counters.requested += len(keys)
         for number, count in matcher.tiers(found).items():
-            counters.hit(self.holdings.storage(number).type, count)
+            counters.hit(self._holdings.storage(number).type, count)
         counters.hit_tokens += matched * instance.block_tokens
         counters.walks += found.walked
         if touch:
@@ -198,9 +203,9 @@ class Cache:
         ask with GETLOC first.
         """
         self._settle(now_ms)
-        index = self.holdings.indexes[instance.number]
+        index = self._holdings.indexes[instance.number]
         mask = instance.all_specs if spec is None else 1 << spec
-        matcher = Matcher(self.holdings, index, mask, now_ms)
+        matcher = Matcher(self._holdings, index, mask, now_ms)
         block = index.lookup(key)
         copies: list[Copy] = []
         if block is not None and matcher.is_hit(block):
@@ -210,36 +215,15 @@ class Cache:
             if lease is not None:
                 copies = lease.removed.get(key, [])
         for copy in copies:
-            if not mask & ~copy.specs and self.holdings.is_available(copy.storage):
-                return self._read_slot(instance, copy, spec)
+            if not mask & ~copy.specs and self._holdings.is_available(copy.storage):
+                return read_slot(self._holdings, instance, copy, spec)
         return None
-
-    def _read_slot(self, instance: Instance, copy: Copy, spec: int | None) -> ReadSlot:
-        numbers = instance.numbers_in(copy.specs)
-        parts: list[tuple[int, int, int]] = []
-        for rank, number in enumerate(numbers):
-            if spec is None or number == spec:
-                own = copy.sums[rank * SUM_BYTES : (rank + 1) * SUM_BYTES]
-                size_bytes = instance.specs[number].size_bytes
-                offset = instance.offset_in(copy.specs, number)
-                parts.append((offset, size_bytes, int.from_bytes(own, "big")))
-        storage = self.holdings.storage(copy.storage)
-        size_bytes = sum(part[1] for part in parts)
-        return ReadSlot(
-            copy.storage,
-            storage.opened(),
-            copy.shape,
-            copy.place,
-            parts[0][0],
-            size_bytes,
-            parts,
-        )
 
     def lacking(self, instance: Instance, keys: Keys, now_ms: int) -> list[int]:
         """The positions of keys whose blocks are not served with all specs; no access."""
         self._settle(now_ms)
-        index = self.holdings.indexes[instance.number]
-        is_hit = Matcher(self.holdings, index, instance.all_specs, now_ms).is_hit
+        index = self._holdings.indexes[instance.number]
+        is_hit = Matcher(self._holdings, index, instance.all_specs, now_ms).is_hit
         return [
             position
             for position, block in enumerate(index.lookup_all(keys.listing()))
@@ -248,13 +232,13 @@ class Cache:
 
     def pin(self, slot: Slot) -> None:
         """Keep a slot's bytes while they travel; each pin needs one unpin."""
-        pins = self.holdings.pins
+        pins = self._holdings.pins
         pinned = slot.storage, slot.place
         pins[pinned] = pins.get(pinned, 0) + 1
 
     def unpin(self, slot: Slot) -> None:
         """The bytes have left."""
-        pins = self.holdings.pins
+        pins = self._holdings.pins
         pinned = slot.storage, slot.place
         pins[pinned] -= 1
         if not pins[pinned]:
@@ -263,7 +247,7 @@ class Cache:
     def meta(self, instance: Instance, keys: Keys, now_ms: int) -> list[BlockMeta | None]:
         """What is known of each key; no access."""
         self._settle(now_ms)
-        index = self.holdings.indexes[instance.number]
+        index = self._holdings.indexes[instance.number]
         return [
             None if block is None else describe(index, block, now_ms)
             for block in index.lookup_all(keys.listing())
@@ -272,8 +256,8 @@ class Cache:
     def explain(self, instance: Instance, keys: Keys, now_ms: int) -> list[Explanation]:
         """EXPLAIN: what each key is now and why; no access."""
         self._settle(now_ms)
-        index = self.holdings.indexes[instance.number]
-        return Explainer(self.holdings, index, now_ms).explain(keys.listing())
+        index = self._holdings.indexes[instance.number]
+        return Explainer(self._holdings, index, now_ms).explain(keys.listing())
 
     # writing
 
@@ -298,7 +282,7 @@ class Cache:
             keys, now_ms, timeout_ms, spec_masks, storage, ttl_ms, priority, parent
         )
         try:
-            return self._writer.start(self.holdings.indexes[instance.number], request)
+            return self._writer.start(self._holdings.indexes[instance.number], request)
         except CommandError as error:
             self.note_refused(instance, keys, error, now_ms)
             raise
@@ -309,7 +293,7 @@ class Cache:
         """Remember for EXPLAIN that a write of `keys` was refused, if it was for want of room."""
         if isinstance(error, QuotaError | NoSpaceError | NoStorageError):
             text = f"{error.code} {error.message.decode(errors='replace')}"
-            self.holdings.departed.refuse(instance.number, keys, text, now_ms)
+            self._holdings.departed.refuse(instance.number, keys, text, now_ms)
 
     @committed
     def finish(
@@ -322,13 +306,13 @@ class Cache:
     ) -> tuple[int, int]:
         """FINISH: (published, dropped). NoSession, SessionClosed, BadMask, InUse, Checksum."""
         self._settle(now_ms)
-        index = self.holdings.indexes[instance.number]
+        index = self._holdings.indexes[instance.number]
         return self._writer.finish(index, session_id, outcome, sums, now_ms)
 
     def session(self, instance: Instance, session_id: bytes, now_ms: int) -> WriteSession:
         """The open session, or NoSessionError, or SessionClosedError."""
         self._settle(now_ms)
-        return self._writer.session(self.holdings.indexes[instance.number], session_id)
+        return self._writer.session(self._holdings.indexes[instance.number], session_id)
 
     def open_session(self, session_id: bytes) -> WriteSession | None:
         """The session, if it is open, whatever its instance."""
@@ -346,7 +330,7 @@ class Cache:
                 raise CommandError(f"spec {instance.specs[spec].name} is not reserved for this key")
             offset = instance.offset_in(part.specs, spec)
             size_bytes = instance.specs[spec].size_bytes
-        store = self.holdings.storage(part.storage).opened()
+        store = self._holdings.storage(part.storage).opened()
         place = part.place + index - part.first
         return Slot(part.storage, store, part.shape, place, offset, size_bytes)
 
@@ -365,11 +349,11 @@ class Cache:
         """
         self._settle(now_ms)
         self._check_journal()
-        return self._writer.stage(self.holdings.indexes[instance.number], key_bytes, now_ms)
+        return self._writer.stage(self._holdings.indexes[instance.number], key_bytes, now_ms)
 
     def unstage(self, instance: Instance, slot: Slot) -> None:
         """Give a staged slot back."""
-        self._writer.unstage(self.holdings.indexes[instance.number], slot)
+        self._writer.unstage(self._holdings.indexes[instance.number], slot)
 
     @committed
     def put(
@@ -392,7 +376,7 @@ class Cache:
         """
         self._settle(now_ms)
         request = WriteRequest(keys, now_ms, 0, None, None, ttl_ms, priority, parent)
-        return self._writer.put(self.holdings.indexes[instance.number], request, staged, sums)
+        return self._writer.put(self._holdings.indexes[instance.number], request, staged, sums)
 
     @committed
     def put_alone(
@@ -410,7 +394,7 @@ class Cache:
         """The same for one staged slot, if that is plain enough to be short; else use `put`."""
         self._settle(now_ms)
         return self._writer.put_alone(
-            self.holdings.indexes[instance.number],
+            self._holdings.indexes[instance.number],
             key,
             slot,
             sums,
@@ -423,7 +407,7 @@ class Cache:
     @committed
     def drop_copy(self, instance: Instance, key: bytes, slot: Slot, now_ms: int) -> None:
         """A copy's bytes are not what was published: drop that copy, if it is still there."""
-        self._remover.drop_copy(self.holdings.indexes[instance.number], key, slot, now_ms)
+        self._remover.drop_copy(self._holdings.indexes[instance.number], key, slot, now_ms)
 
     # leases, removal
 
@@ -433,7 +417,7 @@ class Cache:
         if not 1 <= ms <= self.lease_ms_max:
             raise CommandError(f"EXTEND {ms} is out of range")
         self._settle(now_ms)
-        lease = self._leases.find(self.holdings.indexes[instance.number], lease_id)
+        lease = self._leases.find(self._holdings.indexes[instance.number], lease_id)
         if lease is None:
             return False
         self._leases.extend(lease, ms, now_ms)
@@ -442,7 +426,7 @@ class Cache:
     def release_lease(self, instance: Instance, lease_id: bytes, now_ms: int) -> bool:
         """Whether the lease existed."""
         self._settle(now_ms)
-        lease = self._leases.find(self.holdings.indexes[instance.number], lease_id)
+        lease = self._leases.find(self._holdings.indexes[instance.number], lease_id)
         if lease is None:
             return False
         self._leases.end(lease, now_ms)
@@ -452,26 +436,26 @@ class Cache:
     def remove(self, instance: Instance, keys: Keys, now_ms: int) -> int:
         """REMOVE: how many blocks were removed."""
         self._settle(now_ms)
-        return self._remover.remove(self.holdings.indexes[instance.number], keys, now_ms)
+        return self._remover.remove(self._holdings.indexes[instance.number], keys, now_ms)
 
     @committed
     def trim_all(self, instance: Instance, now_ms: int) -> int:
         """TRIM ALL and META."""
         self._settle(now_ms)
-        return self._remover.trim_all(self.holdings.indexes[instance.number], now_ms)
+        return self._remover.trim_all(self._holdings.indexes[instance.number], now_ms)
 
     @committed
     def trim_created(self, instance: Instance, from_ms: int, to_ms: int, now_ms: int) -> int:
         """TRIM BEFORE (from 0) and BETWEEN: blocks created in [from_ms, to_ms)."""
         self._settle(now_ms)
-        index = self.holdings.indexes[instance.number]
+        index = self._holdings.indexes[instance.number]
         return self._remover.trim_created(index, from_ms, to_ms, now_ms)
 
     @committed
     def trim_idle(self, instance: Instance, idle_ms: int, now_ms: int) -> int:
         """TRIM IDLE: blocks whose last access is at least `idle_ms` ago."""
         self._settle(now_ms)
-        index = self.holdings.indexes[instance.number]
+        index = self._holdings.indexes[instance.number]
         return self._remover.trim_idle(index, idle_ms, now_ms)
 
     # administration, background
@@ -479,12 +463,13 @@ class Cache:
     @committed
     def create_index(self, instance: Instance) -> None:
         """An instance was registered, or given other userdata."""
-        holdings = self.holdings
-        if instance.number not in holdings.indexes:
+        holdings = self._holdings
+        is_new = instance.number not in holdings.indexes
+        if is_new:
             self.group_changed(instance.group)
         if holdings.journal is not None:
             holdings.journal.instance(instance)
-        if instance.number in holdings.indexes:
+        if not is_new:
             return
         index = Index(instance)
         holdings.indexes[instance.number] = index
@@ -494,7 +479,7 @@ class Cache:
     @committed
     def drop_index(self, instance: Instance, now_ms: int) -> int:
         """An instance goes: its blocks are trimmed, its sessions and leases end. Blocks dropped."""
-        holdings = self.holdings
+        holdings = self._holdings
         dropped = self.trim_all(instance, now_ms)
         index = holdings.indexes[instance.number]
         for lease in [
@@ -504,7 +489,9 @@ class Cache:
         for session in list(index.sessions.values()):
             self._writer.drop(session, now_ms)
         del holdings.indexes[instance.number]
-        del holdings.uses[instance.group.name].indexes[instance.number]
+        use = holdings.uses[instance.group.name]
+        del use.indexes[instance.number]
+        use.given.pop(instance.number, None)
         del holdings.counters[instance.number]
         holdings.departed.forget_instance(instance.number)
         self._tiering.forget_instance(instance.number)
@@ -514,7 +501,7 @@ class Cache:
 
     def index_of(self, instance: Instance) -> Index:
         """The instance's index, to look at."""
-        return self.holdings.indexes[instance.number]
+        return self._holdings.indexes[instance.number]
 
     def session_count(self, now_ms: int) -> int:
         """Open sessions of all instances."""
@@ -523,21 +510,21 @@ class Cache:
 
     def block_count(self, instance: Instance) -> int:
         """Blocks of the instance, those being written included."""
-        return self.holdings.indexes[instance.number].blocks
+        return self._holdings.indexes[instance.number].blocks
 
     @committed
     def storage_changed(self, storage: Storage) -> None:
         """A storage was added, enabled or disabled."""
-        self.holdings.refresh_storages()
-        if self.holdings.journal is not None:
-            self.holdings.journal.storage(storage)
+        self._holdings.refresh_storages()
+        if self._holdings.journal is not None:
+            self._holdings.journal.storage(storage)
 
     def storage_bytes(self, storage: Storage) -> int:
         """Bytes of all copies on a storage, those on their way out included."""
         number = storage.number
         return sum(
             use.by_storage[number].used
-            for use in self.holdings.uses.values()
+            for use in self._holdings.uses.values()
             if number in use.by_storage
         )
 
@@ -549,30 +536,41 @@ class Cache:
         """
         self._tiering.moves.leave(storage)
         dropped = self._remover.drop_storage(storage, self._writer, now_ms)
-        if self.holdings.journal is not None:
-            self.holdings.journal.removed("s-", storage.number)
+        if self._holdings.journal is not None:
+            self._holdings.journal.removed("s-", storage.number)
         return dropped
+
+    @committed
+    def drop_lost(self, storage: Storage, segments: Collection[int], now_ms: int) -> int:
+        """The bytes in some segments of a storage are gone: so are their blocks; how many."""
+        return self._remover.drop_lost(storage, segments, self._writer, now_ms)
 
     @committed
     def group_changed(self, group: Group) -> None:
         """A group was created or updated."""
-        if group.name not in self.holdings.uses:
-            self.holdings.uses[group.name] = GroupUse(group)
-        if self.holdings.journal is not None:
-            self.holdings.journal.group(group)
+        if self._holdings.journal is not None:
+            self._holdings.journal.group(group)
+        use = self._holdings.uses.get(group.name)
+        if use is None:
+            self._holdings.uses[group.name] = GroupUse(group)
+            return
+        for index in use.indexes.values():
+            if index.leaves.policy.name != group.policy:
+                index.change_policy(group.policy)
+                index.queue_leaves(LEAVES_QUEUED_AT_ONCE)
 
     @committed
     def drop_group(self, group: Group) -> None:
         """A group without instances goes; what is on its way out still goes."""
-        use = self.holdings.uses.pop(group.name)
-        if self.holdings.journal is not None:
-            self.holdings.journal.removed("g-", group.name)
+        use = self._holdings.uses.pop(group.name)
+        if self._holdings.journal is not None:
+            self._holdings.journal.removed("g-", group.name)
         if use.used:
-            self.holdings.orphans.append(use)
+            self._holdings.orphans.append(use)
 
     def stats(self, of: Instance | Group | Storage | None = None) -> dict[str, Any]:
         """STATS of an instance, a group, a storage, or everything: flat names and numbers."""
-        return metrics.stats(self.holdings, of)
+        return metrics.stats(self._holdings, of)
 
     def index_bytes(self) -> int:
         """An estimate of what all indexes and sessions take in memory."""

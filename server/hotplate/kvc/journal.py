@@ -125,9 +125,10 @@ def storage_row(storage: Storage) -> Operation:
         storage.path,
         storage.capacity_bytes,
         storage.segment_bytes,
+        storage.keys_per_file,
         storage.map_allowed,
         dict(storage.options),
-        storage.state.value,
+        storage.enabled,
     ]
 
 

@@ -4,17 +4,19 @@ Owns which blocks a removal names; how a block goes is holdings'. Everything is 
 slots and memory follow in bounded slices.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Final
 
+from hotplate.blocks import PLACE_SEGMENT_SHIFT
 from hotplate.kvc.answers import Slot
 from hotplate.kvc.departed import Reason
 from hotplate.kvc.holdings import Burial, Holdings
-from hotplate.kvc.index import ABSENT, DETAILED, SERVING, STAMP_SHIFT, Index
+from hotplate.kvc.index import ABSENT, DETAILED, SERVING, STAMP_SHIFT, Copy, Index
 from hotplate.kvc.keys import Keys
 from hotplate.kvc.leasing import LeaseBook
 from hotplate.kvc.model import Storage
 from hotplate.kvc.reclaim import Reclaimer
+from hotplate.kvc.write_session import Part
 
 if TYPE_CHECKING:
     from hotplate.kvc.writer import Writer
@@ -64,17 +66,16 @@ class Remover:
     def trim_created(self, index: Index, from_ms: int, to_ms: int, now_ms: int) -> int:
         """Remove the blocks created in [from_ms, to_ms)."""
         created = index.created
+        first, last = from_ms << STAMP_SHIFT, to_ms << STAMP_SHIFT
         named: list[int] = []
         for start, end in index.runs():
             times = created[start:end]
             if times.count(times[0]) == end - start:
-                if from_ms <= times[0] < to_ms:
+                if first <= times[0] < last:
                     named.extend(range(start, end))
             else:
                 named.extend(
-                    start + offset
-                    for offset, time_ms in enumerate(times)
-                    if from_ms <= time_ms < to_ms
+                    start + offset for offset, stamp in enumerate(times) if first <= stamp < last
                 )
         return self._trim(index, named, now_ms)
 
@@ -118,6 +119,35 @@ class Remover:
                     self._holdings.discard_copy(index, block, copy, burial)
         burial.close()
 
+    def drop_lost(
+        self, storage: Storage, segments: Collection[int], writer: "Writer", now_ms: int
+    ) -> int:
+        """Every copy in these segments goes; leases on them stay, and READ says what is wrong."""
+        number, holdings = storage.number, self._holdings
+
+        def is_lost(copy: Part | Copy) -> bool:
+            return copy.storage == number and copy.place >> PLACE_SEGMENT_SHIFT in segments
+
+        for session in list(writer.sessions.values()):
+            if any(is_lost(part) for part in session.parts):
+                writer.drop(session, now_ms)
+        dropped = 0
+        for index in list(holdings.indexes.values()):
+            if not index.serving.get(number):
+                continue
+            burial = Burial(holdings, holdings.use(index), now_ms, 0, reason=Reason.CORRUPT)
+            for block in list(self._on_storage(index, number)):
+                if index.state[block] == DETAILED:
+                    lost = [copy for copy in index.details[block].copies if is_lost(copy)]
+                    for copy in lost:
+                        holdings.discard_copy(index, block, copy, burial)
+                    dropped += bool(lost)
+                elif index.place_of(block) >> PLACE_SEGMENT_SHIFT in segments:
+                    holdings.discard(index, block, burial)
+                    dropped += 1
+            burial.close()
+        return dropped
+
     def drop_storage(self, storage: Storage, writer: "Writer", now_ms: int) -> int:
         """Every copy and every slot on a storage goes, whoever holds it."""
         number = storage.number
@@ -159,6 +189,7 @@ class Remover:
         holdings = self._holdings
         more = False
         for index in list(holdings.indexes.values()):
+            more |= index.queue_leaves(SLICE) >= SLICE
             more |= reclaimer.expire(index, now_ms, SLICE) >= SLICE
         for use in (*holdings.uses.values(), *holdings.orphans):
             more |= reclaimer.reclaim(use, now_ms, SLICE) >= SLICE

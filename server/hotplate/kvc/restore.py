@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from hotplate.kvc.cache import Cache
 from hotplate.kvc.holdings import Holdings
-from hotplate.kvc.index import ABSENT, DETAILED, SERVING, STAMP_SHIFT, Copy, Detail, Index
+from hotplate.kvc.index import ABSENT, DETAILED, SERVING, Copy, Detail, Index
 from hotplate.kvc.journal import Operation
 from hotplate.kvc.model import (
     Deployment,
@@ -25,12 +25,10 @@ from hotplate.kvc.model import (
     Spec,
     SpecGroup,
     Storage,
-    StorageState,
 )
-from hotplate.kvc.policy.lru import LeafQueues
 from hotplate.kvc.ports import KeptStore
 from hotplate.kvc.quota import GroupUse
-from hotplate.kvc.resume import SessionRow, resume
+from hotplate.kvc.resume import NO_HEADER, SessionRow, resume
 from hotplate.kvc.runs import relocate, split
 
 OpenStore = Callable[[Storage], KeptStore]
@@ -94,13 +92,13 @@ class Restorer:
 
     def _storage(self, number: int, name: str, kind: str, *rest: Any) -> None:
         catalog = self._cache.catalog
-        path, capacity, segment, map_allowed, options, state = rest
+        enabled = rest[-1]
         storage = catalog.storages.get(name)
         if storage is None:
-            storage = Storage(number, name, kind, path, capacity, segment, map_allowed, options)
+            storage = Storage(number, name, kind, *rest[:-1])
             storage.store = self._open_store(storage)
             catalog.add_storage(storage)
-        storage.state = StorageState(state)
+        storage.enabled = enabled
         self._cache.storage_changed(storage)
 
     def _storage_gone(self, number: int) -> None:
@@ -198,8 +196,10 @@ class Restorer:
         index.blocks += 1
         index.created[block], index.priority[block] = created, priority
         index.expires[block] = expires
-        index.accessed[block] = accessed or created << STAMP_SHIFT
+        index.accessed[block] = accessed or created
         index.hits[block] = hits
+        index.clock += 1
+        index.ticks[block] = index.clock
 
     def _name(self, number: int, parent: bytes | None, key: bytes, expires: int) -> None:
         index = self._instances[number]
@@ -382,7 +382,9 @@ class _Row:
             index.accessed[start:end] = self.accessed[offset : offset + count]
             index.hits[start:end] = self.hits[offset : offset + count]
         else:
-            index.accessed[start:end] = array("Q", (self.created << STAMP_SHIFT,)) * count
+            index.accessed[start:end] = array("Q", (self.created,)) * count
+        index.clock += count
+        index.ticks[start:end] = array("Q", (index.clock,)) * count
 
 
 def _change_width(index: Index, width: int) -> None:
@@ -478,9 +480,9 @@ class _Adoption:
         limit = index.tail[index.run[start]] if index.chained else index.size
         state, generation, end = index.state[start], index.generation[start], start + 1
         count = limit - start
-        if index.chained and index.state.count(state, start, limit) == count:
-            if index.generation[start:limit].count(generation) == count:
-                return limit
+        alike = index.chained and index.state.count(state, start, limit) == count
+        if alike and index.generation[start:limit].count(generation) == count:
+            return limit
         place = index.place_of(start) - start
         while (
             end < limit
@@ -503,6 +505,9 @@ class _Adoption:
         there = bytearray(end - start)
         if store is not None:
             for found in store.adopt(place, end - start, index.generation[start]):
+                if found.shape == NO_HEADER:  # nothing but the sums can tell, at the first read
+                    there[found.place - place :][: found.count] = b"\1" * found.count
+                    continue
                 if not found.serving or found.shape != index.shape:
                     continue
                 offset = found.place - place
@@ -522,7 +527,8 @@ class _Adoption:
             return False
         key = self._index.key_of(block)
         return any(
-            found.serving and found.shape == copy.shape and found.keys == key
+            found.shape == NO_HEADER
+            or (found.serving and found.shape == copy.shape and found.keys == key)
             for found in store.adopt(copy.place, 1, copy.generation)
         )
 
@@ -551,9 +557,9 @@ def _charge(holdings: Holdings, index: Index, use: GroupUse, number: int, size_b
 
 def _queue_leaves(index: Index) -> None:
     """Every leaf into its queue, and into the heap of those that expire."""
-    index.leaves = LeafQueues(index)
+    index.change_policy(index.leaves.policy.name)
+    index.queued_upto = None
     index.expiry_heap = []
-    index.queued = array("H", bytes(2 * index.capacity))
     for _, end in index.runs():  # without chains each id is one
         if index.state[end - 1]:
             index.became_leaf(end - 1)

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from hotplate.blocks import Shape
 from hotplate.errors import CommandError
@@ -13,6 +13,8 @@ from hotplate.kvc.index import Index
 from hotplate.kvc.keys import Keys
 from hotplate.kvc.plan import Plan, Planner, shapes_of
 from hotplate.kvc.write_session import WriteSession
+
+NO_HEADER: Final = Shape(0, 0, 0)  # of a storage that says nothing of its slots
 
 
 @dataclass(slots=True)
@@ -156,7 +158,7 @@ def _adopt(cache: Cache, index: Index, row: SessionRow) -> list[_Slots]:
             there += [
                 _Slots(number, shape, found.place, found.count, generation)
                 for found in store.adopt(place, count, generation)
-                if found.shape == shape
+                if found.shape in (shape, NO_HEADER)
             ]
     return there
 

@@ -1,8 +1,11 @@
 """Builds the KV cache of a server: the built-in storages, the default group, file IO, the tick."""
 
 import asyncio
+import logging
+import os
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from hotplate.engine.engine import Engine
 from hotplate.engine.kvc_moves import Mover
@@ -18,11 +21,16 @@ from hotplate.server.directory import (
     default_ssd_bytes,
 )
 from hotplate.server.kvjournal import JournalKeeper
+from hotplate.server.storage_health import StorageHealth
 from hotplate.tiers.directory import StoreOpenError
+from hotplate.tiers.file import FileStore, open_file_store
 from hotplate.tiers.io import FileIo
 from hotplate.tiers.memory import default_path, open_memory_store
 from hotplate.tiers.ssd import open_ssd_store
 from hotplate.tiers.store import SegmentStore
+from hotplate.tiers.watched import Store, WatchedStore
+
+log = logging.getLogger("hotplate.server")
 
 DEFAULT_GROUP: Final = "default"
 _UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB")
@@ -46,6 +54,7 @@ class KvCacheService:
             closed_sessions_max=config.kvc_closed_sessions_max,
         )
         self._io = FileIo(loop)
+        self._health = StorageHealth(self._catalog, self._cache, self._io, engine.clock)
         engine.kvc = self._cache
         engine.kvc_events.configure()
         self._mover = Mover(engine)
@@ -63,27 +72,43 @@ class KvCacheService:
             self._close_stores(remove_memory=False)
             raise StoreOpenError(str(error)) from error
 
-    def _reopen_store(self, storage: Storage) -> SegmentStore:
+    def _reopen_store(self, storage: Storage) -> WatchedStore:
         """The store of a storage of before a restart, with what is there."""
-        if storage.name == storage.type:  # built in: the settings say how large it is
+        if storage.name == storage.type:  # built in: the settings say how large it is, and where
+            config = self._engine.config
             storage.capacity_bytes = None
-            place = self._engine.config.kvc_run_dir, self._engine.config.kvc_ssd_dir
-            storage.path = place[storage.type == "ssd"] or storage.path
+            configured = config.kvc_run_dir if storage.type == "memory" else config.kvc_ssd_dir
+            storage.path = configured or storage.path
         return self.open_store(storage, keep=True)
 
-    def open_store(self, storage: Storage, *, keep: bool = False) -> SegmentStore:
+    def open_store(self, storage: Storage, *, keep: bool = False) -> WatchedStore:
         """The store of a storage; StoreOpenError where it can't be. `keep`: with what is there."""
-        capacity_bytes = storage.capacity_bytes or self._default_capacity(storage.type)
+        name = storage.name
+        capacity_bytes = storage.capacity_bytes or self._default_capacity(storage)
         storage.capacity_bytes = capacity_bytes
         if storage.type == "memory":
-            path = storage.path or default_path(self._directory.run_name, storage.name)
-            opener = open_memory_store
+            path = storage.path or default_path(self._directory.run_name, name)
+            opened: Store = open_memory_store(
+                name, path, capacity_bytes, storage.segment_bytes, keep=keep
+            )
+        elif storage.type == "file":
+            path = storage.path or ""
+            keys_per_file = storage.keys_per_file = storage.keys_per_file or 1
+            opened = open_file_store(name, path, capacity_bytes, keys_per_file, keep=keep)
         else:
-            path = storage.path or str(self._directory.path / f"kvc-{storage.name}")
-            opener = open_ssd_store
-        opened = opener(storage.name, path, capacity_bytes, storage.segment_bytes, keep=keep)
+            path = storage.path or str(self._directory.path / f"kvc-{name}")
+            opened = open_ssd_store(
+                name,
+                path,
+                capacity_bytes,
+                storage.segment_bytes,
+                direct=self._engine.config.kvc_direct_io,
+                keep=keep,
+            )
         storage.path = path
-        return opened
+        return WatchedStore(
+            opened, self._engine.clock, lambda: self._engine.config.kvc_storage_slow_ms
+        )
 
     def tick(self, now_ms: int) -> bool:
         """One slice of background work, with the settings in force."""
@@ -95,7 +120,9 @@ class KvCacheService:
             closed_sessions_max=config.kvc_closed_sessions_max,
             promote_always=config.kvc_promotion == "always",
         )
+        self._health.tick(now_ms, config.kvc_storage_slow_ms)
         self._make_segments_ahead()
+        self._remove_files()
         more = cache.tick(now_ms)
         self._mover.run(now_ms)
         if self._engine.blocking.ready:  # events of what the tick did
@@ -119,33 +146,73 @@ class KvCacheService:
 
     def _close_stores(self, *, remove_memory: bool) -> None:
         for storage in self._catalog.storages.values():
-            storage.opened().close(remove=remove_memory and storage.type == "memory")
+            try:
+                storage.opened().close(remove=remove_memory and storage.type == "memory")
+            except OSError as error:
+                log.warning("files of storage %s stay: %s", storage.name, error)
 
     def _make_segments_ahead(self) -> None:
         """Make the files on a thread that writes will need soon: it takes too long in a request."""
         for storage in self._catalog.storages.values():
-            store = storage.store
-            if not isinstance(store, SegmentStore) or (make := store.begin_ahead()) is None:
+            if not storage.available or not isinstance(storage.store, WatchedStore):
                 continue
+            if isinstance(storage.store.inner, SegmentStore):
+                self._make_ahead(storage.store.inner)
+
+    def _make_ahead(self, store: SegmentStore) -> None:
+        make = store.begin_ahead()
+        if make is None:
+            return
+
+        def finish(result: Any) -> None:
+            store.finish_ahead(result)
+            self._make_ahead(store)
+
+        try:
+            self._io.submit(make, done=finish)
+        except OSError as error:
+            store.finish_ahead(error)
+
+    def _remove_files(self) -> None:
+        """Remove block files on a thread that no block is in any more."""
+        for storage in self._catalog.storages.values():
+            store = storage.store
+            if not storage.available or not isinstance(store, WatchedStore):
+                continue
+            if (
+                not isinstance(store.inner, FileStore)
+                or (job := store.inner.begin_removal()) is None
+            ):
+                continue
+            done = partial(_files_removed, store, store.inner)
             try:
-                self._io.submit(make, done=store.finish_ahead)
+                self._io.submit(job, done=done)
             except OSError as error:
-                store.finish_ahead(error)
+                store.inner.finish_removal(error)
 
     def _add_builtin(self, kind: str, path: str | None) -> None:
         wanted = self._engine.config.kvc_segment_bytes
         # Too large for so small a storage: then it chooses.
-        segment_bytes = wanted if wanted <= self._default_capacity(kind) else None
-        storage = self._catalog.build_storage(kind, kind, path=path, segment_bytes=segment_bytes)
+        storage = self._catalog.build_storage(kind, kind, path=path)
+        storage.segment_bytes = wanted if wanted <= self._default_capacity(storage) else None
         storage.store = self.open_store(storage)
         self._catalog.add_storage(storage)
         self._cache.storage_changed(storage)
 
-    def _default_capacity(self, kind: str) -> int:
+    def _default_capacity(self, storage: Storage) -> int:
         config = self._engine.config
-        if kind == "memory":
+        if storage.type == "file" and storage.path is not None:
+            os.makedirs(storage.path, exist_ok=True)
+            return default_ssd_bytes(Path(storage.path))
+        if storage.type == "memory":
             return config.kvc_memory_capacity or default_memory_bytes()
         return config.kvc_ssd_capacity or default_ssd_bytes(Path(self._directory.path))
+
+
+def _files_removed(store: WatchedStore, inner: FileStore, result: Any) -> None:
+    error = inner.finish_removal(result)
+    if error is not None:
+        store.health.note(error)
 
 
 def _readable(size_bytes: float) -> str:
