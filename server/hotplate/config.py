@@ -220,6 +220,12 @@ class Settings:
     kvc_run_dir: str = _fixed(
         Text(), "", "Directory of the shared-memory segments; empty: one of our own in /dev/shm."
     )
+    kvc_memory_on_stop: str = _option(
+        Choice(("remove", "keep")),
+        "remove",
+        "what a clean stop does with the memory storages' segments: `keep` lets the next start"
+        " find their blocks, as it does after a crash",
+    )
     kvc_ssd_dir: str = _fixed(
         Text(), "", "Directory of the disk segments; empty: `kvc-ssd` under `dir`."
     )

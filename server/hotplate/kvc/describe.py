@@ -1,9 +1,10 @@
-"""META: what is known of one block."""
+"""What META says of a block, and where READ finds its bytes."""
 
-from hotplate.kvc.answers import BlockMeta, CopyMeta
-from hotplate.kvc.holdings import plain_copy
-from hotplate.kvc.index import ABSENT, DETAILED, NEVER, STAMP_SHIFT, WRITING, Index
+from hotplate.kvc.answers import BlockMeta, CopyMeta, ReadSlot
+from hotplate.kvc.holdings import Holdings, plain_copy
+from hotplate.kvc.index import ABSENT, DETAILED, NEVER, STAMP_SHIFT, WRITING, Copy, Index
 from hotplate.kvc.lease import holders
+from hotplate.kvc.model import SUM_BYTES, Instance
 from hotplate.kvc.retention import shown
 
 
@@ -41,4 +42,27 @@ def block_meta(index: Index, block: int, now_ms: int) -> BlockMeta | None:
         shown(index, block, now_ms),
         len(holders(index, block)) if index.leases else 0,
         described,
+    )
+
+
+def read_slot(holdings: Holdings, instance: Instance, copy: Copy, spec: int | None) -> ReadSlot:
+    """Where the bytes of one spec of a copy lie, or all of them (spec None)."""
+    numbers = instance.numbers_in(copy.specs)
+    parts: list[tuple[int, int, int]] = []
+    for rank, number in enumerate(numbers):
+        if spec is None or number == spec:
+            own = copy.sums[rank * SUM_BYTES : (rank + 1) * SUM_BYTES]
+            size_bytes = instance.specs[number].size_bytes
+            offset = instance.offset_in(copy.specs, number)
+            parts.append((offset, size_bytes, int.from_bytes(own, "big")))
+    storage = holdings.storage(copy.storage)
+    size_bytes = sum(part[1] for part in parts)
+    return ReadSlot(
+        copy.storage,
+        storage.opened(),
+        copy.shape,
+        copy.place,
+        parts[0][0],
+        size_bytes,
+        parts,
     )

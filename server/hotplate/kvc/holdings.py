@@ -32,6 +32,7 @@ from hotplate.kvc.index import (
     Copy,
     Index,
 )
+from hotplate.kvc.journal import Journal
 from hotplate.kvc.lease import Lease
 from hotplate.kvc.model import STORAGE_NUMBER_MAX, Instance, Storage
 from hotplate.kvc.policy import POLICIES
@@ -204,10 +205,12 @@ class Holdings:
         "departed",
         "hit_table",
         "indexes",
+        "journal",
         "listener",
         "moves",
         "orphans",
         "pins",
+        "quiet_until_ms",
         "tiering",
         "uses",
         "wrecks",
@@ -217,6 +220,8 @@ class Holdings:
         self.catalog = catalog
         self.departed = departed
         self.listener: Listener | None = None
+        self.journal: Journal | None = None
+        self.quiet_until_ms = 0  # after a restart: leases of before may last so long
         self.tiering: Tiering | None = None
         self.moves: list[Move] = []  # those under way
         self.uses: dict[str, GroupUse] = {}
@@ -284,6 +289,8 @@ class Holdings:
     def discard(self, index: Index, block: int, burial: Burial) -> None:
         """Hide a block with all its copies; their slots go the way of `burial`."""
         state = index.state[block]
+        if self.journal is not None:
+            self.journal.gone(index, block)
         burial.note(index, block)
         held_by = leases.holders(index, block) if index.leases else []
         if state >= SERVING:
@@ -321,6 +328,8 @@ class Holdings:
         held_by = leases.holders(index, block) if index.leases else []
         copies.remove(copy)
         self._discard_copies(index, block, [copy], held_by, burial)
+        if self.journal is not None:
+            self.journal.stored(index, block, block + 1)
         if not index.children[block]:
             index.became_leaf(block)
 
@@ -382,6 +391,7 @@ class Holdings:
         """Slots whose bytes count as DELETING: release them when they are due."""
         if grave.leaving:
             grave.use.by_storage[grave.storage].leaving += grave.size_bytes
+        grave.due_ms = max(grave.due_ms, self.quiet_until_ms)
         if grave.due_ms <= now_ms and self._release(grave):
             return
         if grave.due_ms <= now_ms:
@@ -460,6 +470,8 @@ class Holdings:
         hidden = index.blocks
         for block, retained in list(index.retained.items()):
             retained.book.forget(index, block)
+        if self.journal is not None:
+            self.journal.trimmed(index)
         for ranges in list(index.leases.values()):
             for block in sorted({b for item in ranges for b in range(item.low, item.high)}):
                 if index.state[block] != ABSENT:

@@ -44,6 +44,8 @@ class LeaseBook:
         use.leases += 1
         self.by_id[lease.id] = lease
         heappush(self._ends, (lease.end_ms, next(self._order), lease))
+        if self._holdings.journal is not None:
+            self._holdings.journal.leased(lease.end_ms)
         return lease.id
 
     def _parts(self, index: Index, pieces: list[Piece]) -> list[tuple[int, int]]:
@@ -64,6 +66,8 @@ class LeaseBook:
         end_ms = now_ms + ms
         if end_ms > lease.end_ms:
             lease.end_ms = end_ms
+            if self._holdings.journal is not None:
+                self._holdings.journal.leased(end_ms)
             heappush(self._ends, (end_ms, next(self._order), lease))
             self._tidy()
 

@@ -207,6 +207,8 @@ class Moves:
                 copy.generation = move.target_generation
             else:
                 relocate(index, (low, high), move.target, place, move.target_generation)
+        if holdings.journal is not None:
+            holdings.journal.stored(index, low, high)
         first = high - 1 if index.chained else low
         for block in range(first, high):
             if not index.children[block]:

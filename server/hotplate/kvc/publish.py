@@ -135,6 +135,8 @@ def _publish(holdings: Holdings, index: Index, part: Part, sums: bytes) -> None:
     if part.copy is not None:
         part.copy.session = None
         part.copy.sums = sums
+        if holdings.journal is not None:
+            holdings.journal.stored(index, start, end)
         store.publish(part.shape, part.place, index.key_of(start), sums)
         index.became_leaf(start)
         _tell_tiering(holdings, index, start, end)
@@ -142,6 +144,8 @@ def _publish(holdings: Holdings, index: Index, part: Part, sums: bytes) -> None:
     width, size = index.width, index.sum_bytes
     index.sums[start * size : end * size] = sums
     index.state[start:end] = bytes((SERVING + part.storage,)) * part.count
+    if holdings.journal is not None:
+        holdings.journal.stored(index, start, end)
     store.publish(part.shape, part.place, bytes(index.keys[start * width : end * width]), sums)
     if index.chained:
         index.became_leaf(end - 1)
