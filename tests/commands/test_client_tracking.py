@@ -140,8 +140,7 @@ def test_messages_of_prefixes_come_when_the_pass_ends(
     for key in ("b", "a", "b"):
         writer("SET", key, "1")
     assert told(reader) == []
-    assert engine.pushing == [engine.tracking]
-    engine.tracking.flush_pushed()
+    engine.outbox.flush()
     assert told(reader) == [[b"a", b"b"]]
 
 

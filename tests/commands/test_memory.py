@@ -2,6 +2,7 @@
 
 import pytest
 from tests.testing.box import Box
+from tests.testing.connection_bench import Bench, request
 from tests.testing.server_console import ServerConsole
 
 from hotplate.keyspace.meter import BASE_BYTES
@@ -89,8 +90,23 @@ def test_the_rest_is_answered(console: ServerConsole) -> None:
 
 
 def test_no_replica_has_the_writes(console: ServerConsole) -> None:
-    assert console("WAIT 0 0") == console("WAIT 3 1000") == console("WAIT -1 10") == 0
-    assert console("WAITAOF 0 0 0") == console("WAITAOF 0 3 1000") == [0, 0]
+    assert console("WAIT 0 0") == console("WAIT -1 10") == 0
+    assert console("WAITAOF 0 0 0") == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("words", "frames"),
+    [("WAIT 3 1000", b":0\r\n"), ("WAITAOF 0 3 1000", b"*2\r\n:0\r\n:0\r\n")],
+)
+def test_who_wants_replicas_waits_until_the_timeout(words: str, frames: bytes) -> None:
+    bench = Bench()
+    client, _ = bench.client()
+    assert bench.ask(client, request(*words.split())) == b""
+    bench.timers.advance(999)
+    assert client.take() == b""
+    bench.timers.advance(1)
+    assert client.take() == frames
+    assert bench.ask(client, request("PING")) == b"+PONG\r\n"
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,8 @@ SCENES = {
     "|b: RPUSH l y|a<",
     "let go": "a~ BLPOP l 0|b: CLIENT UNBLOCK 3|a<|a: PING",
     "let go with an error": "a~ BLPOP l 0|b: CLIENT UNBLOCK 3 ERROR|a<|a: PING",
+    "waiting for replicas": "a: WAIT 0 0|a: WAIT -1 0|a: WAIT 1 10|a: MULTI|a: WAIT 1 0|a: EXEC"
+    "|a~ WAIT 1 0|b: CLIENT UNBLOCK 3|a<|a~ WAIT 2 100000|b: CLIENT UNBLOCK 3 ERROR|a<|a: PING",
     "a killed client takes nothing": "a~ BLPOP l 0|b~ BLPOP l 0|c: CLIENT KILL ID 3|c: RPUSH l x"
     "|b<",
 }

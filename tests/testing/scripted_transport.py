@@ -84,6 +84,7 @@ class ScriptedTransport(asyncio.Transport):
         self.closing = False
         self.lost = False
         self.unsent_peak = 0
+        self.writes = 0
         loop.transports.append(self)
 
     # -- the test's side
@@ -174,6 +175,7 @@ class ScriptedTransport(asyncio.Transport):
         assert not self.lost, "written to a connection that is gone"
         if self.closing:
             return
+        self.writes += 1
         for data in list_of_data:
             if self.taking and not self._unsent:
                 self.sent += data

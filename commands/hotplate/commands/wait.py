@@ -1,6 +1,6 @@
 """WAIT and WAITAOF: nobody replicates this server and no file keeps its writes, and they say so.
 
-Neither waits: what they would wait for can not come.
+Who asks for more than there is waits until the timeout, as in Redis: it may stand for "or give up".
 """
 
 from typing import Final
@@ -31,9 +31,8 @@ _NOT_POSITIVE: Final = "value is out of range, must be positive"
 )
 def wait(ctx: Context, argv: list[bytes]) -> Reply:
     """WAIT numreplicas timeout: 0 replicas have the writes"""
-    parse_int(argv[1])
-    parse_timeout_ms(argv[2])
-    return 0
+    replicas, timeout_ms = parse_int(argv[1]), parse_timeout_ms(argv[2])
+    return _give_up_after(ctx, timeout_ms, 0) if replicas > 0 else 0
 
 
 @command(
@@ -55,14 +54,26 @@ def waitaof(ctx: Context, argv: list[bytes]) -> Reply:
     local = parse_int(argv[1])
     if not 0 <= local <= 1:
         raise CommandError("value is out of range, value must between 0 and 1")
-    if parse_int(argv[2], _NOT_POSITIVE) < 0:
+    replicas = parse_int(argv[2], _NOT_POSITIVE)
+    if replicas < 0:
         raise CommandError(_NOT_POSITIVE)
-    parse_timeout_ms(argv[3])
+    timeout_ms = parse_timeout_ms(argv[3])
     if local:
         raise CommandError(
             "WAITAOF cannot be used when numlocal is set but appendonly is disabled."
         )
-    return [0, 0]
+    return _give_up_after(ctx, timeout_ms, [0, 0]) if replicas else [0, 0]
+
+
+def _give_up_after(ctx: Context, timeout_ms: int, reply: Reply) -> Reply:
+    """Wait for what can't come here; 0: until the client goes or is unblocked."""
+    return ctx.engine.blocking.wait(
+        ctx, (), _nothing, timeout_ms=timeout_ms, nothing=reply, share=None
+    )
+
+
+def _nothing(key: bytes) -> Reply:
+    raise AssertionError("no key wakes a client that waits for replicas")
 
 
 SPECS = specs_of(wait, waitaof)

@@ -7,7 +7,7 @@ no socket and no event loop: the server injects what needs them (`request_shutdo
 import logging
 import random
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 from hotplate.clock import Clock
 from hotplate.config import Config
@@ -15,6 +15,7 @@ from hotplate.engine.blocking import After, Blocking, Timer
 from hotplate.engine.context import Context, Gate, Link
 from hotplate.engine.kvc_events import KvcEvents
 from hotplate.engine.memory import MemoryLimit
+from hotplate.engine.outbox import Outbox
 from hotplate.engine.pause import Pause
 from hotplate.engine.pubsub import PubSub
 from hotplate.engine.scripting import Scripts
@@ -43,14 +44,6 @@ _STEP_MS: Final = 100  # less is the drift of a clock
 _HTTP_REPORT_NS: Final = 60_000_000_000  # such warnings at most once a minute
 
 
-class Pushing(Protocol):
-    """What has messages to be sent when the pass that made them ends."""
-
-    def flush_pushed(self) -> None:
-        """Send them."""
-        ...
-
-
 class Engine:
     """One server's state as commands see it."""
 
@@ -66,7 +59,7 @@ class Engine:
         self.clients: dict[int, Context] = {}
         self.watches = WatchTable(self.databases)
         self.pubsub = PubSub()
-        self.pushing: list[Pushing] = []
+        self.outbox = Outbox()
         self.tracking = Tracking(self)
         self.pause = Pause(self)
         self.blocking = Blocking(self)

@@ -160,7 +160,7 @@ class Tracking:
             self._tell(mine, None)
         self._forget_all()
 
-    def flush_pushed(self) -> None:
+    def flush(self) -> None:
         """The pass is over: tell those who listen to prefixes what changed."""
         self._is_pending = False
         for prefix in self._prefixes.values():
@@ -187,7 +187,7 @@ class Tracking:
                 listeners.changed[key] = speaker
                 if not self._is_pending:
                     self._is_pending = True
-                    self._engine.pushing.append(self)
+                    self._engine.outbox.add(self)
 
     def _tell_readers(self, key: bytes) -> None:
         ids = self._readers.pop(key)

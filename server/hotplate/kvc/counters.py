@@ -61,6 +61,8 @@ class Counters:
     those that PREFIX did not come to, or that WINDOW did not answer.
     `demoted`, `promoted` and `mirrored` blocks went to a slower storage, to a faster one, or were
     written through to a slower one.
+    `reuse_blocks`: how many blocks were accessed between two accesses to the same one (the deepest
+    that a lookup hits). `residence_ms`: how long blocks were there.
     `stops_*`: why PREFIX lookups ended before their last key, one count for each of these.
     """
 
@@ -96,6 +98,14 @@ class Counters:
     hits_by_type: dict[str, int] = field(default_factory=dict)
     evictions_by_cause: dict[str, int] = field(default_factory=dict)
     lookup_ns: Histogram = field(default_factory=Histogram)  # of every 16th lookup
+    reuse_blocks: Histogram = field(default_factory=Histogram)  # of the same lookups
+    residence_ms: Histogram = field(default_factory=Histogram)  # of blocks evicted or expired
+
+    def evict(self, cause: str) -> None:
+        """A block was evicted: for room that a write needs, or by a watermark."""
+        self.evictions += 1
+        by_cause = self.evictions_by_cause
+        by_cause[cause] = by_cause.get(cause, 0) + 1
 
     def miss(self, reason: str, count: int = 1) -> None:
         """Blocks were missed."""

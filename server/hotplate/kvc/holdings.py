@@ -33,7 +33,8 @@ from hotplate.kvc.index import (
     Index,
 )
 from hotplate.kvc.lease import Lease
-from hotplate.kvc.model import POLICIES, STORAGE_NUMBER_MAX, Instance, Storage
+from hotplate.kvc.model import STORAGE_NUMBER_MAX, Instance, Storage
+from hotplate.kvc.policy import POLICIES
 from hotplate.kvc.ports import Listener
 from hotplate.kvc.quota import GroupUse
 from hotplate.kvc.write_session import WriteSession
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 PIN_RETRY_MS: Final = 10  # how soon a slot that bytes still travel from is tried again
 _LIVE: Final = compile_pattern(rb"[\x02\x10-\xff]", DOTALL)
 
+_LIVED: Final = frozenset((Reason.EVICTED, Reason.EXPIRED))
 MISS, HIT, LOOK = 0, 1, 2  # what a state byte means for a reader
 
 
@@ -139,10 +141,21 @@ class Burial:
         index = self._index
         if index is not None:
             self._holdings.departed.add(index, self._low, self._high, self._mark)
+            if self._reason in _LIVED:
+                self._count_residence(index)
             if self._holdings.listener is not None:
                 keys = map(index.key_of, range(self._high - 1, self._low - 1, -1))
                 self._told.setdefault(index.instance, []).extend(keys)
             self._index = None
+
+    def _count_residence(self, index: Index) -> None:
+        """How long the blocks were there; those of a stretch that came together, at once."""
+        created = index.created[self._low : self._high]
+        count, first = len(created), created[0]
+        spans = [(first, count)] if created[-1] == first else [(stamp, 1) for stamp in created]
+        residence = self._holdings.counters[index.instance.number].residence_ms
+        for stamp, blocks in spans:
+            residence.add(max(0, self._now_ms - (stamp >> STAMP_SHIFT)), blocks)
 
     def add(self, storage: int, shape: Shape, place: int, slots: int = 1) -> Grave:
         """Slots that were moved to `deleting` already. The grave may still grow: do not keep it."""
@@ -259,6 +272,11 @@ class Holdings:
                 table[SERVING + number] = HIT
         self.hit_table = bytes(table)
 
+    @property
+    def last_stamp(self) -> int:
+        """The latest stamp that was given."""
+        return self._last_stamp
+
     def stamp(self, now_ms: int, stamps: int = 1) -> int:
         """The next stamp of an access; with `stamps`, the first of so many."""
         first = max(self._last_stamp + 1, now_ms << STAMP_SHIFT)
@@ -287,9 +305,7 @@ class Holdings:
             del index.details[block]
         if held_by:
             leases.cut(index, block)
-        index.state[block] = ABSENT
-        index.blocks -= 1
-        index.unlink(block)
+        index.vacate(block)
 
     def discard_copy(self, index: Index, block: int, copy: Copy, burial: Burial) -> None:
         """Let go of one copy of a DETAILED block, and of the block if it was the last."""

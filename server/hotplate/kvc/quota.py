@@ -49,6 +49,8 @@ class GroupUse:
     graves: "list[tuple[int, int, Grave]]" = field(default_factory=list)  # heap: due, order
     reclaiming: set[str] = field(default_factory=set)  # limits being reclaimed down to low
     demotes: frozenset[int] = frozenset()  # storages that demotion relieves, not reclaim
+    given: dict[int, int] = field(default_factory=dict)  # by instance number (victims.py)
+    given_floor: int = 0
 
     @property
     def blocks(self) -> int:

@@ -12,10 +12,12 @@ from hotplate.errors import QuotaError
 from hotplate.kvc.departed import Reason
 from hotplate.kvc.holdings import Burial, Holdings
 from hotplate.kvc.index import DETAILED, SERVING, WRITING, Index
-from hotplate.kvc.policy.lru import ID_BITS, ID_MASK, Victims
+from hotplate.kvc.policy.base import ID_BITS, ID_MASK
 from hotplate.kvc.quota import GroupUse, Shortage
+from hotplate.kvc.victims import Victims
 
 VICTIMS_PER_CALL_MAX: Final = 1024
+LEAVES_QUEUED_AT_ONCE: Final = 8192  # of one instance whose policy changed
 REAPED_AT_ONCE: Final = 1024  # slots that are due
 _RETRY_UNKNOWN_MS: Final = 1000  # nothing that is known of will free enough
 _GRAVES_LOOKED_AT: Final = 4096  # for a retry time
@@ -38,30 +40,38 @@ class Reclaimer:
         storages: frozenset[int] | None = None,
         count_blocks: bool = False,
         limit: int = VICTIMS_PER_CALL_MAX,
+        cause: str = "room",
     ) -> int:
         """Evict until `missing` bytes on `storages` (or blocks) are on their way. How many went.
 
         Where only leaves on other storages are in the way, those go.
         """
         evicted = 0
+        if missing <= 0 or limit <= 0:
+            return 0
         grace_ms, reason = use.group.grace_ms, Reason.EVICTED
         burial = Burial(self._holdings, use, now_ms, grace_ms, reason=reason)
-        indexes = list(use.indexes.values())
-        victims = Victims(indexes, storages)
+        for index in use.indexes.values():
+            index.queue_leaves(LEAVES_QUEUED_AT_ONCE)
+            index.leaves.policy.begin(self._holdings.last_stamp)
+        victims = Victims(use, storages, count_blocks=count_blocks)
         while missing > 0 and evicted < limit:
             victim = victims.next()
             in_the_way = victim is None and storages is not None
             if in_the_way:
-                victim = Victims(indexes, None).next()
+                victim = Victims(use, None, count_blocks=count_blocks).next()
             if victim is None:
                 break
             index, block = victim
             missing -= 1 if count_blocks else self._bytes_on(index, block, storages)
+            policy = index.leaves.policy
+            if policy.ghosts is not None:
+                policy.evicted(index.key_of(block), block)
             self._holdings.discard(index, block, burial)
-            self._holdings.counters[index.instance.number].evictions += 1
+            self._holdings.counters[index.instance.number].evict(cause)
             evicted += 1
             if in_the_way:
-                victims = Victims(indexes, storages)
+                victims = Victims(use, storages, count_blocks=count_blocks)
         burial.close()
         return evicted
 
@@ -195,7 +205,7 @@ class Reclaimer:
         if group.quota_bytes is not None:
             leaving = sum(item.leaving for item in use.by_storage.values())
             missing = self._over(use, "group", use.used - leaving, group.quota_bytes)
-            evicted += self.evict(use, missing, now_ms, limit=limit)
+            evicted += self.evict(use, missing, now_ms, limit=limit, cause="watermark")
         for kind, quota in group.type_quotas.items():
             items = {n: item for n, item in use.by_storage.items() if item.type == kind}
             used = sum(item.used - item.leaving for item in items.values())
@@ -203,10 +213,24 @@ class Reclaimer:
             storages = frozenset(items)
             if storages <= use.demotes:
                 continue
-            evicted += self.evict(use, missing, now_ms, storages=storages, limit=limit - evicted)
+            evicted += self.evict(
+                use,
+                missing,
+                now_ms,
+                storages=storages,
+                limit=limit - evicted,
+                cause="watermark",
+            )
         if group.max_blocks is not None:
             missing = self._over(use, "blocks", use.blocks, group.max_blocks)
-            evicted += self.evict(use, missing, now_ms, count_blocks=True, limit=limit - evicted)
+            evicted += self.evict(
+                use,
+                missing,
+                now_ms,
+                count_blocks=True,
+                limit=limit - evicted,
+                cause="watermark",
+            )
         return evicted
 
     def _over(self, use: GroupUse, name: str, used: int, limit: int) -> int:
@@ -230,7 +254,9 @@ class Reclaimer:
             if not serving or number in use.demotes:
                 continue
             share = -(-missing * serving // total)
-            evicted += self.evict(use, share, now_ms, storages=storages, limit=limit - evicted)
+            evicted += self.evict(
+                use, share, now_ms, storages=storages, limit=limit - evicted, cause="storage"
+            )
         return evicted
 
 

@@ -88,7 +88,6 @@ class Server:
         self._cron.add(self.engine.tracking.tick)
         self._cron.add(self._close_idle)
         self._cron.add(self._sample_rates)
-        self._cron.add(self._flush_pushed)  # what the jobs before told subscribers
         self._cron.start()
         settle_garbage_collector()
 
@@ -150,10 +149,6 @@ class Server:
     def _close_idle(self, now_ms: int) -> bool:
         self._clients.close_idle(now_ms)
         self._clients.output_limits.tick()
-        return False
-
-    def _flush_pushed(self, now_ms: int) -> bool:
-        self._clients.flush_pushed()
         return False
 
     def _sample_rates(self, now_ms: int) -> bool:

@@ -111,6 +111,7 @@ class BusyPoll:
                 self._accept(key.data)
 
     def _begin(self) -> selectors.BaseSelector:
+        self._engine.outbox.flush()
         selector = self._selector = selectors.DefaultSelector()
         for listener in self._listeners:
             selector.register(listener.fileno(), selectors.EVENT_READ, listener)

@@ -41,7 +41,7 @@ class ClientTable:
         self.loop = loop
         self.read_now = read_now
         self.output_limits = OutputLimits(engine)
-        self.pushing = engine.pushing  # connections with messages to be written, and their like
+        engine.outbox.soon = loop.call_soon
         self._connections: dict[int, Connection] = {}
         self._empty = asyncio.Event()
 
@@ -111,12 +111,6 @@ class ClientTable:
     def gates_changed(self, ctx: Context, reader: RequestReader) -> None:
         """AUTH may have lifted the limits."""
         reader.limits = self._limits(ctx)
-
-    def flush_pushed(self) -> None:
-        """Write the messages that were pushed since the last call."""
-        for pushing in self.pushing:  # it may grow on the way
-            pushing.flush_pushed()
-        self.pushing.clear()
 
     def close_idle(self, now_ms: int) -> None:
         """Close clients that said nothing for `timeout` seconds; subscribers need not."""

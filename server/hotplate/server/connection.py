@@ -1,9 +1,12 @@
 """One client's socket: bytes in, bytes out, flow control. It knows no command.
 
-    socket ─► reader ─► batch of requests ─► engine.dispatch.run ─► frames ─► one write a pass
+    socket ─► reader ─► batch of requests ─► engine.dispatch.run ─► frames ─► flush
                 │
                 └ a large bulk string ─► LargeBulkReceiver: straight into its target
                   (and it stays the transport's protocol while more of them come)
+
+Replies and messages gather until every client of a pass was heard, then each client gets one write
+(engine.outbox).
 
 Flow control, both ways:
 - A pass runs at most BATCH_REQUESTS requests, or until it has answered a lot (engine.dispatch);
@@ -50,14 +53,16 @@ class Connection(asyncio.Protocol):
         "_deferred",
         "_held",
         "_large",
+        "_listed",
+        "_outbox",
         "_pushed",
         "_pushed_bytes",
-        "_pushing",
         "_read_now",
         "_reader",
         "_requests",
         "_stats",
         "_transport",
+        "_unsent",
         "_waits",
         "_wall_ns",
         "ctx",
@@ -84,9 +89,12 @@ class Connection(asyncio.Protocol):
         self._reader: RequestReader = cast("RequestReader", None)
         # flow control
         self._waits = _CLOSED  # why nothing is run now; 0: run what comes
-        self._pushing = clients.pushing
-        self._pushed: list[bytes] = []  # messages not written yet
+        # what was answered and pushed in this pass; whether the table of clients knows of it
+        self._unsent: list[Any] = []
+        self._pushed: list[bytes] = []
         self._pushed_bytes = 0
+        self._listed = False
+        self._outbox = clients.engine.outbox
         self._held: list[Callable[[], None]] = []  # releases, due when the transport is empty
         self.unsent_seen = 0  # by the table of clients, when it last looked for idle ones
         # a Deferred under way, and the requests behind it
@@ -123,6 +131,8 @@ class Connection(asyncio.Protocol):
             self._large.abandon()
         self._drop([*self._requests, self._reader.partial])
         self._requests = []
+        self._unsent.clear()
+        self._pushed.clear()
         if self._deferred is not None and self._deferred.cancel is not None:
             self._deferred.cancel()
         self._release()
@@ -139,7 +149,7 @@ class Connection(asyncio.Protocol):
         reader = self._reader
         requests = reader.receive(data, BATCH_REQUESTS)
         if requests:
-            self._run(requests, 0, [])
+            self._run(requests, 0)
         else:
             self._saw_client()
         if reader.ready or reader.stopped is not None:
@@ -150,6 +160,7 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """The client sends no more: answer what is there, then close."""
+        self.flush()
         return False
 
     def pause_writing(self) -> None:
@@ -167,8 +178,8 @@ class Connection(asyncio.Protocol):
 
     # -- one pass ------------------------------------------------------------------------------
 
-    def _run(self, requests: list[Any], start: int, frames: list[Any]) -> None:
-        """Run a batch from `start` on and write `frames` with what is answered."""
+    def _run(self, requests: list[Any], start: int) -> None:
+        """Run a batch from `start` on."""
         ctx = self.ctx
         now_ms = self._wall_ns() // _MS_NS
         engine = ctx.engine
@@ -176,15 +187,15 @@ class Connection(asyncio.Protocol):
             engine.now_ms = now_ms  # one object for all entries that are used in this millisecond
         ctx.now_ms = ctx.last_seen_ms = engine.now_ms
         gates = ctx.gates
-        outcome = run(ctx, requests, frames, start)
+        unsent = self._unsent
+        if self._pushed:
+            unsent += self._pushed
+            self._pushed.clear()
+        outcome = run(ctx, requests, unsent, start)
         if self._held:
-            self._write_held(frames)
-        elif frames:
-            data = b"".join(frames)
-            self._stats.net_output_bytes += len(data)
-            self._transport.write(data)
-        if self._pushing:
-            self._clients.flush_pushed()
+            self._write_held()
+        elif not self._listed and unsent:
+            self._list()
         if ctx.gates != gates:
             self._clients.gates_changed(ctx, self._reader)
             if ctx.gates & Gate.CLOSING:
@@ -195,6 +206,7 @@ class Connection(asyncio.Protocol):
             self._await(outcome)
         elif outcome != len(requests) and not self._waits & _CLOSED:
             self._requests = requests[cast("int", outcome) :]
+            self.flush()  # it is a lot
             self._schedule()
 
     def _drop(self, requests: list[Any]) -> None:
@@ -236,7 +248,7 @@ class Connection(asyncio.Protocol):
                 return
             if not isinstance(stopped, LargeBulk):
                 self._stats.protocol_errors += 1
-                self._write(stopped.frame)
+                self._unsent.append(stopped.frame)
                 self.close()
                 return
             if budget <= 0:
@@ -262,7 +274,7 @@ class Connection(asyncio.Protocol):
             return
         if self._requests:
             requests, self._requests = self._requests, []
-            self._run(requests, 0, [])
+            self._run(requests, 0)
             self._schedule()
             return
         self._transport.resume_reading()
@@ -273,7 +285,7 @@ class Connection(asyncio.Protocol):
             self._end_large(large)
         requests = self._reader.batch(BATCH_REQUESTS)
         if requests:
-            self._run(requests, 0, [])
+            self._run(requests, 0)
         self._go_on()
 
     def _on_reply(self, reply: Any) -> None:
@@ -281,24 +293,24 @@ class Connection(asyncio.Protocol):
         deferred, self._deferred = self._deferred, None
         self._waits &= ~_DEFERRED
         ctx = self.ctx
-        frames: list[Any] = []
-        answer(ctx, reply, frames)
+        answer(ctx, reply, self._unsent)
         if isinstance(reply, CommandError):
             self._stats.count_error(reply.code)
             if (command := ctx.engine.commands.find(ctx.last_command)) is not None:
                 command.failed += 1
         if self._waits & _CLOSED:
+            self._unsent.clear()
             self._release()
             return  # `connection_lost` sees to the requests behind, if it did not yet
         if deferred is not None and deferred.reads_on:
             # another client's command is what ended the wait: this one's go on behind it
-            if data := b"".join(frames):
-                self._write(data)
+            if not self._listed:
+                self._list()
             if self._requests or self._reader.pending_bytes or not self._transport.is_reading():
                 self._schedule()
             return
         requests, self._requests = self._requests, []
-        self._run(requests, 0, frames)
+        self._run(requests, 0)
         if not self._waits & _DEFERRED:
             self._schedule()
 
@@ -366,7 +378,7 @@ class Connection(asyncio.Protocol):
     def _run_behind_large(self) -> None:
         requests = self._reader.batch(BATCH_REQUESTS)
         if requests:
-            self._run(requests, 0, [])
+            self._run(requests, 0)
 
     def on_large_bytes(self, size_bytes: int, *, complete: bool) -> None:
         """Part of the large bulk string came in, or all of it is there."""
@@ -392,12 +404,34 @@ class Connection(asyncio.Protocol):
 
     # -- writing -------------------------------------------------------------------------------
 
-    def _write(self, data: bytes) -> None:
-        self._stats.net_output_bytes += len(data)
-        self._transport.write(data)
+    def _list(self) -> None:
+        """Be flushed at the end of this pass."""
+        self._listed = True
+        self._outbox.add(self)
 
-    def _write_held(self, frames: list[Any]) -> None:
-        """Write views into storage, and learn when all of it is gone."""
+    def flush(self) -> None:
+        """Write what was answered and pushed; a client that leaves too much unread is closed."""
+        self._listed = False
+        unsent = self._unsent
+        if self._pushed:
+            unsent += self._pushed
+            self._pushed.clear()
+        if self._waits & _CLOSED:
+            unsent.clear()
+        elif unsent:
+            data = b"".join(unsent)
+            unsent.clear()
+            self._stats.net_output_bytes += len(data)
+            self._transport.write(data)
+        if self._pushed_bytes:
+            self._pushed_bytes = 0
+            limits = self._clients.output_limits
+            if self._transport.get_write_buffer_size() > limits.push_bytes_max:
+                limits.check(self)
+
+    def _write_held(self) -> None:
+        """Write views into storage at once, and learn when all of it is gone."""
+        frames, self._unsent = self._unsent, []
         self._stats.net_output_bytes += sum(map(len, frames))
         self._transport.set_write_buffer_limits(high=0, low=0)
         self._transport.writelines(frames)
@@ -421,42 +455,32 @@ class Connection(asyncio.Protocol):
         """Drop the connection, unsent replies included."""
         self._waits |= _CLOSED
         self.ctx.gates |= Gate.CLOSING
+        self._unsent.clear()
+        self._pushed.clear()
         self._transport.abort()
 
     def close(self) -> None:
         """Send what is answered, then close."""
+        self.flush()
         self._waits |= _CLOSED
         self.ctx.gates |= Gate.CLOSING
         self._transport.close()
 
     def push(self, frames: bytes) -> None:
-        """Write frames outside of a reply, with all others at the end of the pass that makes them.
-
-        A write costs as much as ten messages.
-        """
+        """Write frames outside of a reply, behind what was answered so far."""
         if self._waits & _CLOSED:
             return
-        if not self._pushed:
-            self._pushing.append(self)
         self._pushed.append(frames)
         self._pushed_bytes += len(frames)
         if self._pushed_bytes > self._clients.output_limits.push_bytes_max:
-            self.flush_pushed()
-
-    def flush_pushed(self) -> None:
-        """Write what was pushed; a client that leaves too much unread is closed."""
-        data = b"".join(self._pushed)
-        self._pushed.clear()
-        self._pushed_bytes = 0
-        if data and not self._waits & _CLOSED:
-            self._write(data)
-            limits = self._clients.output_limits
-            if self._transport.get_write_buffer_size() > limits.push_bytes_max:
-                limits.check(self)
+            self.flush()
+        elif not self._listed:
+            self._list()
 
     def output_bytes(self) -> int:
         """Bytes that wait to be sent."""
-        return self._transport.get_write_buffer_size() + self._pushed_bytes
+        gathered = sum(map(len, self._unsent)) + sum(map(len, self._pushed))
+        return self._transport.get_write_buffer_size() + gathered
 
     def query_bytes(self) -> int:
         """Bytes received and not run yet."""

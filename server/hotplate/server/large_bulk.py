@@ -155,7 +155,7 @@ class LargeBulkReceiver(asyncio.BufferedProtocol):
 
     def eof_received(self) -> bool:
         """The client sends no more."""
-        return False
+        return self._connection.eof_received()
 
     def pause_writing(self) -> None:
         """The transport is full."""

@@ -23,6 +23,31 @@ def test_a_pipeline_is_answered_in_order(bench: Bench) -> None:
     assert replies == b"".join(b"$%d\r\n%d\r\n" % (len(str(n)), n) for n in range(count))
 
 
+def test_nothing_is_written_before_every_client_of_the_pass_was_heard(bench: Bench) -> None:
+    transports = [bench.client()[0] for _ in range(5)]
+    for n, transport in enumerate(transports):
+        transport.send(request("ECHO", n) * 3)
+    bench.loop.run_pass()
+    assert bench.engine.stats.commands_processed == 15
+    assert [transport.take() for transport in transports] == [b""] * 5
+    bench.loop.run_pass()
+    assert [transport.take() for transport in transports] == [
+        b"$1\r\n%d\r\n" % n * 3 for n in range(5)
+    ]
+    assert [transport.writes for transport in transports] == [1] * 5
+
+
+def test_a_message_comes_behind_what_was_answered_before_it(bench: Bench) -> None:
+    transport, connection = bench.client()
+    transport.send(request("ECHO", "a"))
+    bench.loop.run_pass()
+    connection.push(b">message")
+    connection.data_received(request("ECHO", "b"))
+    bench.settle()
+    assert transport.take() == b"$1\r\na\r\n>message$1\r\nb\r\n"
+    assert transport.writes == 1
+
+
 def test_a_huge_pipeline_lets_others_go_between_its_batches(bench: Bench) -> None:
     greedy, _ = bench.client()
     modest, _ = bench.client()
@@ -48,9 +73,8 @@ def test_a_pipeline_of_giant_replies_is_answered_piece_by_piece(bench: Bench, co
     bench.ask(transport, request("SET", "giant", giant))
     transport.send(request(command, "giant") * 50)
     sizes: list[int] = []
-    while transport.sent or not sizes:
+    while bench.loop.run_pass():
         sizes.append(len(transport.take()))
-        bench.loop.run_pass()
     assert max(sizes) < 4 * len(giant)
     assert sum(sizes) >= 50 * len(giant)
 

@@ -1,0 +1,59 @@
+"""Head-start leaf LRU: what was seen again gets a head start over what was seen once.
+
+Two lists by last access, of blocks seen once and of blocks seen again (found since they were
+stored, or evicted lately and stored again). Of their two heads the older one goes, where the one
+seen again counts as used HEAD_START x capacity accesses later than it was. Time is counted in
+accesses to blocks, the capacity in blocks held, and as many names of evicted blocks are remembered.
+
+On traces of LLM services it finds 1 to 19 % more than LRU where the cache is small beside the
+traffic, and loses at most 1.5 % in a narrow band of sizes (docs/storage.md has the table).
+It never takes a parent before its child of itself: a parent is used no earlier, and is seen again
+where its child is.
+"""
+
+from collections.abc import Hashable
+from typing import ClassVar, Final
+
+from hotplate.kvc.policy.base import Forest, Policy
+from hotplate.kvc.policy.ghosts import Ghosts
+
+HEAD_START: Final = 1  # in capacities
+
+
+class HeadStartLru(Policy):
+    """By last access, those seen again later by a capacity of accesses."""
+
+    name: ClassVar[str] = "hslru"
+    lanes: ClassVar[int] = 2
+
+    def __init__(self, forest: Forest) -> None:
+        super().__init__(forest)
+        self._remembered = Ghosts()
+        self.ghosts = self._remembered
+        self._head_start = 0
+
+    def lane(self, block: int) -> int:
+        """1 for a block that was seen again."""
+        forest = self.forest
+        return 1 if forest.proven[block] or forest.leaf_hits(block) else 0
+
+    def order(self, block: int) -> int:
+        """The stamp of the last access."""
+        return self.forest.accessed[block]
+
+    def choose(self, first: int, second: int) -> int:
+        """The older one, the second with its head start."""
+        ticks = self.forest.ticks
+        return second if ticks[second] + self._head_start < ticks[first] else first
+
+    def begin(self, stamp: int) -> None:
+        """Capacity is what the forest holds when evictions begin."""
+        del stamp
+        capacity = self.forest.blocks
+        self._head_start = HEAD_START * capacity
+        self._remembered.bound(capacity)
+
+    def evicted(self, name: Hashable, block: int) -> None:
+        """Remember the name."""
+        del block
+        self._remembered.add(name)
