@@ -7,6 +7,8 @@ from typing import Final
 _SUBCOMMANDS: Final = {
     "serve": ("hotplate.server.app", "run a server: hotplate serve [CONFIG-FILE] [--port N] ..."),
     "demo": ("hotplate.clients.demo", "a real model, its KV cache stored and found again"),
+    "import": ("hotplate.transfer.import_data", "bring the data of a Redis in: a server or files"),
+    "export": ("hotplate.transfer.export_data", "take the data out, to a Redis or into a file"),
     "bench": ("hotplate.bench.main", "measure Hotplate beside a Redis, in turn, as ratios"),
 }
 

@@ -19,7 +19,7 @@ HOMES = {
     "uvloop": ("hotplate.server.loop",),
     "hiredis": ("hotplate.resp.reader", "hotplate.bench"),
     "msgpack": ("hotplate.wire",),
-    "redis": ("hotplate.clients", "hotplate.bench"),
+    "redis": ("hotplate.clients", "hotplate.bench", "hotplate.transfer"),
     "lupa": ("hotplate.engine.scripting_runtime",),
     "torch": ("hotplate.clients.engines", "hotplate.clients.demo"),
     "transformers": ("hotplate.clients.engines", "hotplate.clients.demo"),

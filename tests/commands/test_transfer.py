@@ -1,17 +1,16 @@
 """DUMP and RESTORE, and values that travel between a real Redis and us, both ways."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import redis
+from tests.testing.all_types import Ask, content, fill, fill_streams, pairs_of
 from tests.testing.old_encodings import pack_blob, pack_ziplist, pack_zipmap, seal
 from tests.testing.server_console import ServerConsole as Console
 
 from hotplate.bench.process import ServerProcess
 from hotplate.errors import CommandError
-
-STREAM = b"\x15\x01"
 
 
 @pytest.fixture(params=[2, 3])
@@ -96,8 +95,8 @@ def test_times_of_fields_travel_and_end(console: Console) -> None:
         (("0", seal(b"\x01\x00")), "ERR Bad data format"),
         (("0", seal(b"")), "ERR Bad data format"),
         (
-            ("0", seal(STREAM)),
-            "ERR Bad data format: a stream cannot be restored in this version",
+            ("0", seal(b"\x1a\x01")),
+            "ERR Bad data format: a stream of a later version cannot be restored in this version",
         ),
     ],
 )
@@ -114,61 +113,14 @@ def test_a_refused_payload_changes_nothing(
 
 # -- beside a real Redis -----------------------------------------------------------------------
 
-Ask = Callable[..., Any]
-
 
 @pytest.fixture
 def theirs(redis_server: ServerProcess) -> Iterator[Ask]:
     with redis.Redis(port=redis_server.port) as client:
         client.flushall()
+        client.response_callbacks.clear()
         yield client.execute_command
         client.flushall()
-
-
-def content(ask: Ask, key: bytes) -> Any:
-    """The type and everything in a key, in a form that two servers share."""
-    kind = ask("TYPE", key)
-    if kind == b"string":
-        return kind, ask("GET", key)
-    if kind == b"list":
-        return kind, ask("LRANGE", key, 0, -1)
-    if kind == b"set":
-        return kind, sorted(ask("SMEMBERS", key))
-    read = ("ZRANGE", key, 0, -1, "WITHSCORES") if kind == b"zset" else ("HGETALL", key)
-    found = ask(*read)
-    pairs = found.items() if isinstance(found, dict) else found
-    flat = (
-        pairs
-        if not pairs or (isinstance(pairs, list) and isinstance(pairs[0], bytes))
-        else [item for pair in pairs for item in pair]
-    )
-    names, values = list(flat)[::2], list(flat)[1::2]
-    if kind == b"zset":
-        values = [float(value) for value in values]
-    return kind, dict(zip(names, values, strict=True))
-
-
-def fill(ask: Ask) -> list[bytes]:
-    """A key of each type in each encoding."""
-    ask("MSET", "short", "hello", "number", 12345, "large", 2**62, "empty", "", "long", "ab" * 9000)
-    ask("APPEND", "raw", "x")
-    ask("SETBIT", "bits", 100_000, 1)
-    ask("PFADD", "sketch", *range(100))
-    ask("PFADD", "dense", *range(3000))
-    ask("RPUSH", "list:small", *range(-5, 5), "a" * 70, 2**40, -(2**63), 300_000, 2**31)
-    ask("RPUSH", "list:large", *(b"element %d" % n for n in range(3000)))
-    ask("RPUSH", "list:wide", "y" * 100_000, "z")
-    ask("SADD", "set:16", 1, 2, 3)
-    ask("SADD", "set:32", 1, 70_000)
-    ask("SADD", "set:64", 1, -(2**40))
-    ask("SADD", "set:small", "a", "b", 1)
-    ask("SADD", "set:large", *(b"member %d" % n for n in range(1000)))
-    ask("ZADD", "zset:small", 1, "a", 2.5, "b", "inf", "c", "-inf", "d", 1e300, "e", -0.1, "f")
-    ask("ZADD", "zset:large", *(item for n in range(500) for item in (n * 0.1, b"m%d" % n)))
-    ask("HSET", "hash:small", "a", 1, "b", "x" * 60, "c", -70_000)
-    ask("HSET", "hash:large", *(item for n in range(600) for item in (b"f%d" % n, n)))
-    ask("HSET", "hash:wide", "f", "y" * 9000)
-    return sorted(ask("KEYS", "*"))
 
 
 @pytest.mark.e2e
@@ -206,3 +158,44 @@ def test_older_forms_are_read_as_a_real_redis_reads_them(theirs: Ask, body: byte
     for ask in (theirs, ours):
         assert ask("RESTORE", "k", 0, seal(body, 6)) in (b"OK", True)
     assert content(ours, b"k") == content(theirs, b"k")
+
+
+@pytest.mark.e2e
+def test_who_goes_on_with_a_restored_stream_gets_what_is_next(theirs: Ask) -> None:
+    ours = Console(resp=3)
+    fill_streams(theirs)
+    ours("RESTORE", "stream:large", 0, theirs("DUMP", "stream:large"))
+    read = ("XREADGROUP", "GROUP", "first", "eve", "COUNT", 2, "STREAMS", "stream:large", ">")
+    assert ours(*read) == theirs(*read)
+    count = ("XPENDING", "stream:large", "first")
+    assert ours(*count) == theirs(*count)
+    assert ours("XADD", "stream:small", "0-1", "a", "b") == b"0-1"
+
+
+def test_an_entry_that_is_nobodys_travels_as_such(console: Console) -> None:
+    for number in range(1, 4):
+        console("XADD", "s", f"{number}-0", "f", "v")
+    console("XGROUP", "CREATE", "s", "g", 0)
+    console("XREADGROUP", "GROUP", "g", "alice", "STREAMS", "s", ">")
+    console("XNACK", "s", "g", "FAIL", "IDS", 2, "3-0", "1-0")
+    console("RESTORE", "copy", 0, console("DUMP s"))
+    info = ("XINFO", "STREAM", "{}", "FULL")
+    there, here = (console(*(word.format(key) for word in info)) for key in ("copy", "s"))
+    assert pairs_of(there) == pairs_of(here) != []
+    read = ("XREADGROUP", "GROUP", "g", "bob", "CLAIM", 0, "STREAMS")
+    assert flat(console(*read, "copy", ">"))[1:] == flat(console(*read, "s", ">"))[1:]
+    pending = ("XPENDING", "{}", "g", "-", "+", 9)
+    there, here = (console(*(str(word).format(key) for word in pending)) for key in ("copy", "s"))
+    assert there == here
+    assert {row[1] for row in there} == {b"bob"}
+
+
+def flat(reply: Any) -> list[Any]:
+    """All that is in a reply, one after the other."""
+    if isinstance(reply, dict):
+        return flat(list(reply.items()))
+    return (
+        [leaf for item in reply for leaf in flat(item)]
+        if isinstance(reply, (list, tuple))
+        else [reply]
+    )

@@ -123,9 +123,12 @@ def redis_binary() -> str | None:
     return shutil.which("redis-server") or shutil.which("valkey-server")
 
 
-def start_redis(directory: Path, *options: str) -> ServerProcess:
-    """Start a redis-server without persistence on a free port."""
-    binary = redis_binary()
+def start_redis(directory: Path, *options: str, binary: str | None = None) -> ServerProcess:
+    """Start a redis-server, or another one that takes its options, on a free port.
+
+    It loads what snapshot there is in `directory`, and saves one only when told.
+    """
+    binary = binary or redis_binary()
     if binary is None:
         raise ServerStartError("no redis-server and no valkey-server in PATH")
     log_path = directory / "redis.log"

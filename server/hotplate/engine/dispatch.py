@@ -86,7 +86,7 @@ def run(ctx: Context, requests: list[Any], out: list[Any], start: int = 0) -> in
                 room -= answer(ctx, reply, out)
                 done = done if room > 0 else index + 1
         except Exception as error:
-            append(_failed(ctx, command, error))
+            append(failed(ctx, command, error))
         if alone:
             before_ns, since_ns = since_ns, engine.clock.monotonic_ns()
             if since_ns - before_ns >= engine.slow_ns:
@@ -99,7 +99,7 @@ def run(ctx: Context, requests: list[Any], out: list[Any], start: int = 0) -> in
     return done if deferred is None else deferred
 
 
-def _failed(ctx: Context, command: Command | None, error: Exception) -> bytes:
+def failed(ctx: Context, command: Command | None, error: Exception) -> bytes:
     """What a handler's exception answers; one that is no CommandError is a bug of ours."""
     if not isinstance(error, CommandError):
         log.error("%s failed", "?" if command is None else command.spec.name, exc_info=error)

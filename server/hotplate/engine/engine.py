@@ -20,6 +20,7 @@ from hotplate.engine.pause import Pause
 from hotplate.engine.pubsub import PubSub
 from hotplate.engine.scripting import Scripts
 from hotplate.engine.scripting_functions import Libraries
+from hotplate.engine.singles import Singles
 from hotplate.engine.slowlog import NEVER_NS, SlowLog
 from hotplate.engine.stats import Stats
 from hotplate.engine.tracking import Tracking
@@ -59,7 +60,7 @@ class Engine:
         self.clients: dict[int, Context] = {}
         self.watches = WatchTable(self.databases)
         self.pubsub = PubSub()
-        self.outbox = Outbox()
+        self.outbox = Outbox(Singles(self))
         self.tracking = Tracking(self)
         self.pause = Pause(self)
         self.blocking = Blocking(self)
@@ -169,6 +170,13 @@ class Engine:
     def limit_memory(self, now_ms: int) -> bool:
         """One bounded pass of counting and evicting; whether there is more."""
         return self.memory.tick(now_ms)
+
+    def read_clocks(self) -> None:
+        """The time of what runs next."""
+        now_ms = self.clock.wall_ns() // _MS_NS
+        if self.now_ms != now_ms:
+            self.now_ms = now_ms  # one object for all entries that are used in this millisecond
+        self.now_ns = self.clock.monotonic_ns()
 
     def _read_clocks(self, now_ms: int) -> None:
         """Between two batches: notice that the wall clock was set back."""

@@ -4,8 +4,11 @@ Nothing is written before: a client's process that is woken by its reply while t
 for theirs goes to sleep again and has to be woken anew, at a cost of several requests each time.
 """
 
+from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
+
+from hotplate.engine.singles import Single, Singles
 
 
 class Sender(Protocol):
@@ -17,26 +20,45 @@ class Sender(Protocol):
 
 
 class Outbox:
-    """The senders of one server. Each is listed once a pass; listing it again does no harm."""
+    """The pass of one server: requests that came alone, and who has something to send."""
 
-    __slots__ = ("_listed", "soon")
+    __slots__ = ("_is_due", "_listed", "_singles", "soon")
 
-    def __init__(self) -> None:
-        self._listed: list[Sender] = []
+    def __init__(self, singles: Singles) -> None:
+        self._singles = singles
+        self._listed: deque[Sender] = deque()
+        self._is_due = False
         # calls back when the pass is over; the server sets it
         self.soon: Callable[[Callable[[], None]], Any] = _nobodys_pass
 
     def add(self, sender: Sender) -> None:
-        """Let it flush when this pass is over."""
-        if not self._listed:
+        """Let it flush when this pass is over; listing it again does no harm."""
+        if not self._is_due:
+            self._is_due = True
             self.soon(self.flush)
         self._listed.append(sender)
 
+    def hear(self, single: Single) -> None:
+        """Run its request when this pass is over."""
+        if not self._is_due:
+            self._is_due = True
+            self.soon(self.flush)
+        self._singles.add(single)
+
     def flush(self) -> None:
-        """Let all that are listed flush; what one adds on the way is flushed too."""
-        for sender in self._listed:
-            sender.flush()
-        self._listed.clear()
+        """Run what was heard and let all that are listed flush; new ones on the way, too."""
+        self._is_due = True
+        singles, listed = self._singles, self._listed
+        try:
+            while singles or listed:
+                if singles:
+                    singles.run()
+                while listed:
+                    listed.popleft().flush()
+        finally:
+            self._is_due = bool(singles or listed)
+            if self._is_due:  # one failed, which is logged; the others are not to wait for it
+                self.soon(self.flush)
 
 
 def _nobodys_pass(flush: Callable[[], None]) -> None:

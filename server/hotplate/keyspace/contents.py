@@ -19,8 +19,12 @@ from hotplate.keyspace.rdb import (
     PlainString,
     UnreadableTypeError,
 )
+from hotplate.keyspace.rdb_stream import PlainGroup, PlainStream, owned_runs
 from hotplate.keyspace.set import Set
 from hotplate.keyspace.sorted_set import SortedSet
+from hotplate.keyspace.stream import Stream
+from hotplate.keyspace.stream_entry import ID_MAX
+from hotplate.keyspace.stream_group import Group
 
 _COMPACT: Final = frozenset((b"listpack", b"listpackex", b"intset"))
 
@@ -85,7 +89,28 @@ def plain_of(value: Value) -> Plain:
         times = ((name, value.deadline(name)) for name in value.table)
         expiries_ms = {name: at_ms for name, at_ms in times if at_ms is not None}
         return PlainHash(dict(value.table.items()), expiries_ms)
+    if isinstance(value, Stream):
+        return _plain_stream(value)
     raise UnreadableTypeError(f"a {value.type_name.decode()}")
+
+
+def _plain_stream(value: Stream) -> PlainStream:
+    ids, frames = value.between(0, ID_MAX)
+    groups = {name: _plain_group(group) for name, group in value.groups.items()}
+    return PlainStream(
+        ids, frames, value.last_id, value.max_deleted_id, value.entries_added, groups
+    )
+
+
+def _plain_group(group: Group) -> PlainGroup:
+    plain = PlainGroup(group.last_id, group.entries_read)
+    for entry_id, delivery in group.in_order():
+        owner = None if delivery.consumer is None else delivery.consumer.name
+        at_ms = group.available_ms(delivery) if owner is None else delivery.at_ms
+        plain.pending.append((entry_id, at_ms, delivery.deliveries, owner))
+    for name, consumer in group.consumers.items():
+        plain.consumers[name] = (consumer.seen_ms, consumer.active_ms)
+    return plain
 
 
 def is_compact(value: Value) -> bool:
@@ -112,6 +137,8 @@ def value_of(plain: Plain, limits: Limits, field_names: dict[bytes, bytes]) -> V
         for member in plain.members:
             members.add(member, limits)
         return members
+    if isinstance(plain, PlainStream):
+        return _stream_of(plain)
     return _hash_of(plain, limits, field_names)
 
 
@@ -127,4 +154,32 @@ def _hash_of(plain: PlainHash, limits: Limits, field_names: dict[bytes, bytes]) 
         value.put(name, text, field_names)
     for name, expire_at_ms in plain.expiries_ms.items():
         value.set_deadline(name, expire_at_ms)
+    return value
+
+
+def _stream_of(plain: PlainStream) -> Stream:
+    value = Stream()
+    for entry_id, frame in zip(plain.ids, plain.frames, strict=True):
+        value.append(entry_id, frame)
+    value.last_id = plain.last_id
+    value.max_deleted_id = plain.max_deleted_id
+    value.entries_added = plain.entries_added
+    for name, rows in plain.groups.items():
+        group = value.groups[name] = Group(rows.last_id)
+        group.entries_read = (
+            value.estimate_read(rows.last_id) if rows.entries_read is None else rows.entries_read
+        )
+        for consumer, (seen_ms, _) in rows.consumers.items():
+            group.create_consumer(consumer, seen_ms)
+        for owner, at_ms, deliveries, ids in owned_runs(rows.pending):
+            if owner is None:
+                for entry_id in ids:
+                    group.release(entry_id, deliveries, at_ms)
+            elif deliveries == 1:
+                group.deliver(group.consumers[owner], ids, at_ms)
+            else:
+                for entry_id in ids:
+                    group.claim(entry_id, group.consumers[owner], at_ms, deliveries)
+        for consumer, (_, active_ms) in rows.consumers.items():
+            group.consumers[consumer].active_ms = active_ms
     return value

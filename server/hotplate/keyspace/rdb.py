@@ -15,9 +15,10 @@
     16 17 hash, sorted set: listpack        x     small ones
     18 list of listpacks                    x     lists
     20 set: listpack                        x
+    15 19 21 stream (rdb_stream)            x     streams (19)
     22 24 hash whose fields expire          x     hashes with such fields (24, version 12)
     23 25 the same, a listpack              x
-    6 7 modules, 15 19 21 streams        refused by name
+    6 7 modules, 26 27 later streams     refused by name
 
 Writes version 10, which redis-server 7.0 reads, wherever no field expires. Collections are plain
 containers here; `rdb_values` knows the classes. Reading raises RdbError and nothing else, whatever
@@ -41,6 +42,7 @@ from hotplate.keyspace.rdb_packed import (
     read_ziplist,
     read_zipmap,
 )
+from hotplate.keyspace.rdb_stream import SECOND_TYPE, PlainStream, pack_stream, read_stream
 from hotplate.spec.args import read_float
 
 FOOTER_BYTES: Final = 10
@@ -55,9 +57,8 @@ _PLAIN, _PACKED = 1, 2
 _UNREADABLE: Final = {
     6: "a module's value",
     7: "a module's value",
-    15: "a stream",
-    19: "a stream",
-    21: "a stream",
+    26: "a stream of a later version",
+    27: "a stream of a later version",
 }
 
 
@@ -88,7 +89,10 @@ class PlainSet:
 
 @dataclass(slots=True)
 class PlainSortedSet:
-    """A sorted set, in any order; no member twice, no score NaN."""
+    """A sorted set, in any order; no member twice, no score NaN.
+
+    Redis loads a large one fastest if it is written in ascending order.
+    """
 
     scores: dict[bytes, float]
 
@@ -101,37 +105,53 @@ class PlainHash:
     expiries_ms: dict[bytes, int] = field(default_factory=dict)
 
 
-Plain: TypeAlias = PlainString | PlainList | PlainSet | PlainSortedSet | PlainHash
+Plain: TypeAlias = PlainString | PlainList | PlainSet | PlainSortedSet | PlainHash | PlainStream
 
 
 def dump(value: Plain, *, compact: bool) -> bytes:
     """The payload of DUMP; `compact`: as one listpack or intset, where the type has one."""
-    version = _VERSION
-    if isinstance(value, PlainString):
-        body = b"\x00" + pack_string(value.text)
-    elif isinstance(value, PlainList):
-        body = b"\x12" + _pack_nodes(value.elements)
-    elif isinstance(value, PlainSet):
-        body = _dump_set(value.members, compact=compact)
-    elif isinstance(value, PlainSortedSet):
-        body = _dump_sorted_set(value.scores, compact=compact)
-    elif value.expiries_ms:
-        version = _FIELD_TTL_VERSION
-        body = _dump_expiring_hash(value)
-    else:
-        body = _dump_hash(value.fields, compact=compact)
-    payload = body + pack("<H", version)
+    expires = isinstance(value, PlainHash) and bool(value.expiries_ms)
+    kind, pieces = split(value, compact=compact)
+    version = _FIELD_TTL_VERSION if expires else _VERSION
+    payload = b"".join((bytes((kind,)), *pieces, pack("<H", version)))
     return payload + pack("<Q", crc64(payload))
 
 
-def _pack_nodes(elements: Iterable[bytes]) -> bytes:
-    pieces: list[bytes] = []
-    for node in _nodes(elements):
+def split(value: Plain, *, compact: bool) -> tuple[int, Iterator[bytes]]:
+    """The type, and the value in pieces, so that a large one needs not be written at once."""
+    if isinstance(value, PlainString):
+        return 0, iter((pack_string(value.text),))
+    if isinstance(value, PlainList):
+        return 18, _pack_nodes(value.elements)
+    if isinstance(value, PlainSet):
+        return _split_set(value.members, compact=compact)
+    if isinstance(value, PlainSortedSet):
+        if compact:
+            return 17, iter((pack_string(pack_listpack(_scored_texts(value.scores))),))
+        return 5, _pack_scores(value.scores)
+    if isinstance(value, PlainStream):
+        return SECOND_TYPE, pack_stream(value)
+    if value.expiries_ms:
+        return 24, _pack_expiring_hash(value)
+    elements = (text for pair in value.fields.items() for text in pair)
+    if compact:
+        return 16, iter((pack_string(pack_listpack(elements)),))
+    return 4, _pack_strings(len(value.fields), elements)
+
+
+def _pack_strings(count: int, texts: Iterable[bytes]) -> Iterator[bytes]:
+    yield pack_length(count)
+    yield from map(pack_string, texts)
+
+
+def _pack_nodes(elements: Iterable[bytes]) -> Iterator[bytes]:
+    nodes = list(_nodes(elements))
+    yield pack_length(len(nodes))
+    for node in nodes:
         if len(node) == 1 and len(node[0]) >= _PLAIN_NODE_BYTES:
-            pieces += [pack_length(_PLAIN), pack_string(node[0])]
+            yield pack_length(_PLAIN) + pack_string(node[0])
         else:
-            pieces += [pack_length(_PACKED), pack_string(pack_listpack(node))]
-    return pack_length(len(pieces) // 2) + b"".join(pieces)
+            yield pack_length(_PACKED) + pack_string(pack_listpack(node))
 
 
 def _nodes(elements: Iterable[bytes]) -> Iterator[list[bytes]]:
@@ -148,22 +168,25 @@ def _nodes(elements: Iterable[bytes]) -> Iterator[list[bytes]]:
         yield node
 
 
-def _dump_set(members: list[bytes], *, compact: bool) -> bytes:
+def _split_set(members: list[bytes], *, compact: bool) -> tuple[int, Iterator[bytes]]:
     numbers = [integer_of(member) for member in members] if compact else [None]
     whole = [number for number in numbers if number is not None]
     if len(whole) == len(members):
-        return b"\x0b" + pack_string(pack_intset(whole))
-    return b"\x02" + pack_length(len(members)) + b"".join(map(pack_string, members))
+        return 11, iter((pack_string(pack_intset(whole)),))
+    return 2, _pack_strings(len(members), members)
 
 
-def _dump_sorted_set(scores: dict[bytes, float], *, compact: bool) -> bytes:
-    ordered = sorted(scores.items(), key=lambda pair: (pair[1], pair[0]))
-    if compact:
-        elements = [text for member, score in ordered for text in (member, _score_text(score))]
-        return b"\x11" + pack_string(pack_listpack(elements))
+def _scored_texts(scores: dict[bytes, float]) -> Iterator[bytes]:
+    for member, score in sorted(scores.items(), key=lambda pair: (pair[1], pair[0])):
+        yield member
+        yield _score_text(score)
+
+
+def _pack_scores(scores: dict[bytes, float]) -> Iterator[bytes]:
+    yield pack_length(len(scores))
     # from the last to the first: each is then added in front, where Redis finds its place at once
-    pieces = [pack_string(member) + pack("<d", score) for member, score in reversed(ordered)]
-    return b"\x05" + pack_length(len(pieces)) + b"".join(pieces)
+    for member, score in reversed(scores.items()):
+        yield pack_string(member) + pack("<d", score)
 
 
 def _score_text(score: float) -> bytes:
@@ -175,21 +198,13 @@ def _score_text(score: float) -> bytes:
     return b"%d" % whole if whole == score and abs(whole) < 1 << 53 else repr(score).encode()
 
 
-def _dump_hash(fields: dict[bytes, bytes], *, compact: bool) -> bytes:
-    elements = [text for pair in fields.items() for text in pair]
-    if compact:
-        return b"\x10" + pack_string(pack_listpack(elements))
-    return b"\x04" + pack_length(len(fields)) + b"".join(map(pack_string, elements))
-
-
-def _dump_expiring_hash(value: PlainHash) -> bytes:
+def _pack_expiring_hash(value: PlainHash) -> Iterator[bytes]:
     earliest_ms = min(value.expiries_ms.values())
-    pieces = [b"\x18", pack("<q", earliest_ms), pack_length(len(value.fields))]
+    yield pack("<q", earliest_ms) + pack_length(len(value.fields))
     for name, text in value.fields.items():
         expire_at_ms = value.expiries_ms.get(name)
-        pieces.append(pack_length(0 if expire_at_ms is None else expire_at_ms - earliest_ms + 1))
-        pieces += [pack_string(name), pack_string(text)]
-    return b"".join(pieces)
+        span_ms = 0 if expire_at_ms is None else expire_at_ms - earliest_ms + 1
+        yield pack_length(span_ms) + pack_string(name) + pack_string(text)
 
 
 def is_intact(payload: bytes) -> bool:
@@ -207,7 +222,11 @@ def load(payload: bytes) -> Plain:
     """The value of an intact payload."""
     version = int.from_bytes(payload[-10:-8], "little")
     cursor = Cursor(payload[:-FOOTER_BYTES])
-    kind = cursor.byte()
+    return read_value(cursor, cursor.byte(), version)
+
+
+def read_value(cursor: Cursor, kind: int, version: int) -> Plain:
+    """The value of a type, as a format of that version has it."""
     if kind in _UNREADABLE:
         raise UnreadableTypeError(_UNREADABLE[kind])
     if kind == 22 and version >= _VALKEY_VERSION:
@@ -363,10 +382,13 @@ _READERS: Final[dict[int, Callable[[Cursor], Plain]]] = {
     12: lambda cursor: _read_sorted_set(_scored(read_ziplist(cursor.string()))),
     13: lambda cursor: _read_hash(_paired(read_ziplist(cursor.string()))),
     14: lambda cursor: _read_list(list(_quicklist(cursor))),
+    15: lambda cursor: read_stream(cursor, 15),
     16: lambda cursor: _read_hash(_paired(read_listpack(cursor.string()))),
     17: lambda cursor: _read_sorted_set(_scored(read_listpack(cursor.string()))),
     18: lambda cursor: _read_list(list(_quicklist_2(cursor))),
+    19: lambda cursor: read_stream(cursor, 19),
     20: lambda cursor: _read_set(read_listpack(cursor.string())),
+    21: lambda cursor: read_stream(cursor, 21),
     22: lambda cursor: _read_hash(_expiring_fields(cursor, is_relative=False)),
     23: lambda cursor: _read_hash(_expiring_listpack(cursor, has_earliest=False)),
     24: lambda cursor: _read_hash(_expiring_fields(cursor, is_relative=True)),

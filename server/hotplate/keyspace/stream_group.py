@@ -16,6 +16,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from hotplate.keyspace.stream_entry import ID_MAX
 from hotplate.keyspace.stream_pending import CHUNK_MAX, Delivery, DeliveryMap
 
 NOT_READ: Final = -1  # entries_read is not known
@@ -183,6 +184,14 @@ class Group:
     def is_available(self, delivery: Delivery, now_ms: int) -> bool:
         """False for a released entry whose time has not come."""
         return delivery.consumer is not None or delivery.order >> _SERIAL_BITS <= now_ms
+
+    def in_order(self) -> Iterator[tuple[int, Delivery]]:
+        """All pending entries: released ones, then owned ones, each in order of time."""
+        return self._in_time(0, ID_MAX)
+
+    def available_ms(self, delivery: Delivery) -> int:
+        """From when on a released entry may be handed out again."""
+        return delivery.order >> _SERIAL_BITS
 
     def _in_time(self, start: int, end: int) -> Iterator[tuple[int, Delivery]]:
         for _, delivery in self.order.walk(start, end):

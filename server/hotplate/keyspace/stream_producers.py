@@ -62,6 +62,12 @@ class Producers:
         self._tracked += 1
         self.added += 1
 
+    def restore(self, producer: bytes, message: bytes, entry_id: int, added_ms: int) -> None:
+        """Know a message again, and its producer as the one that added last; not counted."""
+        messages = self.producers.setdefault(producer, OrderedDict())
+        self._tracked += message not in messages
+        messages[message] = (entry_id, added_ms)
+
     def forget_expired(self, now_ms: int) -> None:
         """Drop producers, silent for longest first, as long as they have nothing unexpired."""
         while self.producers:

@@ -70,6 +70,7 @@ class Connection(asyncio.Protocol):
         "kind",
         "local",
         "peer",
+        "request",
         "unsent_seen",
     )
 
@@ -100,6 +101,7 @@ class Connection(asyncio.Protocol):
         # a Deferred under way, and the requests behind it
         self._deferred: Deferred | None = None
         self._requests: list[Any] = []
+        self.request: list[Any] | None = None  # it came alone: for the end of the pass
         # since a large bulk string came
         self._large: LargeBulkReceiver | None = None
 
@@ -125,6 +127,8 @@ class Connection(asyncio.Protocol):
         """The client went; whatever it held is given back."""
         if self.ctx is None:
             return
+        if self.request is not None:
+            self._outbox.flush()
         self._waits |= _CLOSED
         self._clients.remove(self)
         if self._large is not None:
@@ -140,6 +144,8 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Bytes came in."""
         self._stats.net_input_bytes += len(data)
+        if self.request is not None:
+            self._outbox.flush()
         if self._waits:
             if not self._waits & _CLOSED:
                 self._reader.feed(data)
@@ -148,7 +154,10 @@ class Connection(asyncio.Protocol):
             return
         reader = self._reader
         requests = reader.receive(data, BATCH_REQUESTS)
-        if requests:
+        if len(requests) == 1 and not reader.ready and reader.stopped is None:
+            self.request = requests[0]
+            self._outbox.hear(self)
+        elif requests:
             self._run(requests, 0)
         else:
             self._saw_client()
@@ -160,6 +169,8 @@ class Connection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """The client sends no more: answer what is there, then close."""
+        if self.request is not None:
+            self._outbox.flush()
         self.flush()
         return False
 
@@ -192,9 +203,14 @@ class Connection(asyncio.Protocol):
             unsent += self._pushed
             self._pushed.clear()
         outcome = run(ctx, requests, unsent, start)
+        self._settle(requests, outcome, gates)
+
+    def _settle(self, requests: list[Any], outcome: int | Deferred, gates: int) -> None:
+        """See to what is left of a batch, and to what it did to the client."""
+        ctx = self.ctx
         if self._held:
             self._write_held()
-        elif not self._listed and unsent:
+        elif not self._listed and self._unsent:
             self._list()
         if ctx.gates != gates:
             self._clients.gates_changed(ctx, self._reader)
@@ -208,6 +224,27 @@ class Connection(asyncio.Protocol):
             self._requests = requests[cast("int", outcome) :]
             self.flush()  # it is a lot
             self._schedule()
+
+    def run_alone(self, request: list[Any]) -> None:
+        """Run a request that came alone."""
+        self._run([request], 0)
+
+    def answer(self, request: list[Any], reply: Any) -> None:
+        """Take the reply to a request that came alone, and see what it did to the client."""
+        if type(reply) is Deferred:
+            self.ctx.resume_at = 0 if reply.again else 1
+            self._settle([request], reply, Gate.OPEN)
+        else:
+            answer(self.ctx, reply, self._unsent)
+            self._settle([request], 1, Gate.OPEN)
+
+    def send(self, data: bytes) -> None:
+        """Write the reply to a request that came alone."""
+        if self._unsent:
+            self._unsent.append(data)
+        elif not self._waits & _CLOSED:
+            self._stats.net_output_bytes += len(data)
+            self._transport.write(data)
 
     def _drop(self, requests: list[Any]) -> None:
         """These will not run: give back the targets among their arguments."""
@@ -318,7 +355,12 @@ class Connection(asyncio.Protocol):
 
     def begin_busy(self) -> bool:
         """Whether nothing is under way, so that it may be answered past the transport."""
-        return not self._waits and self._large is None and not self.output_bytes()
+        return (
+            not self._waits
+            and self.request is None
+            and self._large is None
+            and not self.output_bytes()
+        )
 
     def answer_busy(self, data: bytes, send: Callable[[bytes], int]) -> bool:
         """Answer what came in; `send` tells how much it sent. Whether it may be called again."""

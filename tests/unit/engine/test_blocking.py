@@ -78,6 +78,7 @@ def test_a_wait_ends_at_its_time_and_not_before(bench: Bench, timeout_ms: int) -
     bench.timers.advance(timeout_ms - 0.5)
     assert transport.take() == b""
     bench.timers.advance(0.5)
+    bench.settle()
     assert transport.take() == NIL
     assert bench.ask(transport, request("PING")) == PONG
     assert len(bench.engine.blocking) == 0

@@ -39,13 +39,68 @@ def test_nothing_is_written_before_every_client_of_the_pass_was_heard(bench: Ben
 
 def test_a_message_comes_behind_what_was_answered_before_it(bench: Bench) -> None:
     transport, connection = bench.client()
-    transport.send(request("ECHO", "a"))
+    transport.send(request("ECHO", "a") * 2)
     bench.loop.run_pass()
     connection.push(b">message")
-    connection.data_received(request("ECHO", "b"))
+    connection.data_received(request("ECHO", "b") * 2)
     bench.settle()
-    assert transport.take() == b"$1\r\na\r\n>message$1\r\nb\r\n"
+    assert transport.take() == b"$1\r\na\r\n" * 2 + b">message" + b"$1\r\nb\r\n" * 2
     assert transport.writes == 1
+
+
+def test_requests_that_came_alone_share_one_pass(bench: Bench) -> None:
+    clients = [bench.client() for _ in range(4)]
+    words = [("INCR", "n"), ("INCR", "n"), ("TRIAL.LATER",), ("PING",)]
+    for (transport, _), argv in zip(clients, words, strict=True):
+        transport.send(request(*argv))
+    bench.loop.run_pass()
+    assert bench.engine.stats.commands_processed == 0  # every client is heard first
+    bench.settle()
+    assert [transport.take() for transport, _ in clients] == [b":1\r\n", b":2\r\n", b"", PONG]
+    bench.trial.waiting.pop()(b"late")
+    bench.settle()
+    assert clients[2][0].take() == b"$4\r\nlate\r\n"
+    assert bench.engine.commands.table[b"incr"].calls == 2
+    assert bench.engine.stats.commands_processed == 4
+
+
+def test_lone_requests_are_noted_as_slow_one_by_one(bench: Bench) -> None:
+    clients = [bench.client()[0] for _ in range(2)]
+    bench.engine.slow_ns = bench.engine.slowlog.configure(0, 8, 0)
+    for n, transport in enumerate(clients):
+        transport.send(request("INCR", n))
+    bench.settle()
+    noted = [entry.argv for entry in bench.engine.slowlog.entries(-1)]
+    assert noted == [[b"INCR", b"1"], [b"INCR", b"0"]]
+    assert [client.last_command for client in bench.engine.clients.values()] == [b"incr"] * 2
+
+
+def test_a_client_that_goes_before_the_pass_ends_has_its_request_run(bench: Bench) -> None:
+    transport, connection = bench.client()
+    transport.send(request("SET", "a", "1"))
+    bench.loop.run_pass()
+    connection.connection_lost(None)
+    assert bench.engine.databases[0].size() == 1
+
+
+def test_the_end_of_the_stream_right_behind_a_request_does_not_hide_its_reply(bench: Bench) -> None:
+    transport, connection = bench.client()
+    connection.data_received(request("PING"))
+    connection.eof_received()
+    assert transport.take() == PONG
+
+
+def test_what_a_lone_request_does_to_its_client_is_seen(bench: Bench) -> None:
+    transport, _ = bench.client()
+    assert bench.ask(transport, request("QUIT")) == b"+OK\r\n"
+    assert transport.lost
+
+
+def test_a_lone_request_that_fails_is_answered_and_counted(bench: Bench) -> None:
+    transport, _ = bench.client()
+    bench.ask(transport, request("SET", "a", "x"))
+    assert bench.ask(transport, request("INCR", "a")).startswith(b"-ERR value is not an integer")
+    assert bench.engine.commands.table[b"incr"].failed == 1
 
 
 def test_a_huge_pipeline_lets_others_go_between_its_batches(bench: Bench) -> None:

@@ -1,0 +1,1 @@
+"""What outlives the process: snapshots, the log, and how they are read again."""

@@ -1,0 +1,1 @@
+"""Moving data between Hotplate and Redis: `hotplate import` and `hotplate export`."""
