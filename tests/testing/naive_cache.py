@@ -429,6 +429,7 @@ class NaiveCache:
             [],
             [item[1] for item in items],
         )
+        fresh: list[Node] = []
         for number, (_, key, specs, above) in enumerate(items):
             copy = NaiveCopy(storage, specs, instance.size_of(specs), b"", session, number)
             session.copies.append(copy)
@@ -438,10 +439,11 @@ class NaiveCache:
             if not node.copies:
                 node.created_ms, node.priority, node.hits = now, priority, 0
                 node.created_stamp = self.stamp + 1
-                policies.stored(instance, node)
+                fresh.append(node)
             node.copies.append(copy)
             for ancestor in instance.path(key):
                 ancestor.expires_ms = max(ancestor.expires_ms, expires)
+        policies.stored(instance, fresh)
         instance.clock += len(items)
         self.touch(instance, distinct if not instance.chained else distinct[-1:], 0, now)
         instance.sessions.append(session)

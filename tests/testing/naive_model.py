@@ -151,7 +151,7 @@ class NaiveInstance:
     guarded: set[bytes] = field(default_factory=set)  # what a write in progress builds on
     clock: int = 0
     capacity: int = 0
-    ghosts: list[bytes] = field(default_factory=list)
+    ghosts: list[list[bytes]] = field(default_factory=lambda: [[]])
     entries: tuple[int, int] = (-1, 0)
 
     @property

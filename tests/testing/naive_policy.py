@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from tests.testing.naive_model import NaiveGroup, NaiveInstance, Node
 
+from hotplate.kvc.policy.ghosts import GENERATIONS
 from hotplate.kvc.policy.s3fifo import FINDS_MAX, PROMOTED_FROM, SMALL_SHARE
 from hotplate.kvc.victims import WHOLE
 
@@ -79,30 +80,38 @@ def evicted(instance: NaiveInstance, node: Node) -> None:
     """A leaf goes: policies that remember write its key down."""
     policy = instance.group.policy
     if policy == "hslru" or (policy == "s3fifo" and not node.proven):
-        instance.ghosts.append(node.key)
-        for _ in range(2):
-            if len(instance.ghosts) > instance.capacity:
-                del instance.ghosts[0]
+        ghosts, newest = instance.ghosts, instance.ghosts[-1]
+        if node.key not in newest:
+            newest.append(node.key)
+        while sum(map(len, ghosts)) > instance.capacity:
+            del ghosts[0]
+        if len(newest) * GENERATIONS >= instance.capacity or not ghosts:
+            ghosts.append([])
 
 
-def stored(instance: NaiveInstance, node: Node) -> None:
-    """A block is new, or new again."""
-    node.proven, node.entered, node.hits_at_entry = False, None, 0
-    if node.key in instance.ghosts:
-        instance.ghosts.remove(node.key)
-        node.proven = True
+def stored(instance: NaiveInstance, nodes: list[Node]) -> None:
+    """Blocks of one call are new, or new again; of a chain only the first count as remembered."""
+    for node in nodes:
+        node.proven, node.entered, node.hits_at_entry = False, None, 0
+    for node in nodes:
+        known = [names for names in instance.ghosts if node.key in names]
+        if known:
+            known[0].remove(node.key)
+            node.proven = True
+        elif instance.chained:
+            break
 
 
 def changed(instance: NaiveInstance) -> None:
     """The group has another policy: what stands at the blocks stays."""
-    instance.ghosts.clear()
+    instance.ghosts = [[]]
     for node in instance.nodes.values():
         node.entered, node.hits_at_entry = None, 0
 
 
 def emptied(instance: NaiveInstance) -> None:
     """TRIM ALL: nothing is remembered."""
-    instance.ghosts.clear()
+    instance.ghosts = [[]]
     instance.clock, instance.entries = 0, (-1, 0)
 
 

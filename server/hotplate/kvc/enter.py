@@ -116,6 +116,7 @@ class Entry:
         "_feed",
         "_index",
         "_plan",
+        "_remembered",
         "_request",
         "_session",
         "_stamp",
@@ -135,6 +136,7 @@ class Entry:
         # of the call; without chains every key has one of its own, from this one on
         stamps = 1 if self._index.chained else len(request.keys)
         self._stamp = holdings.stamp(request.now_ms, stamps)
+        self._remembered = True  # all new blocks so far were known to the policy
 
     def enter(self, feed: Feed) -> None:
         """Enter everything that the plan wants written, and count it as accessed."""
@@ -213,7 +215,7 @@ class Entry:
                     generation=generation,
                 )
                 self._describe(ids, storage)
-                index.remember(ids[0], keys[offset : offset + length])
+                self._remember(ids[0], keys[offset : offset + length])
                 self._session.parts.append(
                     Part(
                         first + offset,
@@ -251,6 +253,11 @@ class Entry:
         index.priority[start:end] = bytes((self._request.priority,)) * count
         index.created[start:end] = array("Q", (self._stamp,)) * count
         index.expires[start:end] = array("q", (self._expiry,)) * count
+
+    def _remember(self, start: int, keys: list[bytes]) -> None:
+        """New blocks stand from `start` on: the policy may know them from before."""
+        if self._remembered:
+            self._remembered = self._index.remember(start, keys)
 
     def _enter_alone(self, above: int, item: Item, number: int) -> int:
         """A new block that is not plain: another key width, or not all specs."""
@@ -297,7 +304,7 @@ class Entry:
             index.created[block] = self._stamp
             index.priority[block] = self._request.priority
             index.queued[block] = index.proven[block] = 0
-            index.remember(block, [index.key_of(block)])
+            self._remember(block, [index.key_of(block)])
         else:
             copy = plain_copy(index, block)
             detail.copies.append(copy)

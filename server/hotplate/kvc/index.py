@@ -146,7 +146,6 @@ class Index:
         self.odd_keys: dict[int, bytes] = {}
         self.details: dict[int, Detail] = {}
         self.leases: dict[int, list[LeaseRange]] = {}  # by the first id of a run
-        self.leaves = LeafQueues(self, build_policy(instance.group.policy, self))
         self.queued_upto: int | None = None  # while leaves are queued anew: those below are
         self.clock = 0  # accesses to blocks
         self.proven_blocks = 0
@@ -176,6 +175,7 @@ class Index:
         self.expires = array("q")
         self.children = array("I")
         self.queued = array("H")
+        self.leaves = LeafQueues(self, build_policy(instance.group.policy, self))
 
     # keys and ids
 
@@ -385,12 +385,17 @@ class Index:
         self.proven_blocks -= self.proven[block]
         self.unlink(block)
 
-    def remember(self, start: int, keys: list[bytes]) -> None:
-        """New blocks have been entered from `start` on: those that the policy knows are proven."""
+    def remember(self, start: int, keys: list[bytes]) -> bool:
+        """New blocks have been entered from `start` on: those that the policy knows are proven.
+
+        Of a chain only the first; False where those that follow need not be looked up.
+        """
         ghosts = self.leaves.policy.ghosts
-        if ghosts is not None and (flags := ghosts.take(keys)):
+        flags = b""
+        if ghosts is not None and (flags := ghosts.take(keys, chained=self.chained)):
             self.proven[start : start + len(keys)] = flags
             self.proven_blocks += flags.count(1)
+        return not self.chained or (bool(flags) and 0 not in flags)
 
     def prove(self, block: int) -> None:
         """Let a block be proven."""
@@ -442,9 +447,9 @@ class Index:
             heappush(self.expiry_heap, expiry << ID_BITS | block)
 
     def queue_of(self, block: int) -> int:
-        """The eviction queue a leaf belongs to now; 0: it is no leaf, or being written."""
+        """priority << 8 | storage + 1 of a leaf; 0: it is none, is being written or is leased."""
         state = self.state[block]
-        if state < DETAILED or self.children[block]:
+        if state < DETAILED or self.children[block] or (self.leases and self.is_leased(block)):
             return 0
         if state == DETAILED:
             detail = self.details[block]
@@ -460,8 +465,8 @@ class Index:
 
         The leaves are queued anew by `queue_leaves`.
         """
-        self.leaves = LeafQueues(self, build_policy(name, self))
         self.queued = array("H", bytes(2 * self.capacity))
+        self.leaves = LeafQueues(self, build_policy(name, self))
         self.queued_upto = 0
 
     def queue_leaves(self, limit: int) -> int:

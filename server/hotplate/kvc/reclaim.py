@@ -53,7 +53,7 @@ class Reclaimer:
         burial = Burial(self._holdings, use, now_ms, grace_ms, reason=reason)
         for index in use.indexes.values():
             index.queue_leaves(LEAVES_QUEUED_AT_ONCE)
-            index.leaves.policy.begin(self._holdings.last_stamp)
+            index.leaves.begin(self._holdings.last_stamp)
         victims = Victims(use, storages, count_blocks=count_blocks)
         while missing > 0 and evicted < limit:
             victim = victims.next()
@@ -66,7 +66,7 @@ class Reclaimer:
             missing -= 1 if count_blocks else self._bytes_on(index, block, storages)
             policy = index.leaves.policy
             if policy.ghosts is not None:
-                policy.evicted(index.key_of(block), block)
+                policy.evicted((index.key_of(block),), block)
             self._holdings.discard(index, block, burial)
             self._holdings.counters[index.instance.number].evict(cause)
             evicted += 1

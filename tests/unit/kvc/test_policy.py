@@ -195,26 +195,36 @@ def test_ghosts_are_bounded_and_taken_once() -> None:
     ghosts = Ghosts()
     ghosts.bound(3)
     for name in "abcd":
-        ghosts.add(name)
+        ghosts.add((name,))
     assert len(ghosts) == 3
-    assert ghosts.take("abd") == b"\0\1\1"
-    assert ghosts.take("abd") == b"\0\0\0"
+    assert ghosts.take("abd", chained=False) == b"\0\1\1"
     assert len(ghosts) == 1
-    ghosts.take("c")
-    assert ghosts.take("abcd") == b"", "nothing is remembered"
+    assert ghosts.take("abd", chained=False) == b"", "they are remembered no longer"
 
 
-def test_ghosts_beyond_a_lower_bound_go_little_by_little() -> None:
+def test_of_a_chain_only_the_leading_names_are_remembered() -> None:
     ghosts = Ghosts()
     ghosts.bound(10)
-    for name in range(10):
-        ghosts.add(name)
-    ghosts.bound(5)
+    ghosts.add("cba")
+    ghosts.add("e")
+    assert ghosts.take("abxe") == b"\1\1\0\0"
+    assert len(ghosts) == 2
+
+
+def test_ghosts_go_by_whole_generations() -> None:
+    ghosts = Ghosts()
+    ghosts.bound(64)
     sizes = []
-    for name in range(10, 16):
-        ghosts.add(name)
+    for number in range(200):
+        ghosts.add((number,))
         sizes.append(len(ghosts))
-    assert sizes == [9, 8, 7, 6, 5, 5]
+    assert max(sizes) == 64
+    assert set(sizes[100:]) == {61, 62, 63, 64}
+    assert ghosts.take(range(190, 200), chained=False) == b"\1" * 10
+    ghosts.bound(20)
+    for number in range(200, 220):
+        ghosts.add((number,))
+    assert len(ghosts) == 20
 
 
 def test_instances_of_a_group_give_in_proportion_to_what_they_hold() -> None:

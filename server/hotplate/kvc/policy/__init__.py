@@ -1,5 +1,6 @@
 """Reclaim policies: which leaf goes next. One policy a file, behind the interface of base.py."""
 
+from collections.abc import Callable
 from typing import Final
 
 from hotplate.kvc.policy.base import Forest, Policy
@@ -10,8 +11,14 @@ from hotplate.kvc.policy.lru import Lru
 from hotplate.kvc.policy.s3fifo import S3Fifo
 from hotplate.kvc.policy.ttl import Ttl
 
-_CLASSES: Final[tuple[type[Policy], ...]] = (Lru, HeadStartLru, Lfu, Fifo, Ttl, S3Fifo)
-_BY_NAME: Final = {policy.name: policy for policy in _CLASSES}
+_BY_NAME: Final[dict[str, Callable[[Forest], Policy]]] = {
+    Lru.name: Lru,
+    HeadStartLru.name: HeadStartLru,
+    Lfu.name: Lfu,
+    Fifo.name: Fifo,
+    Ttl.name: Ttl,
+    S3Fifo.name: S3Fifo,
+}
 POLICIES: Final = tuple(_BY_NAME)
 DEFAULT_POLICY: Final = HeadStartLru.name
 

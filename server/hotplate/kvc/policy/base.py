@@ -17,7 +17,7 @@ What a policy may rely on, and what it must hold:
 - The lane may change by an access only from the lane it was in to one whose heads come later.
 """
 
-from collections.abc import Hashable, MutableSequence, Sequence
+from collections.abc import Callable, Hashable, MutableSequence, Sequence
 from typing import ClassVar, Protocol
 
 from hotplate.kvc.policy.ghosts import Ghosts
@@ -72,7 +72,8 @@ class Forest(Protocol):
         """The number of the queue a leaf is in; it belongs to the queues."""
         ...
 
-    def leaf_hits(self, block: int) -> int:
+    @property
+    def leaf_hits(self) -> Callable[[int], int]:
         """How often a leaf was found since it was stored."""
         ...
 
@@ -80,28 +81,27 @@ class Forest(Protocol):
         """Let a block be proven."""
         ...
 
-    def queue_of(self, block: int) -> int:
+    @property
+    def queue_of(self) -> Callable[[int], int]:
         """priority << 8 | storage + 1 of a leaf that may be evicted; 0: it may not be."""
-        ...
-
-    def is_leased(self, block: int) -> bool:
-        """Whether a lease keeps the block."""
         ...
 
 
 class Policy:
-    """The interface, with the answers of a policy of one lane that remembers nothing."""
+    """The interface, with the answers of a policy of one lane that remembers nothing.
+
+    `order(leaf)` is the leaf's place in its lane; the lowest goes first. Where that is a column, it
+    is the column's own lookup: the queues ask for it all the time.
+    """
 
     name: ClassVar[str]
     lanes: ClassVar[int] = 1
     ghosts: Ghosts | None = None
+    counts: ClassVar[bool] = False  # its choice depends on how many blocks are where
 
-    def __init__(self, forest: Forest) -> None:
+    def __init__(self, forest: Forest, order: Callable[[int], int]) -> None:
         self.forest = forest
-
-    def order(self, block: int) -> int:
-        """The place of a leaf in its lane; the lowest goes first."""
-        raise NotImplementedError
+        self.order = order
 
     def lane(self, block: int) -> int:
         """The lane a leaf waits in, 0 or 1."""
@@ -120,5 +120,8 @@ class Policy:
     def begin(self, stamp: int) -> None:
         """Evictions follow. `stamp`: the latest that an access got."""
 
-    def evicted(self, name: Hashable, block: int) -> None:
-        """A block goes for want of room (not because it was removed, or its time was over)."""
+    def evicted(self, names: Sequence[Hashable], block: int) -> None:
+        """A leaf goes for want of room (not because it was removed, or its time was over).
+
+        `names`: its name, and those of the blocks above it that go with it and are like it.
+        """

@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from hotplate.kvc.policy.base import Policy
+from hotplate.kvc.policy.base import Forest, Policy
 
 
 class Fifo(Policy):
@@ -10,6 +10,5 @@ class Fifo(Policy):
 
     name: ClassVar[str] = "fifo"
 
-    def order(self, block: int) -> int:
-        """The stamp of the call that stored it."""
-        return self.forest.created[block]
+    def __init__(self, forest: Forest) -> None:
+        super().__init__(forest, forest.created.__getitem__)

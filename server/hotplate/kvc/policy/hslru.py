@@ -11,7 +11,7 @@ It never takes a parent before its child of itself: a parent is used no earlier,
 where its child is.
 """
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from typing import ClassVar, Final
 
 from hotplate.kvc.policy.base import Forest, Policy
@@ -27,23 +27,19 @@ class HeadStartLru(Policy):
     lanes: ClassVar[int] = 2
 
     def __init__(self, forest: Forest) -> None:
-        super().__init__(forest)
+        super().__init__(forest, forest.accessed.__getitem__)
+        self._proven, self._hits, self._ticks = forest.proven, forest.leaf_hits, forest.ticks
         self._remembered = Ghosts()
         self.ghosts = self._remembered
         self._head_start = 0
 
     def lane(self, block: int) -> int:
         """1 for a block that was seen again."""
-        forest = self.forest
-        return 1 if forest.proven[block] or forest.leaf_hits(block) else 0
-
-    def order(self, block: int) -> int:
-        """The stamp of the last access."""
-        return self.forest.accessed[block]
+        return 1 if self._proven[block] or self._hits(block) else 0
 
     def choose(self, first: int, second: int) -> int:
         """The older one, the second with its head start."""
-        ticks = self.forest.ticks
+        ticks = self._ticks
         return second if ticks[second] + self._head_start < ticks[first] else first
 
     def begin(self, stamp: int) -> None:
@@ -53,7 +49,7 @@ class HeadStartLru(Policy):
         self._head_start = HEAD_START * capacity
         self._remembered.bound(capacity)
 
-    def evicted(self, name: Hashable, block: int) -> None:
-        """Remember the name."""
+    def evicted(self, names: Sequence[Hashable], block: int) -> None:
+        """Remember the names."""
         del block
-        self._remembered.add(name)
+        self._remembered.add(names)

@@ -6,7 +6,7 @@ long. `hslru` is the better choice where popularity changes.
 
 from typing import ClassVar
 
-from hotplate.kvc.policy.base import Policy
+from hotplate.kvc.policy.base import Forest, Policy
 
 
 class Lfu(Policy):
@@ -14,7 +14,10 @@ class Lfu(Policy):
 
     name: ClassVar[str] = "lfu"
 
-    def order(self, block: int) -> int:
+    def __init__(self, forest: Forest) -> None:
+        super().__init__(forest, self._order)
+
+    def _order(self, block: int) -> int:
         """Hits and stamp in one number."""
         forest = self.forest
         return forest.leaf_hits(block) << 64 | forest.accessed[block]

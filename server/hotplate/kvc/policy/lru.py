@@ -5,7 +5,7 @@ A stack algorithm: more room never means fewer hits.
 
 from typing import ClassVar
 
-from hotplate.kvc.policy.base import Policy
+from hotplate.kvc.policy.base import Forest, Policy
 
 
 class Lru(Policy):
@@ -13,6 +13,5 @@ class Lru(Policy):
 
     name: ClassVar[str] = "lru"
 
-    def order(self, block: int) -> int:
-        """The stamp of the last access."""
-        return self.forest.accessed[block]
+    def __init__(self, forest: Forest) -> None:
+        super().__init__(forest, forest.accessed.__getitem__)

@@ -7,7 +7,7 @@ queue that was found since it entered enters it again and has one find less, of 
 it goes. Entering a queue is per block; only leaves can be at its head.
 """
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from typing import ClassVar, Final
 
 from hotplate.kvc.policy.base import Forest, Policy
@@ -24,9 +24,10 @@ class S3Fifo(Policy):
 
     name: ClassVar[str] = "s3fifo"
     lanes: ClassVar[int] = 2
+    counts: ClassVar[bool] = True
 
     def __init__(self, forest: Forest) -> None:
-        super().__init__(forest)
+        super().__init__(forest, self._order)
         self._remembered = Ghosts()
         self.ghosts = self._remembered
         self._small_max = 0
@@ -39,7 +40,7 @@ class S3Fifo(Policy):
         """0 for the small queue, 1 for the main one."""
         return self.forest.proven[block]
 
-    def order(self, block: int) -> int:
+    def _order(self, block: int) -> int:
         """When it entered its queue: the stamp, and the number of the entry after that stamp."""
         created = self.forest.created[block]
         entered = self._entered.get(block)
@@ -85,8 +86,8 @@ class S3Fifo(Policy):
             kept = [item for item in self._entered.items() if item[1][0] == created[item[0]]]
             self._entered = dict(kept)
 
-    def evicted(self, name: Hashable, block: int) -> None:
-        """Remember the name of one that was on trial."""
+    def evicted(self, names: Sequence[Hashable], block: int) -> None:
+        """Remember the names of what was on trial."""
         self._entered.pop(block, None)
         if not self.forest.proven[block]:
-            self._remembered.add(name)
+            self._remembered.add(names)

@@ -5,7 +5,7 @@ Blocks without an end go last, as LRU has them.
 
 from typing import ClassVar
 
-from hotplate.kvc.policy.base import Policy
+from hotplate.kvc.policy.base import Forest, Policy
 
 
 class Ttl(Policy):
@@ -13,7 +13,10 @@ class Ttl(Policy):
 
     name: ClassVar[str] = "ttl"
 
-    def order(self, block: int) -> int:
+    def __init__(self, forest: Forest) -> None:
+        super().__init__(forest, self._order)
+
+    def _order(self, block: int) -> int:
         """Expiry and stamp in one number."""
         forest = self.forest
         return forest.expires[block] << 64 | forest.accessed[block]
