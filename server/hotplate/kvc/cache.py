@@ -11,24 +11,16 @@ from typing import Any, Final
 
 from hotplate.errors import CommandError, NoSpaceError, NoStorageError, QuotaError
 from hotplate.kvc import metrics
-from hotplate.kvc.answers import BlockMeta, CopyMeta, Match, Mode, ReadSlot, Reservation, Slot
+from hotplate.kvc.answers import BlockMeta, Match, Mode, ReadSlot, Reservation, Slot
+from hotplate.kvc.block_meta import block_meta
 from hotplate.kvc.catalog import Catalog
 from hotplate.kvc.counters import Counters
 from hotplate.kvc.departed import Departed
 from hotplate.kvc.enter import WriteRequest
 from hotplate.kvc.explain import Explainer, Explanation
-from hotplate.kvc.holdings import Holdings, plain_copy
-from hotplate.kvc.index import (
-    ABSENT,
-    DETAILED,
-    NEVER,
-    STAMP_SHIFT,
-    WRITING,
-    Copy,
-    Index,
-)
+from hotplate.kvc.holdings import Holdings
+from hotplate.kvc.index import Copy, Index
 from hotplate.kvc.keys import Keys
-from hotplate.kvc.lease import holders
 from hotplate.kvc.leasing import LeaseBook
 from hotplate.kvc.match import Matcher
 from hotplate.kvc.model import SUM_BYTES, Group, Instance, Storage
@@ -109,9 +101,9 @@ class Cache:
         self._lookups += 1
         return self._lookups & LOOKUPS_A_SAMPLE_MASK == 1
 
-    def note_lookup(self, instance: Instance, span_ns: int) -> None:
-        """A lookup took so long."""
-        self._holdings.counters[instance.number].lookup_ns.add(span_ns)
+    def counters_of(self, instance: Instance) -> Counters:
+        """What is counted of an instance."""
+        return self._holdings.counters[instance.number]
 
     def match(
         self,
@@ -248,7 +240,7 @@ class Cache:
         self._settle(now_ms)
         index = self._holdings.indexes[instance.number]
         return [
-            None if block is None else self._block_meta(index, block, now_ms)
+            None if block is None else block_meta(index, block, now_ms)
             for block in index.lookup_all(keys.listing())
         ]
 
@@ -257,44 +249,6 @@ class Cache:
         self._settle(now_ms)
         index = self._holdings.indexes[instance.number]
         return Explainer(self._holdings, index, now_ms).explain(keys.listing())
-
-    def _block_meta(self, index: Index, block: int, now_ms: int) -> BlockMeta | None:
-        state = index.state[block]
-        if state == ABSENT or index.is_expired(block, now_ms):
-            return None
-        if state == DETAILED:
-            copies = list(index.details[block].copies)
-        else:
-            copies = [plain_copy(index, block)]
-        parent = index.parent_of(block)
-        expiry = index.expires[block]
-        described = [
-            CopyMeta(
-                copy.storage,
-                "writing" if state == WRITING or copy.session is not None else "serving",
-                copy.specs,
-                copy.shape.payload_bytes,
-                copy.place,
-                copy.generation,
-                copy.shape,
-                copy.sums,
-            )
-            for copy in copies
-        ]
-        serving = any(copy.state == "serving" for copy in described)
-        return BlockMeta(
-            index.key_of(block),
-            index.key_of(parent) if parent >= 0 else None,
-            "serving" if serving else "writing",
-            sum(copy.size_bytes for copy in described),
-            index.created[block] >> STAMP_SHIFT,
-            index.last_access(block) >> STAMP_SHIFT,
-            index.hit_count(block),
-            None if expiry == NEVER else expiry,
-            index.priority[block],
-            len(holders(index, block)) if index.leases else 0,
-            described,
-        )
 
     # writing
 

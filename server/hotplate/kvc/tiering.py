@@ -20,7 +20,7 @@ from hotplate.kvc.cold import ColdQueues, order, served_copies
 from hotplate.kvc.holdings import Burial, Holdings, plain_copy
 from hotplate.kvc.index import DETAILED, SERVING, STAMP_SHIFT, Copy, Index
 from hotplate.kvc.match import Piece
-from hotplate.kvc.model import Storage
+from hotplate.kvc.model import Group, Storage
 from hotplate.kvc.moves import CorruptError, Move, Moves
 from hotplate.kvc.ports import StoreFullError
 from hotplate.kvc.quota import GroupUse, group_shortage, type_shortage
@@ -89,8 +89,15 @@ class Tiering:
 
     def published(self, index: Index, start: int, end: int) -> None:
         """Blocks of a group with tiering are served now."""
-        for block in range(end - 1 if index.chained else start, end):
-            self._enqueue(index, block)
+        storages = self._storages(index.instance.group)
+        if not storages:
+            return
+        first = end - 1 if index.chained else start
+        if index.state[start] < SERVING:
+            self._enqueue(index, start)
+        elif self._tier(number := index.state[start] - SERVING) == storages[0].tier:
+            for block in range(first, end):
+                self._cold.push(index, block, number)
         if index.instance.group.tiering == "inclusive":
             self._mirrors[index.instance.number, start, end] = None
             if len(self._mirrors) > _MIRRORS_MAX:  # its demotion will copy it
@@ -98,7 +105,9 @@ class Tiering:
 
     def hit(self, index: Index, pieces: list[Piece], tiers: dict[int, int]) -> None:
         """A lookup matched; to be called before it counts as an access."""
-        storages = self._storages(index.instance.group.storages)
+        if all(self._tier(number) == 0 for number in tiers):
+            return
+        storages = self._storages(index.instance.group)
         if not storages or all(self._tier(number) <= storages[0].tier for number in tiers):
             return
         number = index.instance.number
@@ -143,7 +152,7 @@ class Tiering:
             use.demotes = frozenset()
             if use.group.tiering == "none":
                 continue
-            storages = self._storages(use.group.storages)
+            storages = self._storages(use.group)
             fast = [item for item in storages if item.tier == storages[0].tier]
             if len(fast) == len(storages):
                 continue
@@ -154,11 +163,13 @@ class Tiering:
             if self._stuck.get(name, 0) <= now_ms:
                 use.demotes = frozenset(item.number for item in fast)
 
-    def _storages(self, names: tuple[str, ...]) -> list[Storage]:
+    def _storages(self, group: Group) -> list[Storage]:
         """The available ones that blocks can move between, the fastest first."""
         catalog = self._holdings.catalog
-        found = [catalog.get_storage(name) for name in names]
+        found = [catalog.get_storage(name) for name in group.storages]
         found = [item for item in found if item.available and item.type in _MOVABLE]
+        if group.always_type is not None:
+            found = [item for item in found if item.type == group.always_type]
         found.sort(key=lambda item: item.tier)
         return found
 
@@ -234,7 +245,7 @@ class Tiering:
         """A block may be one that leaves a fast storage next."""
         if not 0 <= block < index.size:
             return
-        storages = self._storages(index.instance.group.storages)
+        storages = self._storages(index.instance.group)
         for copy in served_copies(index, block):
             if storages and self._tier(copy.storage) == storages[0].tier:
                 self._cold.push(index, block, copy.storage)
@@ -359,7 +370,7 @@ class Tiering:
         """The last stretch of blocks that is on a slow storage moves; the rest stays wanted."""
         number, low, high = wanted
         use = self._holdings.use(index)
-        storages = self._storages(use.group.storages)
+        storages = self._storages(use.group)
         slow = {item.number for item in storages if item.tier > storages[0].tier}
         last = min(high, index.size) - 1
         while last >= low and not self._slow_copy(index, last, slow):
@@ -395,7 +406,7 @@ class Tiering:
 
     def _make_way(self, use: GroupUse, index: Index, block: int, copy: Copy, now_ms: int) -> bool:
         """Ask for room on the fast storage, if there is a block used longer ago than `block`."""
-        number = self._storages(use.group.storages)[0].number
+        number = self._storages(use.group)[0].number
         coldest = self._cold.coldest(use, number, now_ms)
         if coldest is None or coldest[0] >= order(index, block):
             return False
@@ -490,7 +501,7 @@ class Tiering:
             return []
         need = copy.shape.payload_bytes * (high - low)
         tier = self._tier(copy.storage)
-        for storage in self._storages(use.group.storages):
+        for storage in self._storages(use.group):
             if storage.tier == tier or (storage.tier < tier) != faster:
                 continue
             if group_shortage(use, need) or type_shortage(use, storage.type, need):
