@@ -140,8 +140,10 @@ class Cache:
             counters.miss("behind", len(keys) - found.matched)
         matched = found.matched
         counters.requested += len(keys)
+        counters.hits += matched
+        by_type, types = counters.hits_by_type, self._holdings.types
         for number, count in matcher.tiers(found).items():
-            counters.hit(self._holdings.storage(number).type, count)
+            by_type[types[number]] = by_type.get(types[number], 0) + count
         counters.hit_tokens += matched * instance.block_tokens
         counters.walks += found.walked
         if touch:

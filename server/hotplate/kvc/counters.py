@@ -121,12 +121,6 @@ class Counters:
         self.misses += count - 1
         self.misses_behind += count - 1
 
-    def hit(self, type_name: str, count: int) -> None:
-        """Blocks were hit on storages of a type."""
-        self.hits += count
-        by_type = self.hits_by_type
-        by_type[type_name] = by_type.get(type_name, 0) + count
-
 
 def describe(counters: Sequence[Counters]) -> dict[str, Any]:
     """All of them together, by name."""

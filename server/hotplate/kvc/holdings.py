@@ -220,6 +220,7 @@ class Holdings:
         "orphans",
         "pins",
         "tiering",
+        "types",
         "uses",
         "wrecks",
     )
@@ -237,6 +238,7 @@ class Holdings:
         self.wrecks: list[Wreck] = []
         self.orphans: list[GroupUse] = []  # of groups that are gone, until their graves are
         self.hit_table = bytes(256)
+        self.types: list[str] = []  # of the storages, by number
         self._order = count()
         self._last_stamp = 0
         self.refresh_storages()
@@ -266,6 +268,8 @@ class Holdings:
         """Read anew which storages are available."""
         table = bytearray(256)
         table[DETAILED] = LOOK
+        storages = self.catalog.storage_by_number[: STORAGE_NUMBER_MAX + 1]
+        self.types = ["" if storage is None else storage.type for storage in storages]
         for number in range(STORAGE_NUMBER_MAX + 1):
             storage = self.catalog.storage_by_number[number]
             if storage is not None and storage.available:

@@ -35,9 +35,9 @@ def test_histograms_add_up() -> None:
     one, two = Counters(), Counters()
     one.lookup_ns.add(5)
     two.lookup_ns.add(6)
-    one.hit("memory", 2)
-    two.hit("memory", 3)
-    two.hit("ssd", 1)
+    one.hits, two.hits = 2, 4
+    one.hits_by_type["memory"] = 2
+    two.hits_by_type |= {"memory": 3, "ssd": 1}
     total = describe([one, two])
     assert total["lookup_ns"]["count"] == 2
     assert (total["hits"], total["hits_by_type"]) == (6, {"memory": 5, "ssd": 1})
