@@ -105,6 +105,7 @@ def test_who_wants_replicas_waits_until_the_timeout(words: str, frames: bytes) -
     bench.timers.advance(999)
     assert client.take() == b""
     bench.timers.advance(1)
+    bench.settle()
     assert client.take() == frames
     assert bench.ask(client, request("PING")) == b"+PONG\r\n"
 

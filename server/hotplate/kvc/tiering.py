@@ -510,7 +510,7 @@ class Tiering:
                 continue
             try:
                 extents = storage.opened().reserve(copy.shape, high - low)
-            except StoreFullError:
+            except (StoreFullError, OSError):
                 continue
             moves: list[Move] = []
             for extent in extents:

@@ -6,7 +6,6 @@ from tests.testing.tiers import TierUser, content
 
 from hotplate.kvc.answers import Mode
 from hotplate.kvc.keys import Keys
-from hotplate.kvc.model import StorageState
 
 NAMES = [f"b{number}" for number in range(30)]
 BOTH = pytest.mark.parametrize("tiering", ["exclusive", "inclusive"])
@@ -323,7 +322,7 @@ def test_a_target_that_is_disabled_meanwhile_gets_nothing() -> None:
     user.cache.tick(user.now)
     move = user.next_move()
     assert move is not None
-    user.catalog.set_storage_state("ssd", StorageState.DISABLED)
+    user.catalog.get_storage("ssd").enabled = False
     user.cache.storage_changed(user.catalog.get_storage("ssd"))
     assert user.copy(move) == 0
     assert user.matched(chain(8)) == 8
@@ -341,6 +340,34 @@ def test_a_target_that_is_removed_meanwhile_is_not_touched_again() -> None:
     assert user.copy(move) == 0
     assert user.matched(chain(8)) == 8
     user.used()
+
+
+def test_what_was_copied_into_a_file_that_is_lost_does_not_count() -> None:
+    user = TierUser()
+    user.put(chain(8))
+    user.cache.tick(user.now)
+    move = user.next_move()
+    assert move is not None
+    disk = user.catalog.get_storage("ssd")
+    assert user.cache.drop_lost(disk, {move.target_place >> 32}, user.now) == 0
+    assert user.copy(move) == 0
+    assert user.where(chain(8)) == ["memory"] * 8
+    assert user.stores["ssd"].used_bytes == 0
+
+
+def test_a_storage_that_refuses_slots_with_an_error_is_like_a_full_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    user = TierUser()
+    user.put(chain(8))
+
+    def refuse(*_: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(user.stores["ssd"], "reserve", refuse)
+    user.settle()
+    user.settle()
+    assert user.where(chain(8)) == ["memory"] * 5 + [""] * 3
 
 
 def test_inclusive_writes_through_and_then_leaves_memory_without_a_copy() -> None:
