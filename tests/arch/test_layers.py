@@ -22,8 +22,8 @@ HOMES = {
     "redis": (
         "hotplate.clients",
         "hotplate.bench",
-        "hotplate.transfer",
         "hotplate.optimizer.live",
+        "hotplate.transfer",
     ),
     "lupa": ("hotplate.engine.scripting_runtime",),
     "torch": ("hotplate.clients.engines", "hotplate.clients.demo"),
