@@ -157,7 +157,10 @@ class Tiering:
             if len(fast) == len(storages):
                 continue
             for storage in fast:
-                missing = max(self._over(use, storage), self._wanted.pop((name, storage.number), 0))
+                missing = self._over(use, storage)
+                wanted = self._wanted.pop((name, storage.number), 0)
+                if wanted:
+                    missing = max(missing, wanted - self._headroom(use, storage))
                 if missing > 0:
                     self._missing[name, storage.number] = missing
             if self._stuck.get(name, 0) <= now_ms:
@@ -176,28 +179,20 @@ class Tiering:
     def _over(self, use: GroupUse, storage: Storage) -> int:
         """How many of a group's bytes on a storage have to go elsewhere now."""
         group, number = use.group, storage.number
-        leaving = self.moves.bytes_from(use, number)
         quota = group.type_quotas.get(storage.type)
         over = 0
         if quota is not None:
-            used = use.by_type.get(storage.type, 0) - leaving
-            used -= sum(at.leaving for at in use.by_storage.values() if at.type == storage.type)
+            used = self._quota_used(use, storage)
             over = self._above(group.name, number, used, quota, use)
-        if storage.store is None:
-            return over
-        capacity = storage.store.capacity_bytes
         at = use.by_storage.get(number)
-        used = capacity - storage.store.describe()["free_bytes"]
-        used -= self.moves.bytes_from(None, number)
-        uses = [
-            item.by_storage[number]
+        serving = sum(
+            item.by_storage[number].serving
             for item in self._holdings.uses.values()
             if number in item.by_storage
-        ]
-        used -= sum(item.leaving for item in uses)
-        serving = sum(item.serving for item in uses)
+        )
         if at is None or not serving:
             return over
+        capacity, used = storage.opened().capacity_bytes, self._capacity_used(storage)
         low = int(capacity * STORAGE_LOW)
         if used >= capacity * STORAGE_HIGH:
             self._pressed.add(("", number))
@@ -206,6 +201,33 @@ class Tiering:
         if ("", number) in self._pressed:
             over = max(over, -(-(used - low) * at.serving // serving))
         return over
+
+    def _quota_used(self, use: GroupUse, storage: Storage) -> int:
+        """A group's bytes on storages of a type, without those that are on their way out."""
+        leaving = sum(at.leaving for at in use.by_storage.values() if at.type == storage.type)
+        moving = self.moves.bytes_from(use, storage.number)
+        return use.by_type.get(storage.type, 0) - leaving - moving
+
+    def _capacity_used(self, storage: Storage) -> int:
+        """A storage's bytes, without those that are on their way out."""
+        number, store = storage.number, storage.opened()
+        free_bytes: int = store.describe()["free_bytes"]
+        leaving = sum(
+            use.by_storage[number].leaving
+            for use in self._holdings.uses.values()
+            if number in use.by_storage
+        )
+        moving = self.moves.bytes_from(None, number)
+        return store.capacity_bytes - free_bytes - leaving - moving
+
+    def _headroom(self, use: GroupUse, storage: Storage) -> int:
+        """What a fast storage will take when all that is on its way out has gone."""
+        room = int(storage.opened().capacity_bytes * STORAGE_HIGH) - self._capacity_used(storage)
+        quota = use.group.type_quotas.get(storage.type)
+        if quota is not None:
+            high = int(quota * use.group.high_watermark) - 1
+            room = min(room, high - self._quota_used(use, storage))
+        return room
 
     def _above(self, name: str, number: int, used: int, limit: int, use: GroupUse) -> int:
         """How much is above the low watermark, once the high one was reached."""

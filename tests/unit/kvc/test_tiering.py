@@ -169,6 +169,25 @@ def test_promotion_into_a_full_memory_lets_colder_blocks_go() -> None:
     check(user, keys("x", "y", "z"))
 
 
+def test_promotion_asks_for_no_more_room_than_it_needs_while_bytes_are_on_their_way_out() -> None:
+    user = TierUser(memory_blocks=20, high_watermark=0.8, low_watermark=0.6, grace_ms=1_000)
+    user.put(chain(16))
+    user.settle()
+    user.now += 1_000
+    user.settle()
+    hot = keys("x", "y", "z")
+    user.put(hot, storage="ssd")
+    for _ in range(2):
+        user.now += 1
+        user.match(hot)
+    demoted = user.cache.stats()["demoted"]
+    for _ in range(30):
+        user.now += 100
+        user.settle()
+    assert user.where(hot) == ["memory"] * 3
+    assert user.cache.stats()["demoted"] - demoted <= 3
+
+
 @BOTH
 def test_what_is_leased_stays_where_it_is(tiering: str) -> None:
     user = TierUser(tiering, quota_bytes=1_000)
