@@ -6,16 +6,17 @@ synchronous and atomic; a call that raises has changed nothing but what was due 
 that made room. It must not know arguments, replies or sockets.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Final
 
 from hotplate.errors import CommandError, NoSpaceError, NoStorageError, QuotaError
 from hotplate.kvc import metrics
-from hotplate.kvc.answers import BlockMeta, Match, Mode, ReadSlot, Reservation, Slot
-from hotplate.kvc.block_meta import block_meta
+from hotplate.kvc.answers import BlockMeta, Match, Mode, ReadSlot, Reclaimed, Reservation, Slot
+from hotplate.kvc.budget import Budget
 from hotplate.kvc.catalog import Catalog
 from hotplate.kvc.counters import Counters
 from hotplate.kvc.departed import Departed
+from hotplate.kvc.describe import block_meta
 from hotplate.kvc.enter import WriteRequest
 from hotplate.kvc.explain import Explainer, Explanation
 from hotplate.kvc.holdings import Holdings
@@ -29,12 +30,17 @@ from hotplate.kvc.ports import Listener
 from hotplate.kvc.quota import GroupUse
 from hotplate.kvc.reclaim import LEAVES_QUEUED_AT_ONCE, Reclaimer
 from hotplate.kvc.removal import Remover
+from hotplate.kvc.retention import Retained, RetentionBook
 from hotplate.kvc.tiering import Tiering
 from hotplate.kvc.write_session import Outcome, WriteSession
 from hotplate.kvc.writer import Writer
 
 DEPARTED_SHARE: Final = 16  # of the index's memory, for explanations of what left
 LOOKUPS_A_SAMPLE_MASK: Final = 15  # of 16 lookups one is timed: two looks at a clock
+
+
+def _no_time() -> int:
+    return 0
 
 
 class Cache:
@@ -48,13 +54,17 @@ class Cache:
         lease_ms_max: int = 60_000,
         write_grace_ms: int = 60_000,
         closed_sessions_max: int = 100_000,
+        thread_ns: Callable[[], int] = _no_time,
     ) -> None:
+        """`thread_ns`: the thread's CPU time, which bounds slices of background work."""
+        self._thread_ns = thread_ns
         self.catalog = catalog
         self.lease_ms_max = lease_ms_max
         self.index_bytes_max = index_bytes_max
         self._lookups = 0
         self._holdings = Holdings(catalog, Departed(index_bytes_max // DEPARTED_SHARE))
         self._reclaimer = Reclaimer(self._holdings)
+        self._retention = RetentionBook()
         self._leases = LeaseBook(self._holdings)
         self._remover = Remover(self._holdings, self._leases)
         self._writer = Writer(
@@ -90,7 +100,9 @@ class Cache:
         self._holdings.listener = listener
 
     def _settle(self, now_ms: int) -> None:
-        """End what is due: sessions past their deadline, leases past their end."""
+        """End what is due: sessions past their deadline, leases past their end, retention."""
+        if self._retention.due:
+            self._retention.settle(now_ms)
         self._writer.expire(now_ms)
         self._leases.expire(now_ms)
 
@@ -395,6 +407,17 @@ class Cache:
         """A copy's bytes are not what was published: drop that copy, if it is still there."""
         self._remover.drop_copy(self._holdings.indexes[instance.number], key, slot, now_ms)
 
+    def retain(
+        self, instance: Instance, keys: Keys, *, priority: int, ttl_ms: int, now_ms: int
+    ) -> tuple[int, int]:
+        """RETAIN: (accepted, clipped) of the blocks that are stored."""
+        self._settle(now_ms)
+        index = self._holdings.indexes[instance.number]
+        use = self._holdings.use(index)
+        wanted = Retained(self._retention, priority, now_ms, ttl_ms)
+        limit_bytes = self._holdings.limit_bytes(use)
+        return self._retention.retain(use, index, keys, wanted, limit_bytes)
+
     # leases, removal
 
     def extend_lease(self, instance: Instance, lease_id: bytes, ms: int, now_ms: int) -> bool:
@@ -466,7 +489,7 @@ class Cache:
         del holdings.indexes[instance.number]
         use = holdings.uses[instance.group.name]
         del use.indexes[instance.number]
-        use.given.pop(instance.number, None)
+        use.turns.given.pop(instance.number, None)
         del holdings.counters[instance.number]
         holdings.departed.forget_instance(instance.number)
         self._tiering.forget_instance(instance.number)
@@ -543,7 +566,16 @@ class Cache:
         self._settle(now_ms)
         self._writer.recount()
         self._tiering.look(now_ms)
-        return self._remover.tick(self._reclaimer, now_ms)
+        fading = bool(self._retention.due) and self._retention.due[0][0] <= now_ms
+        return self._remover.tick(self._reclaimer, now_ms, Budget(self._thread_ns)) or fading
+
+    def reclaim(
+        self, group: Group, size_bytes: int | None, now_ms: int, *, dry_run: bool = False
+    ) -> Reclaimed:
+        """RECLAIM: evict so many bytes, or (None) down to the low watermarks; a bounded slice."""
+        self._settle(now_ms)
+        use = self._holdings.uses[group.name]
+        return self._reclaimer.reclaim_now(use, size_bytes, now_ms, dry_run=dry_run)
 
     # moves between storages
 

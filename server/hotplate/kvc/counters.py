@@ -101,11 +101,11 @@ class Counters:
     reuse_blocks: Histogram = field(default_factory=Histogram)  # of the same lookups
     residence_ms: Histogram = field(default_factory=Histogram)  # of blocks evicted or expired
 
-    def evict(self, cause: str) -> None:
-        """A block was evicted: for room that a write needs, or by a watermark."""
-        self.evictions += 1
+    def evict(self, cause: str, count: int) -> None:
+        """Blocks were evicted: for room that a write needs, by a watermark, by a command."""
+        self.evictions += count
         by_cause = self.evictions_by_cause
-        by_cause[cause] = by_cause.get(cause, 0) + 1
+        by_cause[cause] = by_cause.get(cause, 0) + count
 
     def miss(self, reason: str, count: int = 1) -> None:
         """Blocks were missed."""

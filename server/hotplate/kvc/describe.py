@@ -1,13 +1,14 @@
-"""META: what is known of a block and of every copy of it."""
+"""META: what is known of one block."""
 
 from hotplate.kvc.answers import BlockMeta, CopyMeta
 from hotplate.kvc.holdings import plain_copy
 from hotplate.kvc.index import ABSENT, DETAILED, NEVER, STAMP_SHIFT, WRITING, Index
 from hotplate.kvc.lease import holders
+from hotplate.kvc.retention import shown
 
 
 def block_meta(index: Index, block: int, now_ms: int) -> BlockMeta | None:
-    """What META says of an id; None for a tombstone and a block whose time is over."""
+    """The block's copies, times and priority in force; None where there is no block."""
     state = index.state[block]
     if state == ABSENT or index.is_expired(block, now_ms):
         return None
@@ -37,7 +38,7 @@ def block_meta(index: Index, block: int, now_ms: int) -> BlockMeta | None:
         index.last_access(block) >> STAMP_SHIFT,
         index.hit_count(block),
         None if expiry == NEVER else expiry,
-        index.priority[block],
+        shown(index, block, now_ms),
         len(holders(index, block)) if index.leases else 0,
         described,
     )
