@@ -188,6 +188,21 @@ def test_promotion_asks_for_no_more_room_than_it_needs_while_bytes_are_on_their_
     assert user.cache.stats()["demoted"] - demoted <= 3
 
 
+def test_promotion_waits_for_bytes_that_are_on_their_way_out() -> None:
+    user = TierUser(memory_blocks=10, high_watermark=0.8, low_watermark=0.6, grace_ms=1_000)
+    user.put(chain(6))
+    user.settle()
+    user.put(keys(*"pqrstuvw"), storage="ssd")
+    for _ in range(2):
+        user.now += 1
+        user.match(keys(*"pqrstuvw"))
+    for _ in range(40):
+        user.now += 100
+        user.settle()
+    assert user.where(keys(*"pqrstuvw")) == ["memory"] * 7 + ["ssd"], "as many as there is room for"
+    assert user.where(chain(6)) == ["ssd"] * 6
+
+
 @BOTH
 def test_what_is_leased_stays_where_it_is(tiering: str) -> None:
     user = TierUser(tiering, quota_bytes=1_000)
