@@ -6,7 +6,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import rule
-from tests.model import test_kvc_cache
+from tests.model import test_kvc_walk
 from tests.model.test_kvc_cache import CacheMachine
 from tests.testing.kept_store import KeptFakeStore
 
@@ -164,8 +164,8 @@ TestRestarts = RestartMachine.TestCase
 def test_a_long_walk_comes_back_after_every_step(
     seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(test_kvc_cache, "CacheMachine", RestartMachine)
-    walk = test_kvc_cache.Walk(seed)
+    monkeypatch.setattr(test_kvc_walk, "CacheMachine", RestartMachine)
+    walk = test_kvc_walk.Walk(seed)
     machine: Any = walk.machine
     for number in range(150):
         walk.step()

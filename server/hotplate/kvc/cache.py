@@ -22,7 +22,7 @@ from hotplate.kvc.budget import Budget
 from hotplate.kvc.catalog import Catalog
 from hotplate.kvc.counters import Counters
 from hotplate.kvc.departed import Departed
-from hotplate.kvc.describe import block_meta, read_slot
+from hotplate.kvc.describe import block_meta, read_slot, write_slot
 from hotplate.kvc.enter import WriteRequest
 from hotplate.kvc.explain import Explainer, Explanation
 from hotplate.kvc.holdings import Holdings
@@ -180,18 +180,15 @@ class Cache:
             start, found = matcher.window(keys, window)
             counters.miss("behind", len(keys) - found.matched)
         matched = found.matched
+        tiers = matcher.tiers(found)
         counters.requested += len(keys)
-        counters.hits += matched
-        by_type, types = counters.hits_by_type, self._holdings.types
-        for number, count in matcher.tiers(found).items():
-            by_type[types[number]] = by_type.get(types[number], 0) + count
-        counters.hit_tokens += matched * instance.block_tokens
         counters.walks += found.walked
+        counters.hit(tiers, self._holdings.types, matched, matched * instance.block_tokens)
         if touch:
             if found.pieces and self._lookups & LOOKUPS_A_SAMPLE_MASK == 1:
                 counters.reuse_blocks.add(index.reuse_distance(found.pieces[-1][2] - 1))
             if instance.group.tiering != "none":
-                self._tiering.hit(index, found.pieces, matcher.tiers(found))
+                self._tiering.hit(index, found.pieces, tiers)
             matcher.touch(found.pieces, 1)
         answer = Match(matched, start)
         if spans:
@@ -245,17 +242,11 @@ class Cache:
 
     def pin(self, slot: Slot) -> None:
         """Keep a slot's bytes while they travel; each pin needs one unpin."""
-        pins = self._holdings.pins
-        pinned = slot.storage, slot.place
-        pins[pinned] = pins.get(pinned, 0) + 1
+        self._holdings.pin(slot.storage, slot.place)
 
     def unpin(self, slot: Slot) -> None:
         """The bytes have left."""
-        pins = self._holdings.pins
-        pinned = slot.storage, slot.place
-        pins[pinned] -= 1
-        if not pins[pinned]:
-            del pins[pinned]
+        self._holdings.unpin(slot.storage, slot.place)
 
     def meta(self, instance: Instance, keys: Keys, now_ms: int) -> list[BlockMeta | None]:
         """What is known of each key; no access."""
@@ -333,19 +324,7 @@ class Cache:
 
     def slot(self, session: WriteSession, index: int, spec: int | None) -> Slot:
         """Where the bytes of the session's new key `index` go, of one spec or of all it holds."""
-        if not 0 <= index < session.new_count:
-            raise CommandError(f"index {index} of {session.new_count} new keys")
-        part = session.part_of(index)
-        instance = session.index.instance
-        offset, size_bytes = 0, part.shape.payload_bytes
-        if spec is not None:
-            if not part.specs >> spec & 1:
-                raise CommandError(f"spec {instance.specs[spec].name} is not reserved for this key")
-            offset = instance.offset_in(part.specs, spec)
-            size_bytes = instance.specs[spec].size_bytes
-        store = self._holdings.storage(part.storage).opened()
-        place = part.place + index - part.first
-        return Slot(part.storage, store, part.shape, place, offset, size_bytes)
+        return write_slot(self._holdings, session, index, spec)
 
     def written(
         self, session: WriteSession, index: int, spec: int | None, sums: Sequence[bytes]
@@ -506,10 +485,7 @@ class Cache:
         holdings = self._holdings
         dropped = self.trim_all(instance, now_ms)
         index = holdings.indexes[instance.number]
-        for lease in [
-            item for item in self._leases.by_id.values() if item.index.instance is instance
-        ]:
-            self._leases.end(lease, now_ms)
+        self._leases.end_all(instance, now_ms)
         for session in list(index.sessions.values()):
             self._writer.drop(session, now_ms)
         del holdings.indexes[instance.number]
@@ -545,12 +521,7 @@ class Cache:
 
     def storage_bytes(self, storage: Storage) -> int:
         """Bytes of all copies on a storage, those on their way out included."""
-        number = storage.number
-        return sum(
-            use.by_storage[number].used
-            for use in self._holdings.uses.values()
-            if number in use.by_storage
-        )
+        return self._holdings.storage_bytes(storage.number)
 
     @committed
     def drop_storage(self, storage: Storage, now_ms: int) -> int:
@@ -611,6 +582,7 @@ class Cache:
         fading = bool(self._retention.due) and self._retention.due[0][0] <= now_ms
         return self._remover.tick(self._reclaimer, now_ms, Budget(self._thread_ns)) or fading
 
+    @committed
     def reclaim(
         self, group: Group, size_bytes: int | None, now_ms: int, *, dry_run: bool = False
     ) -> Reclaimed:

@@ -1,11 +1,13 @@
-"""What META says of a block, and where READ finds its bytes."""
+"""What META says of a block, and where READ and WRITE find its bytes."""
 
-from hotplate.kvc.answers import BlockMeta, CopyMeta, ReadSlot
+from hotplate.errors import CommandError
+from hotplate.kvc.answers import BlockMeta, CopyMeta, ReadSlot, Slot
 from hotplate.kvc.holdings import Holdings, plain_copy
 from hotplate.kvc.index import ABSENT, DETAILED, NEVER, STAMP_SHIFT, WRITING, Copy, Index
 from hotplate.kvc.lease import holders
 from hotplate.kvc.model import SUM_BYTES, Instance
 from hotplate.kvc.retention import shown
+from hotplate.kvc.write_session import WriteSession
 
 
 def block_meta(index: Index, block: int, now_ms: int) -> BlockMeta | None:
@@ -66,3 +68,20 @@ def read_slot(holdings: Holdings, instance: Instance, copy: Copy, spec: int | No
         size_bytes,
         parts,
     )
+
+
+def write_slot(holdings: Holdings, session: WriteSession, index: int, spec: int | None) -> Slot:
+    """Where the bytes of a session's new key `index` go, of one spec or of all it holds."""
+    if not 0 <= index < session.new_count:
+        raise CommandError(f"index {index} of {session.new_count} new keys")
+    part = session.part_of(index)
+    instance = session.index.instance
+    offset, size_bytes = 0, part.shape.payload_bytes
+    if spec is not None:
+        if not part.specs >> spec & 1:
+            raise CommandError(f"spec {instance.specs[spec].name} is not reserved for this key")
+        offset = instance.offset_in(part.specs, spec)
+        size_bytes = instance.specs[spec].size_bytes
+    store = holdings.storage(part.storage).opened()
+    place = part.place + index - part.first
+    return Slot(part.storage, store, part.shape, place, offset, size_bytes)
