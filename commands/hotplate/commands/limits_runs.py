@@ -7,9 +7,9 @@ somebody listens to changes, is left to the ordinary handler. Must do exactly wh
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from hotplate.keyspace.bucket import HOLDS_MAX, INT64_MAX, NS_PER_MS, Bucket, Hold, Limiter, Rate
+from hotplate.keyspace.bucket import INT64_MAX, NS_PER_MS, Bucket, Hold, Limiter, Rate
 from hotplate.keyspace.database import NEVER_MS, SHARD_MASK
-from hotplate.resp.encoder import INTEGERS
+from hotplate.resp.encoder import BULK_HEADERS, INTEGERS
 
 if TYPE_CHECKING:
     from hotplate.engine.context import Context
@@ -20,6 +20,7 @@ TTL_NS: Final = TTL_MS * NS_PER_MS
 PLAIN_WORDS: Final = 9  # LB.ACQUIRE 1 key LIMIT RATE capacity count period cost
 DIGITS_MAX: Final = 18  # more may not fit in 64 bits
 _ADMITTED: Final = b":-1\r\n"
+_RESERVED: Final = b"*4\r\n:0\r\n"
 
 
 def throttle_run(
@@ -99,14 +100,12 @@ def acquire_run(
     now_ms = ctx.now_ms
     now_ns = ctx.engine.now_ns
     limiter = ctx.engine.limiter
-    prefix = limiter.prefix + b"-"
-    number = limiter.number
-    new = object.__new__
+    prefix = limiter.prefix
     expires_ns = now_ns + TTL_NS
     texts: list[bytes] = []
     rate: Any = None
-    cost = drained = charge = brim = period_ns = per_ms = limit = rid_bytes = 0
-    head = lead = b""
+    cost = drained = charge = brim = period_ns = per_ms = 0
+    head = b""
     index = start
     for index in range(start, len(requests)):
         argv = requests[index]
@@ -123,7 +122,6 @@ def acquire_run(
             period_ns = rate.period_ns
             charge = cost * period_ns
             per_ms = rate.per_ms
-            limit = rate.limit
             head = b"\r\n:-1\r\n*1\r\n*5\r\n:0\r\n:%d\r\n" % rate.limit
         key = argv[2]
         entry: Any = shards[hash(key) & SHARD_MASK].get(key)
@@ -136,41 +134,17 @@ def acquire_run(
         after = level + charge
         if level <= 0 or after > brim:
             break
-        ledger = bucket.ledger
-        if ledger is None or now_ns >= ledger.due_ns or len(ledger.holds) >= HOLDS_MAX:
-            ledger = bucket.ready_ledger(now_ns)
-        number += 1
-        rid = b"%b%x" % (prefix, number)
-        remaining = (brim - after) // period_ns
-        reset_ms = -(-after // per_ms)
-        if reset_ms > INT64_MAX:
-            reset_ms = INT64_MAX
-        # what Hold() and Bucket.reserve do, without the calls
-        hold: Any = new(Hold)
-        hold.cost = cost
-        hold.floor = 0
-        hold.expires_ns = expires_ns
-        hold.limit = limit
-        hold.remaining = remaining
-        hold.reset_ms = reset_ms
-        slack = ledger.slack
-        if slack is None:
-            hold.slack = level
-        else:
-            hold.slack = min(level, slack)
-            ledger.slack = None
-        if expires_ns > ledger.latest_ns:
-            ledger.latest_ns = expires_ns
-        if expires_ns < ledger.due_ns:
-            ledger.due_ns = expires_ns
-        ledger.holds[rid] = hold
-        bucket.mark += charge
-        bucket.admitted += 1
+        limiter.number = number = limiter.number + 1
+        rid = b"%b-%x" % (prefix, number)
+        hold = Hold(cost, 0, expires_ns)
+        bucket.reserve(rid, hold, level, now_ns)
         entry.accessed_ms = now_ms
-        if len(rid) != rid_bytes:
-            rid_bytes = len(rid)
-            lead = b"*4\r\n:0\r\n$%d\r\n" % rid_bytes
-        append(lead)
+        hold.limit = rate.limit
+        hold.remaining = remaining = (brim - after) // period_ns
+        reset_ms = -(-after // per_ms)
+        hold.reset_ms = reset_ms = min(reset_ms, INT64_MAX)
+        append(_RESERVED)
+        append(BULK_HEADERS[len(rid)])
         append(rid)
         append(head)
         if remaining < _INTEGERS_END and reset_ms < _INTEGERS_END:
@@ -181,7 +155,6 @@ def acquire_run(
             append(b":%d\r\n:-1\r\n:%d\r\n" % (remaining, reset_ms))
     else:
         index = len(requests)
-    limiter.number = number
     db.dirty += index - start
     return index
 

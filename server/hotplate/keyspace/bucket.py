@@ -263,19 +263,14 @@ class Bucket:
         self.mark = now_ns * self.rate.count + level + amount
         return level + amount
 
-    def ready_ledger(self, now_ns: int) -> Ledger:
-        """The ledger with room for one more reservation."""
+    def reserve(self, rid: bytes, hold: Hold, level: int, now_ns: int) -> int:
+        """Pour a hold's cost upon `level`, the level now, and remember it; the level then."""
         ledger = self.ledger
+        rate = self.rate
         if ledger is None:
             ledger = self.ledger = Ledger()
         elif now_ns >= ledger.due_ns or len(ledger.holds) >= HOLDS_MAX + HOLDS_OVER_MAX:
             ledger.make_room(now_ns)
-        return ledger
-
-    def reserve(self, rid: bytes, hold: Hold, level: int, now_ns: int) -> int:
-        """Pour a hold's cost upon `level`, the level now, and remember it; the level then."""
-        ledger = self.ready_ledger(now_ns)
-        rate = self.rate
         slack = ledger.slack
         if slack is None:
             hold.slack = level
