@@ -168,9 +168,10 @@ def _queue_texts(queue: BucketQueue, now_ns: int) -> Iterator[bytes]:
     yield b"%d" % settings.age_max_ns
     yield from (b"0",) if settings.dead is None else (b"1", settings.dead)
     lead = queue.anchor - now_ns * rate.count
-    if not queue.ready:
-        lead = max(lead, 0)  # how long ago does not matter once it is empty
-    for number in (queue.is_paused, lead, queue.turn_at, queue.serial):
+    turn = queue.turn_at
+    if not queue.ready:  # who was released last, and how long ago, does not matter any more
+        lead, turn = max(lead, 0), len(queue.lines) - 1
+    for number in (queue.is_paused, lead, turn, queue.serial):
         yield b"%d" % number
     for name in queue.figures.__slots__:
         yield b"%d" % getattr(queue.figures, name)
