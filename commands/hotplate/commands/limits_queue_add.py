@@ -86,7 +86,7 @@ class _Addition:
         item.size_bytes = self.size_bytes()
         item.added_ns = now_ns
         item.ready_ns = now_ns + self.delay_ns
-        item.expires_ns = now_ns + self.ttl_ns if self.ttl_ns else 0
+        item.expires_ns = now_ns + self.ttl_ns if self.ttl_ns else None
         item.producer = self.producer
         return item
 

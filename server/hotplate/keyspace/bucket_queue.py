@@ -136,7 +136,7 @@ class BucketQueue:
         self.size_bytes += item.size_bytes
         if item.producer is not None:
             self._known[item.producer] = item.ticket
-        if item.expires_ns:
+        if item.expires_ns is not None:
             self._expiries.set(item.ticket, item.expires_ns)
         if item.ready_ns > now_ns:
             self._delay(item)
@@ -237,7 +237,7 @@ class BucketQueue:
             self.ready -= 1
         self.length -= 1
         self.size_bytes -= item.size_bytes
-        if item.expires_ns:
+        if item.expires_ns is not None:
             self._expiries.discard(item.ticket)
         if item.producer is not None:
             self._known.pop(item.producer, None)

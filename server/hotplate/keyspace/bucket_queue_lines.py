@@ -21,8 +21,8 @@ class Item:
     """One queued entry. `body` is its fields as frames, `size_bytes` what they are without.
 
     Times are nanoseconds of a clock that never steps. `ready_ns` is when it may be released at the
-    earliest, `expires_ns` when it is dropped (0: never). `turn` and `cost_before` say where in its
-    line it stood when it joined it: entries and their costs since the line was made.
+    earliest, `expires_ns` when it is dropped (None: never). `turn` and `cost_before` say where in
+    its line it stood when it joined it: entries and their costs since the line was made.
     """
 
     __slots__ = (
@@ -48,7 +48,8 @@ class Item:
         self.body = body
         self.field_count = field_count
         self.size_bytes = 0
-        self.added_ns = self.ready_ns = self.expires_ns = 0
+        self.added_ns = self.ready_ns = 0
+        self.expires_ns: int | None = None
         self.serial = self.turn = self.cost_before = 0
         self.producer: tuple[bytes, bytes] | None = None  # and its id for the entry (IDMP)
 

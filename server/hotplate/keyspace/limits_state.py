@@ -168,7 +168,10 @@ def _queue_texts(queue: BucketQueue, now_ns: int) -> Iterator[bytes]:
     yield b"%d" % settings.age_max_ns
     yield from (b"0",) if settings.dead is None else (b"1", settings.dead)
     lead = queue.anchor - now_ns * rate.count
-    for number in (queue.is_paused, lead, queue.turn_at, queue.serial):
+    turn = queue.turn_at
+    if not queue.ready:  # who was released last, and how long ago, does not matter any more
+        lead, turn = max(lead, 0), len(queue.lines) - 1
+    for number in (queue.is_paused, lead, turn, queue.serial):
         yield b"%d" % number
     for name in queue.figures.__slots__:
         yield b"%d" % getattr(queue.figures, name)
@@ -186,9 +189,9 @@ def _item_texts(item: Item, now_ns: int) -> Iterator[bytes]:
     for number in (item.line, item.cost, item.field_count):
         yield b"%d" % number
     yield from fields_of(b"*2\r\n$0\r\n\r\n*%d\r\n%b" % (2 * item.field_count, item.body))
-    end_ns = item.expires_ns - now_ns if item.expires_ns else 0
-    if item.expires_ns and not end_ns:
-        end_ns = -1  # over, though nobody came yet
+    end_ns = 0
+    if item.expires_ns is not None:
+        end_ns = item.expires_ns - now_ns or -1  # over, though nobody came yet
     for number in (now_ns - item.added_ns, item.ready_ns - now_ns, end_ns, item.serial):
         yield b"%d" % number
     yield from (b"0",) if item.producer is None else (b"1", *item.producer)
@@ -264,7 +267,7 @@ def _read_item(reader: _Reader, then_ns: int, classes: int) -> Item:
     item.added_ns = then_ns - reader.number(0, 2 * _SPAN_MAX)
     item.ready_ns = then_ns + reader.number(-2 * _SPAN_MAX, _SPAN_MAX)
     end_ns = reader.number(-2 * _SPAN_MAX, _SPAN_MAX)
-    item.expires_ns = then_ns + end_ns if end_ns else 0
+    item.expires_ns = then_ns + end_ns if end_ns else None
     item.serial = reader.number(0, INT64_MAX)
     if reader.number(0, 1):
         item.producer = (reader.text(), reader.text())

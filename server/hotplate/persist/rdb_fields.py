@@ -118,13 +118,17 @@ def _read_hold(columns: list[bytes]) -> HoldState:
 # -- paced queues ----------------------------------------------------------------------------------
 
 
-def queue_row(key: bytes, entry: Entry) -> bytes | None:
-    """The field's value for a key that holds a paced queue; None for others."""
+def queue_row(key: bytes, entry: Entry, moment: Timebase | None) -> bytes | None:
+    """The field's value for a key that holds a paced queue; None for others.
+
+    Its spans count from `moment`, or else from now.
+    """
     queue = entry.value
     if not isinstance(queue, BucketQueue):
         return None
-    assert queue.timebase is not None, "a queue that no command made"
-    return _row((key, entry.expire_at_ms, *texts_of(queue, queue.timebase)))
+    timebase = queue.timebase if moment is None else moment
+    assert timebase is not None, "a queue that no command made"
+    return _row((key, entry.expire_at_ms, *texts_of(queue, timebase)))
 
 
 def read_queue(row: list[bytes], timebase: Timebase) -> Entry:

@@ -11,6 +11,7 @@ from typing import Final
 
 from xxhash import xxh3_64
 
+from hotplate.keyspace.bucket_timebase import Timebase
 from hotplate.keyspace.contents import is_compact, plain_of
 from hotplate.keyspace.crc64 import crc64
 from hotplate.keyspace.entry import Entry
@@ -36,7 +37,9 @@ class RdbWriter:
     the plain form, with the times where only this server looks.
     """
 
-    __slots__ = ("_crc", "_for_redis_7", "_pieces", "_size", "_sum", "_write", "written")
+    __slots__ = (
+        *("_crc", "_for_redis_7", "_pieces", "_size", "_sum", "_write", "moment", "written"),
+    )
 
     def __init__(
         self,
@@ -52,6 +55,7 @@ class RdbWriter:
         self._size = 0  # of the pieces, about
         self._sum = xxh3_64()
         self.written = 0  # bytes handed to `write`
+        self.moment: Timebase | None = None  # from which spans count; None: from now
 
     def start(self, about: Mapping[bytes, bytes]) -> None:
         """Begin the file; `about` are fields for people and tools."""
@@ -93,7 +97,7 @@ class RdbWriter:
             self._add_field(*fading)
             self._flush_if_full()
             return
-        queue_row = rdb_fields.queue_row(key, entry)
+        queue_row = rdb_fields.queue_row(key, entry, self.moment)
         if queue_row is not None:
             self._add_field(rdb_fields.QUEUE, queue_row)
             self._flush_if_full()

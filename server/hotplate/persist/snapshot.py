@@ -120,6 +120,7 @@ class Snapshot:
 
     def steps(self, writer: RdbWriter) -> Iterator[None]:
         """Write everything, a few hundred microseconds between two yields."""
+        writer.moment = self._moment
         for code in self._libraries:
             writer.add_library(code)
         for table in self._tables:
