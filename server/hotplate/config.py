@@ -135,6 +135,12 @@ class Settings:
         5000,
         "Milliseconds after which others are answered BUSY while a script runs; 0: never.",
     )
+    stream_idmp_duration: int = _option(
+        Integer(1, 86_400), 100, "Seconds for which a new stream knows messages of XADD IDMP again."
+    )
+    stream_idmp_maxsize: int = _option(
+        Integer(1, 10_000), 100, "Messages of a producer (XADD IDMP) that a new stream knows again."
+    )
     tracking_table_max_keys: int = _option(
         Integer(), 1_000_000, "Keys remembered for clients that cache (CLIENT TRACKING); 0: all."
     )

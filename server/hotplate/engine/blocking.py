@@ -25,9 +25,9 @@ No clock, no loop: the server injects `after`, which calls back once when a span
 import logging
 from collections.abc import Callable, Hashable, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
-from hotplate.engine.context import Context, Deferred, Gate
+from hotplate.engine.context import Context, Deferred, Done, Gate
 from hotplate.errors import CommandError, UnblockedError
 from hotplate.resp.types import Reply
 
@@ -68,7 +68,7 @@ class Waiter:
         self.retry = retry
         self.share = share
         self.nothing = nothing  # the reply of a timeout
-        self.done: Callable[[Any], None] | None = None  # until the connection awaits it
+        self.done: Done | None = None  # until the connection awaits it
         self.timer: Timer | None = None
 
 
@@ -135,7 +135,7 @@ class Blocking:
         places = [(ctx.db.index, key) for key in dict.fromkeys(keys)]
         waiter = Waiter(ctx, places, retry, share, nothing)
 
-        def start(done: Callable[[Any], None]) -> None:
+        def start(done: Done) -> None:
             waiter.done = done
             self._enter(waiter, timeout_ms)
 

@@ -49,6 +49,7 @@ class KvCacheService:
             lease_ms_max=config.kvc_lease_max_ms,
             write_grace_ms=config.kvc_write_grace_ms,
             closed_sessions_max=config.kvc_closed_sessions_max,
+            thread_ns=engine.clock.thread_ns,
         )
         self._io = FileIo(loop)
         self._health = StorageHealth(self._catalog, self._cache, self._io, engine.clock)
