@@ -45,7 +45,7 @@ class Answer:
 class Store(Protocol):
     """What the gateway needs of redis-py's asyncio client."""
 
-    async def execute_command(self, *words: str | int) -> Any:
+    async def execute_command(self, *words: object) -> Any:
         """The reply to a command."""
         ...
 
