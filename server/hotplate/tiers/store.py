@@ -13,8 +13,8 @@ Invariants:
 - `reserve` takes all or nothing; a refused one has neither made nor removed a file. If the system
   refuses a file, what was made for the request is undone;
 - segment indices are not used twice, so that an old place never means a new slot;
-- a class keeps at most one segment without a reserved slot (the spare). It goes as soon as another
-  class needs the room, and so does the blank, a file made ahead for whichever class is next.
+- segments without a reserved slot (spares) are kept: one, more up to a quarter of the capacity.
+  They go as soon as another class needs the room, and so do files made ahead.
 
 All calls are for one thread, except `read`, `write` and `sync`: they may run on any thread while
 the slots they are about stay reserved.
@@ -39,6 +39,7 @@ from hotplate.tiers.growth import (
     ROOM_SHARE,
     SHARE_BYTES_MIN,
     SHORTAGE,
+    SPARE_SHARE,
     Growth,
     SlotClass,
     checked_shape,
@@ -110,7 +111,7 @@ class SegmentStore:
         self._emptied: list[Segment] = []  # removed, with space that is not free yet
         self._leftovers = Leftovers([])
         self.unusable: list[Unusable] = []  # files that were left, and that settle removes
-        self._spares: dict[int, SlotClass] = {}  # by the base of a segment without reserved slots
+        self._spares: dict[int, tuple[SlotClass, Segment]] = {}  # by base, the oldest first
         self._spare_bytes = 0
         self._ahead = FilesAhead(directory, medium)
         self._closed = False
@@ -519,12 +520,13 @@ class SegmentStore:
         )
 
     def _retire(self, slot_class: SlotClass, segment: Segment) -> None:
-        """Keep a segment whose last slot was freed as the spare, or drop it."""
-        if slot_class.spare is None:
-            slot_class.spare = segment
-            self._spares[segment.base] = slot_class
-            self._spare_bytes += segment.file.file_bytes
-        else:
+        """Keep a segment whose last slot was freed as a spare; drop the oldest beyond a share."""
+        size = segment.file.file_bytes
+        self._spares[segment.base] = slot_class, segment
+        self._spare_bytes += size
+        slot_class.spare_bytes += size
+        while self._spare_bytes > self.capacity_bytes // SPARE_SHARE and len(self._spares) > 1:
+            slot_class, segment = next(iter(self._spares.values()))
             self._drop(slot_class, segment)
             self._emptied.append(segment)
 
@@ -538,10 +540,9 @@ class SegmentStore:
         self._discard(segment.file)
 
     def _end_spare(self, slot_class: SlotClass, segment: Segment) -> None:
-        if slot_class.spare is segment:
-            slot_class.spare = None
-            del self._spares[segment.base]
+        if self._spares.pop(segment.base, None) is not None:
             self._spare_bytes -= segment.file.file_bytes
+            slot_class.spare_bytes -= segment.file.file_bytes
 
     def _free_bytes(self, slot_class: SlotClass) -> int:
         return slot_class.free.total * self._growth.stride(slot_class.shape)
@@ -558,22 +559,20 @@ class SegmentStore:
         """Drop the blank and other classes' spares until `size` bytes fit the capacity."""
         while self.allocated_bytes + size > self.capacity_bytes and self._ahead.drop():
             pass
-        while self._spares and self.allocated_bytes + size > self.capacity_bytes:
-            base, other = next(iter(self._spares.items()))
-            if other is slot_class:
-                if len(self._spares) == 1:
-                    return
-                self._spares[base] = self._spares.pop(base)  # behind the others
-            elif (spare := other.spare) is not None:
-                self._drop(other, spare)
-                spare.abandon()  # at once: the next file needs the space
+        if self.allocated_bytes + size <= self.capacity_bytes:
+            return
+        for other, segment in [each for each in self._spares.values() if each[0] is not slot_class]:
+            self._drop(other, segment)
+            segment.abandon()  # at once: the next file needs the space
+            if self.allocated_bytes + size <= self.capacity_bytes:
+                return
 
     def _room_bytes(self, slot_class: SlotClass | None) -> int:
         """What segments of this class could still take: all but what others really use."""
         room = self.capacity_bytes - self.allocated_bytes + self._spare_bytes
         room += self._ahead.blank_bytes
-        if slot_class is not None and slot_class.spare is not None:
-            room -= slot_class.spare.file.file_bytes
+        if slot_class is not None:
+            room -= slot_class.spare_bytes
         return max(room, 0)
 
     # Checks
