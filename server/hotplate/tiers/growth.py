@@ -21,6 +21,10 @@ SHORTAGE: Final = frozenset((errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EMF
 SHARE_BYTES_MIN: Final = 64 * 1024  # small blocks share a file however little room is left
 
 
+class RoomError(Exception):
+    """A file made ahead took more of the room than was planned for."""
+
+
 @dataclass(slots=True)
 class SlotClass:
     """All segments of one shape."""

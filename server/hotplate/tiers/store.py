@@ -41,6 +41,7 @@ from hotplate.tiers.growth import (
     SHORTAGE,
     SPARE_SHARE,
     Growth,
+    RoomError,
     SlotClass,
     checked_shape,
     full_error,
@@ -347,8 +348,7 @@ class SegmentStore:
         """After DirectoryGoneError: begin anew in an empty directory; the indices that are lost."""
         if self._directory.reopen():
             return frozenset()  # which files are the same as before, `examine` finds out
-        while self._ahead.drop():
-            pass
+        self._ahead.drop_all()
         return frozenset(self._segments)
 
     def lose(self, indices: frozenset[int]) -> None:
@@ -382,8 +382,7 @@ class SegmentStore:
             self._discard(segment.file)
 
     def begin_emptying(self) -> Callable[[], None] | None:
-        """The job of freeing what removed files held, whoever has them mapped; None if there is
-        nothing. Run it on a thread: freeing 64 MiB takes the kernel some 10 milliseconds."""
+        """The job, for a thread, of freeing what removed files held; None if there is nothing."""
         if not self._emptied:
             return None
         emptied, self._emptied = self._emptied, []
@@ -432,19 +431,19 @@ class SegmentStore:
         self._classes[shape] = slot_class
         taken: list[tuple[int, int]] = []
         made: list[Segment] = []
-        rest = count
+        rest, ahead = count, self._ahead.blank_bytes
         try:
             while rest:
                 layout = self._next_layout(slot_class, rest)
                 if slot_class.free.longest < min(rest, layout.slot_count):
                     made.append(self._grow(slot_class, layout))
                 length = min(rest, slot_class.free.longest)
-                start = slot_class.free.take(length)
-                assert start is not None, "longest is the length of a range"
+                if not length or (start := slot_class.free.take(length)) is None:
+                    raise RoomError
                 taken.append((start, length))
                 rest -= length
             return self._hand_over(slot_class, taken)
-        except OSError as error:
+        except (OSError, RoomError) as error:
             if rest:  # else _hand_over has given them back
                 for start, length in taken:
                     slot_class.free.add(start, length)
@@ -452,7 +451,10 @@ class SegmentStore:
                 self._drop(slot_class, segment)
                 segment.abandon()
             self._forget_if_empty(slot_class)
-            if error.errno in SHORTAGE:
+            if isinstance(error, RoomError) and ahead:
+                self._ahead.drop_all()
+                return self._reserve_growing(shape, count)  # without files of unfitting sizes
+            if isinstance(error, RoomError) or error.errno in SHORTAGE:
                 raise full_error(shape, count, slot_class.free.total) from error
             raise
 
@@ -568,7 +570,7 @@ class SegmentStore:
                 return
 
     def _room_bytes(self, slot_class: SlotClass | None) -> int:
-        """What segments of this class could still take: all but what others really use."""
+        """What segments of this class could still take."""
         room = self.capacity_bytes - self.allocated_bytes + self._spare_bytes
         room += self._ahead.blank_bytes
         if slot_class is not None:
