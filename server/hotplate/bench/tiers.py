@@ -5,7 +5,6 @@ run of ours and one of theirs, in turn. Space is a simulation: the real allocato
 no byte.
 """
 
-import asyncio
 import json
 import math
 import mmap
@@ -17,16 +16,17 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from hotplate.bench.measure import Comparison, Spread, alternate, compare_rates
 from hotplate.bench.reclaim import compare_lookups
 from hotplate.bench.report import Suite, table
 from hotplate.bench.space import lost_at_refusal
 from hotplate.blocks import Shape
-from hotplate.tiers.io import THREADS, FileIo
+from hotplate.tiers.io import THREADS
 from hotplate.tiers.memory import SHARED_MEMORY_PATH, open_memory_store
 from hotplate.tiers.ssd import open_ssd_store
 
@@ -70,19 +70,17 @@ def disk_suite(directory: Path, alternations: int) -> Suite:
         f"ssd beside {'fio' if shutil.which('fio') else 'a plain pwrite and pread loop'}",
         f"2 MiB blocks, {THREADS} at a time, O_DIRECT, synced at the end",
     )
-    with asyncio.Runner() as runner:
-        for kind in ("write", "read"):
-            ours = partial(engine_bytes_per_second, runner, directory / "ssd", kind)
-            theirs = partial(against, directory, kind)
-            pairs = alternate(ours, theirs, alternations)
-            pairs = [(own / GIGA, other / GIGA) for own, other in pairs]
-            row = compare_rates(kind, pairs, unit="GB/s", target=BYTES_TARGET)
-            suite.rows.append(row)
+    for kind in ("write", "read"):
+        ours = partial(engine_bytes_per_second, directory / "ssd", kind)
+        theirs = partial(against, directory, kind)
+        pairs = alternate(ours, theirs, alternations)
+        pairs = [(own / GIGA, other / GIGA) for own, other in pairs]
+        suite.rows.append(compare_rates(kind, pairs, unit="GB/s", target=BYTES_TARGET))
     return suite
 
 
-def engine_bytes_per_second(runner: asyncio.Runner, path: Path, kind: str) -> float:
-    """Through the ssd engine and its threads, into slots that are reserved before."""
+def engine_bytes_per_second(path: Path, kind: str) -> float:
+    """Through the ssd engine, on as many threads as a server has, into slots that are reserved."""
     size_bytes = DISK_BLOCKS * BLOCK.payload_bytes
     store = open_ssd_store("bench", str(path), size_bytes + 256 * MIB, 64 * MIB)
     places = [
@@ -98,38 +96,23 @@ def engine_bytes_per_second(runner: asyncio.Runner, path: Path, kind: str) -> fl
     def read(place: int) -> None:
         store.read(BLOCK, place, 0, BLOCK.payload_bytes)
 
-    seconds = runner.run(timed_jobs(write, places))
+    seconds = timed_jobs(write, places)
     started = time.perf_counter()
     store.sync(places)
     seconds += time.perf_counter() - started
     if kind == "read":
-        seconds = runner.run(timed_jobs(read, places))
+        seconds = timed_jobs(read, places)
     store.close(remove=True)
     return size_bytes / seconds
 
 
-async def timed_jobs(job: Callable[[int], None], places: list[int]) -> float:
-    """All jobs through the server's file IO; seconds."""
-    loop = asyncio.get_running_loop()
-    file_io = FileIo(loop)
-    ended: asyncio.Future[None] = loop.create_future()
-    missing = len(places)
-
-    def done(result: Any) -> None:
-        nonlocal missing
-        missing -= 1
-        if isinstance(result, Exception):
-            ended.set_exception(result)
-        elif not missing:
-            ended.set_result(None)
-
-    started = time.perf_counter()
-    for place in places:
-        file_io.submit(job, place, done=done)
-    await ended
-    seconds = time.perf_counter() - started
-    file_io.close()
-    return seconds
+def timed_jobs(job: Callable[[int], None], places: list[int]) -> float:
+    """All jobs, THREADS at a time; seconds."""
+    with ThreadPoolExecutor(THREADS) as threads:
+        started = time.perf_counter()
+        for _ in threads.map(job, places):
+            pass
+        return time.perf_counter() - started
 
 
 def fio_bytes_per_second(directory: Path, kind: str) -> float:

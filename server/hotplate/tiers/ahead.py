@@ -108,10 +108,15 @@ class FilesAhead:
         self._directory.remove(blank.file)
         return True
 
+    def drop_all(self) -> None:
+        """Remove all that nobody took. Raises OSError."""
+        while self.drop():
+            pass
+
     def close(self, *, remove: bool) -> None:
         """Let go of all; with `remove` each file is removed here."""
         self._closed = True
-        while remove and self.drop():
-            pass
+        if remove:
+            self.drop_all()
         self._blanks.clear()
         self.blank_bytes = 0

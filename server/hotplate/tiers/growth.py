@@ -13,12 +13,16 @@ from typing import Final
 
 from hotplate.blocks import Shape, StoreFullError
 from hotplate.tiers.allocator import FreeRanges
-from hotplate.tiers.segment import Segment
 from hotplate.wire.segment import PAGE_BYTES, Layout, file_bytes_for, plan_layout, round_up
 
 ROOM_SHARE: Final = 64
+SPARE_SHARE: Final = 4  # of the capacity: what a reclaim frees is filled again, with pages in place
 SHORTAGE: Final = frozenset((errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EMFILE, errno.ENFILE))
 SHARE_BYTES_MIN: Final = 64 * 1024  # small blocks share a file however little room is left
+
+
+class RoomError(Exception):
+    """A file made ahead took more of the room than was planned for."""
 
 
 @dataclass(slots=True)
@@ -28,7 +32,7 @@ class SlotClass:
     shape: Shape
     free: FreeRanges = field(default_factory=FreeRanges)
     segment_count: int = 0
-    spare: Segment | None = None  # the segment that has no reserved slot
+    spare_bytes: int = 0  # of its segments without a reserved slot
 
 
 class Growth:

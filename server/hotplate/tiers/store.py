@@ -13,8 +13,8 @@ Invariants:
 - `reserve` takes all or nothing; a refused one has neither made nor removed a file. If the system
   refuses a file, what was made for the request is undone;
 - segment indices are not used twice, so that an old place never means a new slot;
-- a class keeps at most one segment without a reserved slot (the spare). It goes as soon as another
-  class needs the room, and so does the blank, a file made ahead for whichever class is next.
+- segments without a reserved slot (spares) are kept: one, more up to a quarter of the capacity.
+  They go as soon as another class needs the room, and so do files made ahead.
 
 All calls are for one thread, except `read`, `write` and `sync`: they may run on any thread while
 the slots they are about stay reserved.
@@ -39,7 +39,9 @@ from hotplate.tiers.growth import (
     ROOM_SHARE,
     SHARE_BYTES_MIN,
     SHORTAGE,
+    SPARE_SHARE,
     Growth,
+    RoomError,
     SlotClass,
     checked_shape,
     full_error,
@@ -110,7 +112,7 @@ class SegmentStore:
         self._emptied: list[Segment] = []  # removed, with space that is not free yet
         self._leftovers = Leftovers([])
         self.unusable: list[Unusable] = []  # files that were left, and that settle removes
-        self._spares: dict[int, SlotClass] = {}  # by the base of a segment without reserved slots
+        self._spares: dict[int, tuple[SlotClass, Segment]] = {}  # by base, the oldest first
         self._spare_bytes = 0
         self._ahead = FilesAhead(directory, medium)
         self._closed = False
@@ -346,8 +348,7 @@ class SegmentStore:
         """After DirectoryGoneError: begin anew in an empty directory; the indices that are lost."""
         if self._directory.reopen():
             return frozenset()  # which files are the same as before, `examine` finds out
-        while self._ahead.drop():
-            pass
+        self._ahead.drop_all()
         return frozenset(self._segments)
 
     def lose(self, indices: frozenset[int]) -> None:
@@ -381,8 +382,7 @@ class SegmentStore:
             self._discard(segment.file)
 
     def begin_emptying(self) -> Callable[[], None] | None:
-        """The job of freeing what removed files held, whoever has them mapped; None if there is
-        nothing. Run it on a thread: freeing 64 MiB takes the kernel some 10 milliseconds."""
+        """The job, for a thread, of freeing what removed files held; None if there is nothing."""
         if not self._emptied:
             return None
         emptied, self._emptied = self._emptied, []
@@ -431,19 +431,19 @@ class SegmentStore:
         self._classes[shape] = slot_class
         taken: list[tuple[int, int]] = []
         made: list[Segment] = []
-        rest = count
+        rest, ahead = count, self._ahead.blank_bytes
         try:
             while rest:
                 layout = self._next_layout(slot_class, rest)
                 if slot_class.free.longest < min(rest, layout.slot_count):
                     made.append(self._grow(slot_class, layout))
                 length = min(rest, slot_class.free.longest)
-                start = slot_class.free.take(length)
-                assert start is not None, "longest is the length of a range"
+                if not length or (start := slot_class.free.take(length)) is None:
+                    raise RoomError
                 taken.append((start, length))
                 rest -= length
             return self._hand_over(slot_class, taken)
-        except OSError as error:
+        except (OSError, RoomError) as error:
             if rest:  # else _hand_over has given them back
                 for start, length in taken:
                     slot_class.free.add(start, length)
@@ -451,7 +451,10 @@ class SegmentStore:
                 self._drop(slot_class, segment)
                 segment.abandon()
             self._forget_if_empty(slot_class)
-            if error.errno in SHORTAGE:
+            if isinstance(error, RoomError) and ahead:
+                self._ahead.drop_all()
+                return self._reserve_growing(shape, count)  # without files of unfitting sizes
+            if isinstance(error, RoomError) or error.errno in SHORTAGE:
                 raise full_error(shape, count, slot_class.free.total) from error
             raise
 
@@ -519,12 +522,13 @@ class SegmentStore:
         )
 
     def _retire(self, slot_class: SlotClass, segment: Segment) -> None:
-        """Keep a segment whose last slot was freed as the spare, or drop it."""
-        if slot_class.spare is None:
-            slot_class.spare = segment
-            self._spares[segment.base] = slot_class
-            self._spare_bytes += segment.file.file_bytes
-        else:
+        """Keep a segment whose last slot was freed as a spare; drop the oldest beyond a share."""
+        size = segment.file.file_bytes
+        self._spares[segment.base] = slot_class, segment
+        self._spare_bytes += size
+        slot_class.spare_bytes += size
+        while self._spare_bytes > self.capacity_bytes // SPARE_SHARE and len(self._spares) > 1:
+            slot_class, segment = next(iter(self._spares.values()))
             self._drop(slot_class, segment)
             self._emptied.append(segment)
 
@@ -538,10 +542,9 @@ class SegmentStore:
         self._discard(segment.file)
 
     def _end_spare(self, slot_class: SlotClass, segment: Segment) -> None:
-        if slot_class.spare is segment:
-            slot_class.spare = None
-            del self._spares[segment.base]
+        if self._spares.pop(segment.base, None) is not None:
             self._spare_bytes -= segment.file.file_bytes
+            slot_class.spare_bytes -= segment.file.file_bytes
 
     def _free_bytes(self, slot_class: SlotClass) -> int:
         return slot_class.free.total * self._growth.stride(slot_class.shape)
@@ -558,22 +561,20 @@ class SegmentStore:
         """Drop the blank and other classes' spares until `size` bytes fit the capacity."""
         while self.allocated_bytes + size > self.capacity_bytes and self._ahead.drop():
             pass
-        while self._spares and self.allocated_bytes + size > self.capacity_bytes:
-            base, other = next(iter(self._spares.items()))
-            if other is slot_class:
-                if len(self._spares) == 1:
-                    return
-                self._spares[base] = self._spares.pop(base)  # behind the others
-            elif (spare := other.spare) is not None:
-                self._drop(other, spare)
-                spare.abandon()  # at once: the next file needs the space
+        if self.allocated_bytes + size <= self.capacity_bytes:
+            return
+        for other, segment in [each for each in self._spares.values() if each[0] is not slot_class]:
+            self._drop(other, segment)
+            segment.abandon()  # at once: the next file needs the space
+            if self.allocated_bytes + size <= self.capacity_bytes:
+                return
 
     def _room_bytes(self, slot_class: SlotClass | None) -> int:
-        """What segments of this class could still take: all but what others really use."""
+        """What segments of this class could still take."""
         room = self.capacity_bytes - self.allocated_bytes + self._spare_bytes
         room += self._ahead.blank_bytes
-        if slot_class is not None and slot_class.spare is not None:
-            room -= slot_class.spare.file.file_bytes
+        if slot_class is not None:
+            room -= slot_class.spare_bytes
         return max(room, 0)
 
     # Checks

@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hotplate.bench.space import lost_at_refusal
+from hotplate.bench.space import NoDirectory, NoMedium, lost_at_refusal
 from hotplate.blocks import Shape
 from hotplate.tiers.growth import ROOM_SHARE, SHARE_BYTES_MIN, Growth
+from hotplate.tiers.store import SegmentStore
 
 MIB = 1 << 20
 GROWTH = Growth(64 * MIB, 4096)
@@ -78,3 +79,21 @@ def test_the_allocator_leaves_little_unused(size: tuple[int, int], lost_max: flo
     lost, files = lost_at_refusal(size_of, 1024 * 8 * MIB, 12_000)
     assert sorted(lost)[len(lost) // 2] <= lost_max
     assert files < 3000
+
+
+def test_what_a_reclaim_frees_is_filled_again_without_a_new_file() -> None:
+    directory = NoDirectory()
+    store = SegmentStore(
+        "full", directory, NoMedium(), capacity_bytes=512 * MIB, segment_bytes=8 * MIB
+    )
+    extents = store.reserve(BLOCK, 190)
+    made = directory.next_generation()
+    for _ in range(3):
+        for extent in extents[:7]:
+            store.release(BLOCK, extent.place, extent.count)
+        count = sum(extent.count for extent in extents[:7])
+        extents[:7] = store.reserve(BLOCK, count)
+    assert directory.next_generation() == made + 4, "one for each reservation, none for a file"
+    for extent in extents:
+        store.release(BLOCK, extent.place, extent.count)
+    assert store.allocated_bytes <= 512 * MIB // 4

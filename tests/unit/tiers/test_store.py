@@ -220,7 +220,7 @@ def test_a_class_that_needs_room_gets_the_spares_of_others(store: SegmentStore) 
     for shape in shapes:
         extent = store.reserve(shape, 1)[0]
         store.release(shape, extent.place, 1)
-    assert store.describe()["segments"] == 4
+    assert store.describe()["segments"] == 1, "no more than a quarter of the capacity is kept"
     assert store.describe()["largest_free_bytes"] >= SEGMENT
     per_segment = 4 * SEGMENT // 4096  # more than fits three segments, less than four
     extents = store.reserve(SHAPE, per_segment - 8)
