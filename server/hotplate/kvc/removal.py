@@ -254,7 +254,7 @@ class Remover:
 def _in_turn(
     items: Sequence[_Item], first: int, work: Callable[[_Item], bool], budget: Budget
 ) -> tuple[int, bool]:
-    """Work on all from number `first` on, as long as there is time: where to go on; is there more."""
+    """Work on all from number `first` on, while there is time: where to go on, is there more."""
     more = False
     for offset in range(len(items)):
         number = (first + offset) % len(items)
