@@ -238,7 +238,9 @@ class Stems:
             end, base = ends[stem], bases[stem]
             marked, forked, single = marks[stem], forks[stem], alone[stem]
             # the last blocks that are alike to every policy go one after the other
-            low = end - 1 if single or counts else base
+            low = end - 1 if single else base
+            if counts:
+                low = max(low, end - policy.in_a_row(stem))
             if marked:
                 low = max(low, max(marked) + 1)
             if forked:
