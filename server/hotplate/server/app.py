@@ -1,7 +1,8 @@
 """The composition root: builds the parts, joins them, starts, serves, stops.
 
-Start order: configuration, directory lock, descriptors, engine, storages, sockets, timer, ready
-line. Stop order: sockets, clients (what is answered is sent), timer, storages, lock.
+Start order: configuration, directory lock, descriptors, engine, storages, sockets, data (clients
+are answered -LOADING), timer, ready line. Stop order: sockets, what is logged is made safe, clients
+(what is answered is sent), timer, log, storages, lock.
 """
 
 import asyncio
@@ -24,6 +25,8 @@ from hotplate.commands import build_registry
 from hotplate.config import Config, ConfigError
 from hotplate.config_file import load, parse_command_line
 from hotplate.engine.engine import Engine
+from hotplate.engine.prometheus import CONTENT_TYPE, metrics_text
+from hotplate.persist.loader import LoadError
 from hotplate.server.busy import BusyPoll
 from hotplate.server.clients import ClientTable
 from hotplate.server.connection import Connection
@@ -38,6 +41,8 @@ from hotplate.server.listener import (
     unix_socket,
 )
 from hotplate.server.loop import loop_factory
+from hotplate.server.metrics_http import MetricsServer
+from hotplate.server.persistence import PersistenceService
 from hotplate.tiers.directory import StoreOpenError
 from hotplate.tiers.store import FILES_MAX
 
@@ -58,9 +63,11 @@ class Server:
         self._stopping = asyncio.Event()
         self.engine.request_shutdown = self._stopping.set
         self._listeners: list[asyncio.Server] = []
+        self._metrics = MetricsServer(lambda: metrics_text(self.engine), CONTENT_TYPE)
 
     async def start(self) -> None:
-        """Open storages and sockets; ListenError or StoreOpenError where that can't be."""
+        """Open storages and sockets, and load; ListenError, StoreOpenError or LoadError where that
+        can't be."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
@@ -68,6 +75,12 @@ class Server:
             self._kvcache = KvCacheService(self.engine, self.directory, loop)
             try:
                 sockets = self._bind()
+                try:
+                    await self._serve_metrics()
+                except ListenError:
+                    for sock in sockets:
+                        sock.close()
+                    raise
             except ListenError:
                 self._kvcache.close()
                 raise
@@ -75,17 +88,26 @@ class Server:
             self.directory.close()
             raise
         self.engine.after = loop.call_later
-        self._clients = ClientTable(self.engine, loop)
+        self._persistence = PersistenceService(self.engine, self.directory, loop)
+        self._clients = ClientTable(self.engine, loop, barrier=self._persistence.barrier)
+        self._cron = Cron(loop, self.engine.clock.now_ms, lambda: self.config.hz)
+        self.engine.pacing.after = loop.call_later
         self._listeners = await serve(sockets, self._connection)
         busy = BusyPoll(self.engine, self._clients, sockets)
         self.engine.scripts.busy_poll = busy
         self.engine.scripts.busy_end = busy.end
+        try:
+            await self._persistence.load(self._stopping.is_set)
+        except LoadError:
+            await self.stop()
+            raise
         self.addresses = [_shown(sock.getsockname()) for sock in sockets]
-        self._cron = Cron(loop, self.engine.clock.now_ms, lambda: self.config.hz)
+        self._cron.add(self._persistence.tick)
         self._cron.add(self._expire_keys)
         self._cron.add(self._limit_memory)
         self._cron.add(self._free_memory)
         self._cron.add(self.engine.tend_streams)
+        self._cron.add(self.engine.tend_queues)
         self._cron.add(self._kvcache.tick)
         self._cron.add(self.engine.tracking.tick)
         self._cron.add(self._close_idle)
@@ -102,11 +124,14 @@ class Server:
         """Close everything, in order."""
         for listener in self._listeners:
             listener.close()
+        self._persistence.settle()
+        self._metrics.close()
         self._clients.close_all()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(DRAIN_SECONDS):
                 await self._clients.wait_empty()
         self._cron.stop()
+        self._persistence.stop()
         self._kvcache.close()
         if self.config.unixsocket:
             remove_socket_file(self.config.unixsocket)
@@ -135,6 +160,10 @@ class Server:
                     sock.close()
                 raise
         return sockets
+
+    async def _serve_metrics(self) -> None:
+        if self.config.metrics_port:
+            await self._metrics.start(self.config.metrics_port)
 
     def _connection(self, kind: str) -> Connection:
         return Connection(self._clients, kind)
@@ -208,7 +237,7 @@ def main(argv: Sequence[str]) -> int:
     try:
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
             runner.run(_serve(config))
-    except (DirectoryError, ListenError, StoreOpenError) as error:
+    except (DirectoryError, ListenError, LoadError, StoreOpenError) as error:
         print(f"hotplate: {error}", file=sys.stderr)
         return 1
     return 0
