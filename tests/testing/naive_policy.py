@@ -93,11 +93,13 @@ def stored(instance: NaiveInstance, nodes: list[Node]) -> None:
     """Blocks of one call are new, or new again; of a chain only the first count as remembered."""
     for node in nodes:
         node.proven, node.entered, node.hits_at_entry = False, None, 0
+    newest = len(instance.ghosts)
     for node in nodes:
-        known = [names for names in instance.ghosts if node.key in names]
+        known = [n for n in range(newest) if node.key in instance.ghosts[n]]
         if known:
-            known[0].remove(node.key)
+            instance.ghosts[known[-1]].remove(node.key)
             node.proven = True
+            newest = known[-1] + 1 if instance.chained else newest
         elif instance.chained:
             break
 

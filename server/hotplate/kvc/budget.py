@@ -26,6 +26,11 @@ class Budget:
             self._over = self._thread_ns() >= self._deadline_ns
         return self._over
 
+    @property
+    def ended(self) -> bool:
+        """Whether it was found spent."""
+        return self._over
+
     def over(self) -> bool:
         """The same, with a look at the clock now."""
         self._over = self._over or self._thread_ns() >= self._deadline_ns

@@ -90,7 +90,9 @@ class Reclaimer:
         """Evict a leaf, and those above it that would be next, at most so many. How many went."""
         policy = index.leaves.policy
         low = leaf
-        if most > 1 and index.chained and not policy.counts:
+        if most > 1 and policy.counts:
+            most = min(most, policy.in_a_row(leaf))
+        if most > 1 and index.chained:
             low = alike(index, leaf, most)
         count = leaf + 1 - low
         if policy.ghosts is not None:

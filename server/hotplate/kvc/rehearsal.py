@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator, MutableSequence, Sequence
 from typing import Any
 
 from hotplate.kvc.index import ABSENT, DETAILED, SERVING, Index
-from hotplate.kvc.policy.queues import LeafQueues
 from hotplate.kvc.quota import GroupUse, Turns
 from hotplate.kvc.victims import Victims
 from hotplate.kvc.watermark import Freed, Target
@@ -58,11 +57,7 @@ class Shadow:
         self.expires = index.expires
         self._children = _Column(index.children)
         self._gone: set[int] = set()
-        self.leaves = LeafQueues(self, index.leaves.policy.copied(self))
-        self.leaves.heaps = {queue: list(heap) for queue, heap in index.leaves.heaps.items()}
-        self.leaves.priorities = {
-            priority: list(queues) for priority, queues in index.leaves.priorities.items()
-        }
+        self.leaves = index.leaves.copied(self)
         self.leaves.begin(stamp)
 
     # as policies and queues see it

@@ -4,7 +4,7 @@ Owns which blocks a removal names; how a block goes is holdings'. Everything is 
 slots and memory follow in bounded slices.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from hotplate.blocks import PLACE_SEGMENT_SHIFT
@@ -35,13 +35,13 @@ STORAGE_LOW: Final = 0.85
 class Remover:
     """Removes blocks by key, time or place."""
 
-    __slots__ = ("_holdings", "_leases", "_reclaiming", "_turn")
+    __slots__ = ("_holdings", "_leases", "_next_index", "_next_use", "_reclaiming")
 
     def __init__(self, holdings: Holdings, leases: LeaseBook) -> None:
         self._holdings = holdings
         self._leases = leases
         self._reclaiming: set[int] = set()  # storages
-        self._turn = 0
+        self._next_index = self._next_use = 0  # where the next slice begins
 
     def _burial(self, index: Index, now_ms: int, reason: Reason) -> Burial:
         use = self._holdings.use(index)
@@ -194,26 +194,29 @@ class Remover:
     def tick(self, reclaimer: Reclaimer, now_ms: int, budget: Budget) -> bool:
         """One bounded slice: expired blocks, graves that are due, wrecks, watermarks.
 
-        Each slice begins with another instance and group, so that none waits for all others.
+        It goes on where the last one ended, so that no instance and no group waits for all others.
         """
         holdings = self._holdings
-        more = False
-        self._turn += 1
-        for index in _from_turn(list(holdings.indexes.values()), self._turn):
-            more |= index.queue_leaves(SLICE) >= SLICE
-            more |= reclaimer.expire(index, now_ms, SLICE, budget) >= SLICE
-            if budget.spent():
-                return True
+        indexes = list(holdings.indexes.values())
         uses = [*holdings.uses.values(), *holdings.orphans]
-        for use in _from_turn(uses, self._turn):
-            more |= reclaimer.reclaim(use, now_ms, SLICE, budget) >= SLICE
-            more |= self._release(use, now_ms, budget)
-            if budget.over():
-                return True
+
+        def tend(index: Index) -> bool:
+            queued = index.queue_leaves(SLICE)
+            return reclaimer.expire(index, now_ms, SLICE, budget) >= SLICE or queued >= SLICE
+
+        def relieve(use: GroupUse) -> bool:
+            evicted = reclaimer.reclaim(use, now_ms, SLICE, budget)
+            return self._release(use, now_ms, budget) or evicted >= SLICE
+
+        self._next_index, more = _in_turn(indexes, self._next_index, tend, budget)
+        self._next_use, busy = _in_turn(uses, self._next_use, relieve, budget)
+        more |= busy
+        if budget.spent():
+            return True
         holdings.orphans = [use for use in holdings.orphans if use.used]
         more |= holdings.clear_wrecks(now_ms, SLICE) >= SLICE
         more |= self._relieve_storages(reclaimer, now_ms, budget)
-        return more or budget.over()
+        return more or budget.ended
 
     def _release(self, use: GroupUse, now_ms: int, budget: Budget) -> bool:
         """Give back what is due; whether more is."""
@@ -249,7 +252,14 @@ class Remover:
         return more
 
 
-def _from_turn(items: list[_Item], turn: int) -> list[_Item]:
-    """All of them, from another one on each turn."""
-    first = turn % len(items) if items else 0
-    return items[first:] + items[:first]
+def _in_turn(
+    items: Sequence[_Item], first: int, work: Callable[[_Item], bool], budget: Budget
+) -> tuple[int, bool]:
+    """Work on all from number `first` on, while there is time: where to go on, is there more."""
+    more = False
+    for offset in range(len(items)):
+        number = (first + offset) % len(items)
+        more |= work(items[number])
+        if budget.spent():
+            return number + 1, True
+    return first, more

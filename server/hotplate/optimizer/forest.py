@@ -98,63 +98,67 @@ class Stems:
         self._forks: list[dict[int, int] | None] = []  # depth -> stems that grow from there
         self.queues = LeafQueues(self, build_policy(policy, self))
 
-    # what a request does
+    # what requests do
 
-    def matched(self, blocks: list[int]) -> tuple[int, int]:
-        """How many leading blocks are there, and the stem of the last of them."""
-        where, end = self._where, self._end
-        low, high, found = 0, len(blocks), -1
-        while low < high:
-            middle = (low + high) >> 1
-            stem = where[blocks[middle]]
-            if stem >= 0 and middle < end[stem]:
-                low, found = middle + 1, stem
-            else:
-                high = middle
-        return low, found
+    def replay(self, requests: Sequence[list[int]], capacity: int) -> list[int]:
+        """How many leading blocks each request found, in a cache of `capacity` blocks.
 
-    def touch(self, stem: int, depth: int) -> None:
-        """A request found the block at a depth of a stem, and all above it."""
-        stamp, tick = self.stamp, self.clock
-        base, end, above = self._base, self._end, self._above
-        while stem >= 0:
-            if depth == end[stem] - 1:
-                self.accessed[stem] = stamp
-                self.ticks[stem] = tick
-                self.hits[stem] += 1
-            else:
-                marks = self._marks[stem]
-                if marks is None:
-                    self._marks[stem] = {depth: (stamp, tick, 1)}
-                else:
-                    old = marks.get(depth)
-                    marks[depth] = (stamp, tick, old[2] + 1 if old is not None else 1)
-            depth = base[stem] - 1
-            stem = above[stem]
-
-    def store(self, blocks: list[int], depths: range, above: int, room: int) -> None:
-        """Store the blocks of a chain at some depths, behind a stem.
-
-        All blocks but `room` are evicted first.
+        A request is a lookup and a write of the rest, as GETLOC, STARTWRITE and FINISH do it: what
+        was found is used first, then room is made, then the rest is stored, as much as fits.
         """
-        start = depths.start
-        if above >= 0:
-            self._fork(above, start - 1)
-        if self.blocks > room:
-            self.queues.begin(self.stamp - 1)
-            self._evict(self.blocks - room)
+        where, ends, bases, above = self._where, self._end, self._base, self._above
+        accessed, ticks, hits, marks = self.accessed, self.ticks, self.hits, self._marks
+        found: list[int] = []
+        for blocks in requests:
+            low, high, last = 0, len(blocks), -1
+            stored = high
+            if stored > capacity:
+                stored = capacity
+            while low < high:
+                middle = (low + high) >> 1
+                stem = where[blocks[middle]]
+                if stem >= 0 and middle < ends[stem]:
+                    low, last = middle + 1, stem
+                else:
+                    high = middle
+            found.append(low)
+            stamp = self.stamp = self.stamp + 2  # one for the lookup, whose place its write takes
+            tick = self.clock = self.clock + max(low, stored)
+            depth, stem = low - 1, last
+            while stem >= 0:
+                if depth == ends[stem] - 1:
+                    accessed[stem] = stamp
+                    ticks[stem] = tick
+                    hits[stem] += 1
+                elif (marked := marks[stem]) is None:
+                    marks[stem] = {depth: (stamp, tick, 1)}
+                else:
+                    old = marked.get(depth)
+                    marked[depth] = (stamp, tick, 1 if old is None else old[2] + 1)
+                depth = bases[stem] - 1
+                stem = above[stem]
+            if low < stored:
+                if last >= 0:
+                    self._fork(last, low - 1)
+                if self.blocks + stored - low > capacity:
+                    self.queues.begin(stamp - 1)
+                    self._evict(self.blocks + stored - low - capacity)
+                self._store(blocks, low, stored, last)
+        return found
+
+    def _store(self, blocks: list[int], start: int, stop: int, above: int) -> None:
+        """Store the blocks of a chain at depths start..stop-1, behind a stem that was forked."""
         ghosts = self.queues.policy.ghosts
         known = 0
-        if ghosts is not None and (flags := ghosts.take(blocks[start : depths.stop])):
-            known = flags[0]
-            if flags.count(known) != len(flags):
-                for number in range(1, len(flags)):
-                    if flags[number] != known:
-                        depth = depths.start + number
-                        above = self._grow(blocks, range(start, depth), above, known)
-                        self._fork(above, depth - 1)
-                        start, known = depth, flags[number]
-        self.queues.push(self._grow(blocks, range(start, depths.stop), above, known))
+        if ghosts is not None and (flags := ghosts.take(blocks[start:stop])):
+            known, first = flags[0], start
+            for number in range(1, len(flags)):
+                if flags[number] != known:
+                    depth = first + number
+                    above = self._grow(blocks, start, depth, above, known)
+                    self._fork(above, depth - 1)
+                    start, known = depth, flags[number]
+        self.queues.push(self._grow(blocks, start, stop, above, known))
 
     def _fork(self, stem: int, depth: int) -> None:
         """Another stem grows from there."""
@@ -177,7 +181,7 @@ class Stems:
                 self._queue[stem] = _QUEUE
                 self.queues.push(stem)
 
-    def _grow(self, names: list[int], depths: range, above: int, known: int) -> int:
+    def _grow(self, names: list[int], start: int, stop: int, above: int, known: int) -> int:
         """A new stem, and its number."""
         stem = self._stems
         self._stems += 1
@@ -186,14 +190,17 @@ class Stems:
         self.accessed[stem] = self.created[stem] = self.stamp
         self.ticks[stem] = self.clock
         self._above[stem] = above
-        self._base[stem] = depths.start
-        self._end[stem] = depths.stop
+        self._base[stem] = start
+        self._end[stem] = stop
         self._names[stem] = names
         self._queue[stem] = _QUEUE
-        where = self._where
-        for block in names[depths.start : depths.stop]:
-            where[block] = stem
-        count = len(depths)
+        where, count = self._where, stop - start
+        first, last = names[start], names[stop - 1]
+        if last - first == count - 1:  # numbers grow along a chain, so these are consecutive
+            where[first : last + 1] = [stem] * count
+        else:
+            for block in names[start:stop]:
+                where[block] = stem
         self.blocks += count
         if known:
             self.proven[stem] = self._known[stem] = known
@@ -223,35 +230,34 @@ class Stems:
 
     def _evict(self, missing: int) -> None:
         """At least one stem must be left that may go."""
-        queues = self.queues
-        policy, next_stem = queues.policy, queues.victim
+        policy, next_stem = self.queues.policy, self.queues.victim
+        counts, remembers, alone = policy.counts, policy.ghosts is not None, self._alone
         ends, bases, forks, marks = self._end, self._base, self._forks, self._marks
         while missing > 0:
             stem = next_stem(PRIORITY, None)
-            end, low = ends[stem], bases[stem]
-            marked, forked = marks[stem], forks[stem]
+            end, base = ends[stem], bases[stem]
+            marked, forked, single = marks[stem], forks[stem], alone[stem]
             # the last blocks that are alike to every policy go one after the other
-            if self._alone[stem] or policy.counts:
-                low = end - 1
+            low = end - 1 if single else base
+            if counts:
+                low = max(low, end - policy.in_a_row(stem))
             if marked:
                 low = max(low, max(marked) + 1)
             if forked:
                 low = max(low, max(forked) + 1)
-            count = end - low
-            if count > missing:
+            if end - low > missing:
                 low = end - missing
-                count = missing
+            count = end - low
             missing -= count
             self.blocks -= count
-            if policy.ghosts is not None:
-                policy.evicted(self._names[stem][low:end][::-1], stem)
-            alone = self._alone[stem]
+            if remembers:
+                policy.evicted(self._names[stem][end - 1 : low - 1 if low else None : -1], stem)
             if self.proven[stem]:
                 self.proven_blocks -= count
                 self.proven[stem] = self._known[stem]
-                self._alone[stem] = 0
+                alone[stem] = 0
             ends[stem] = low
-            if low == bases[stem]:
+            if low == base:
                 self._queue[stem] = 0
                 self._names[stem] = _NONE
                 if low:
@@ -259,8 +265,8 @@ class Stems:
                 continue
             if marked or forked:
                 self._settle_leaf(stem, low - 1)
-            if alone:  # its new last block is another, in another lane
-                queues.requeue(stem)
+            if single:  # its new last block is another, in another lane
+                self.queues.requeue(stem)
 
     def _settle_leaf(self, stem: int, depth: int) -> None:
         """The block at a depth is a stem's last now: it may have been marked, or be a fork."""

@@ -24,19 +24,9 @@ class Outcome:
 def simulate(trace: Trace, policy: str, capacity: int) -> Outcome:
     """Replay a trace against a cache of `capacity` blocks (at least 1)."""
     stems = Stems(policy, trace.distinct)
-    found: list[int] = []
     requests = [request.blocks for request in trace.requests]
     begin = time.thread_time()
-    for blocks in requests:
-        matched, stem = stems.matched(blocks)
-        found.append(matched)
-        stored = min(len(blocks), capacity)
-        stems.stamp += 2  # one for the lookup, whose place its write then takes
-        stems.clock += max(matched, stored)
-        if matched:
-            stems.touch(stem, matched - 1)
-        if matched < stored:
-            stems.store(blocks, range(matched, stored), stem, capacity - stored + matched)
+    found = stems.replay(requests, capacity)
     return Outcome(found, time.thread_time() - begin)
 
 

@@ -97,7 +97,7 @@ class Policy:
     name: ClassVar[str]
     lanes: ClassVar[int] = 1
     ghosts: Ghosts | None = None
-    counts: ClassVar[bool] = False  # its choice depends on how many blocks are where
+    counts: ClassVar[bool] = False  # its choice depends on how many blocks are where: `in_a_row`
 
     def __init__(self, forest: Forest, order: Callable[[int], int]) -> None:
         self.forest = forest
@@ -120,6 +120,13 @@ class Policy:
         """Whether the chosen leaf gets another chance: its lane or its place has changed then."""
         del block
         return False
+
+    def in_a_row(self, block: int) -> int:
+        """How many blocks from a chosen leaf on upward, alike to it, would be chosen one by one.
+
+        Asked only of a policy that `counts`; of the others, all.
+        """
+        raise NotImplementedError
 
     def begin(self, stamp: int) -> None:
         """Evictions follow. `stamp`: the latest that an access got."""

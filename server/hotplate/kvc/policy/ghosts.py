@@ -15,7 +15,7 @@ from typing import Final
 
 GHOSTS_MAX: Final = 1 << 20  # of one instance: some 100 MB of names of 16 bytes
 GHOST_BYTES: Final = 100  # an estimate of what one takes: name, place in a set
-GENERATIONS: Final = 16
+GENERATIONS: Final = 8
 
 
 class Ghosts:
@@ -43,7 +43,13 @@ class Ghosts:
         newest = self._newest
         before = len(newest)
         room = self._share - before
-        if len(names) > room > 0:
+        if len(names) < room:
+            newest.update(names)
+            self._count += len(newest) - before
+            if self._count <= self.limit:
+                return
+            before = len(newest)
+        elif len(names) > room > 0:
             self.add(names[:room])
             self.add(names[room:])
             return
@@ -59,17 +65,22 @@ class Ghosts:
     def take(self, names: Sequence[Hashable], *, chained: bool = True) -> bytes:
         """A byte 1 for every name that is remembered, and it is no longer; else 0.
 
-        `chained`: only for the leading ones. Empty where there is none.
+        `chained`: only for the leading ones, each evicted no later than the one above it. Empty
+        where there is none.
         """
-        flags = bytearray(len(names))
-        for number, name in enumerate(names):
-            for generation in self._generations:
-                if name in generation:
-                    generation.remove(name)
-                    self._count -= 1
-                    flags[number] = 1
-                    break
-            else:
-                if chained:
-                    break
-        return bytes(flags) if 1 in flags else b""
+        generations = list(self._generations)
+        at = newest = len(generations) - 1
+        flags = bytearray()
+        for name in names:
+            while at >= 0 and name not in generations[at]:
+                at -= 1
+            flags.append(at >= 0)
+            if at >= 0:
+                generations[at].remove(name)
+            elif chained:
+                break
+            if not chained:
+                at = newest
+        taken = flags.count(1)
+        self._count -= taken
+        return bytes(flags).ljust(len(names), b"\0") if taken else b""

@@ -10,6 +10,7 @@ first entry that is up to date is the lowest of its queue.
 """
 
 from bisect import insort
+from collections.abc import Callable
 from heapq import heapify, heappop, heappush, heapreplace
 from typing import Final
 
@@ -24,6 +25,25 @@ from hotplate.kvc.policy.base import (
 )
 
 _COMPACTED_FROM: Final = 64  # entries
+_UNKNOWN: Final = -2
+
+
+class _Pair:
+    """The queues of a priority where there is one a lane: the usual case, kept short.
+
+    `first` and `second` are their lowest entries; -1: they are empty, -2: that is not known.
+    """
+
+    __slots__ = ("first", "second", "settle_first", "settle_second")
+
+    def __init__(self) -> None:
+        self.settle_first: Callable[[], int] = _nothing
+        self.settle_second: Callable[[], int] = _nothing
+        self.first = self.second = _UNKNOWN
+
+
+def _nothing() -> int:
+    return -1
 
 
 class LeafQueues:
@@ -34,8 +54,10 @@ class LeafQueues:
         "_heads",
         "_lane",
         "_order",
+        "_pairs",
         "_queue_of",
         "_queued",
+        "_settlers",
         "heaps",
         "policy",
         "priorities",
@@ -51,7 +73,16 @@ class LeafQueues:
         self.heaps: dict[int, list[int]] = {}
         # -> the numbers of its queues, lane 0 first: settling its heads may open lane 1
         self.priorities: dict[int, list[int]] = {}
+        self._settlers: dict[int, Callable[[], int]] = {}
+        self._pairs: dict[int, _Pair | None] = {}  # by priority
         self._heads: dict[int, int] = {}  # settled since evictions began, -1: empty
+
+    def copied(self, forest: Forest) -> "LeafQueues":
+        """The same queues for a forest that begins as this one's is."""
+        copy = LeafQueues(forest, self.policy.copied(forest))
+        for queue, heap in self.heaps.items():
+            copy._open(queue).extend(heap)
+        return copy
 
     def push(self, block: int) -> None:
         """Queue a leaf, unless it is queued or cannot be evicted now."""
@@ -67,7 +98,11 @@ class LeafQueues:
         heap = self.heaps.get(queue)
         if heap is None:
             heap = self._open(queue)
-        self._heads.pop(queue, None)
+        pair = self._pairs[(queue & QUEUE_MASK) >> PRIORITY_SHIFT]
+        if pair is None:
+            self._heads.pop(queue, None)
+        else:
+            pair.first = pair.second = _UNKNOWN
         heappush(heap, self._order(block) << ID_BITS | block)
         if len(heap) > _COMPACTED_FROM and len(heap) > 2 * self._forest.blocks:
             self._compact(queue)
@@ -75,8 +110,17 @@ class LeafQueues:
     def _open(self, queue: int) -> list[int]:
         """A queue that there was none of."""
         heap = self.heaps[queue] = []
+        settle = self._settlers[queue] = self._settler(queue, heap)
         priority = (queue & QUEUE_MASK) >> PRIORITY_SHIFT
-        insort(self.priorities.setdefault(priority, []), queue)
+        queues = self.priorities.setdefault(priority, [])
+        insort(queues, queue)
+        pair = self._pairs.setdefault(priority, _Pair())
+        if len(queues) != len({item >> LANE_SHIFT for item in queues}):
+            self._pairs[priority] = None
+        elif pair is not None and queue >> LANE_SHIFT:
+            pair.settle_second = settle
+        elif pair is not None:
+            pair.settle_first = settle
         return heap
 
     def requeue(self, block: int) -> None:
@@ -87,70 +131,112 @@ class LeafQueues:
     def begin(self, stamp: int) -> None:
         """Evictions follow, and nothing else until they end. `stamp`: an access's latest."""
         self._heads.clear()
+        for pair in self._pairs.values():
+            if pair is not None:
+                pair.first = pair.second = _UNKNOWN
         self.policy.begin(stamp)
 
-    def _head(self, queue: int) -> int:
-        """The lowest entry of a queue whose block can be evicted, or -1; stale ones are settled."""
-        heap = self.heaps[queue]
+    def _settler(self, queue: int, heap: list[int]) -> Callable[[], int]:
+        """What answers the lowest entry of a queue whose block can be evicted, or -1.
+
+        Entries that are out of date are settled on the way.
+        """
         queued, queue_of, order = self._queued, self._queue_of, self._order
-        lane = self._lane
-        while heap:
-            entry = heap[0]
-            block = entry & ID_MASK
-            if queued[block] != queue:
+        push = self.push
+        # nothing leaves the last lane while it lives
+        lane = None if queue > QUEUE_MASK else self._lane
+        expected = queue & QUEUE_MASK
+
+        def settle() -> int:
+            while heap:
+                entry = heap[0]
+                block = entry & ID_MASK
+                if queued[block] != queue:
+                    heappop(heap)
+                    continue
+                current = queue_of(block)
+                if current == expected and (lane is None or not lane(block)):
+                    fresh = order(block) << ID_BITS | block
+                    if fresh == entry:
+                        return entry
+                    heapreplace(heap, fresh)
+                    continue
                 heappop(heap)
-                continue
-            current = queue_of(block)
-            if current and lane is not None:
-                current |= lane(block) << LANE_SHIFT
-            if current == queue:
-                fresh = order(block) << ID_BITS | block
-                if fresh == entry:
-                    return entry
-                heapreplace(heap, fresh)
-                continue
-            heappop(heap)
-            queued[block] = 0
-            if current:
-                self.push(block)
-        return -1
+                queued[block] = 0
+                if current:
+                    push(block)
+            return -1
+
+        return settle
+
+    def _head(self, queue: int) -> int:
+        """The lowest entry of a queue, or -1."""
+        head = self._heads.get(queue)
+        if head is None:
+            head = self._heads[queue] = self._settlers[queue]()
+        return head
 
     def lowest_priority(self, storages: frozenset[int] | None) -> int | None:
         """The lowest priority of which there is a leaf to evict (on one of the storages)."""
-        heads = self._heads
         while True:
             known = len(self.heaps)
             for priority in sorted(self.priorities):
+                pair = self._pairs[priority]
+                if storages is None and pair is not None:
+                    if pair.first == _UNKNOWN:
+                        pair.first = pair.settle_first()
+                    if pair.first < 0 and pair.second == _UNKNOWN:
+                        pair.second = pair.settle_second()
+                    if pair.first >= 0 or pair.second >= 0:
+                        return priority
+                    continue
                 for queue in self.priorities[priority]:
-                    if storages is not None and (queue & 0xFF) - 1 not in storages:
-                        continue
-                    if queue not in heads:
-                        heads[queue] = self._head(queue)
-                    if heads[queue] >= 0:
+                    wanted = storages is None or (queue & 0xFF) - 1 in storages
+                    if wanted and self._head_of(queue, pair) >= 0:
                         return priority
             if len(self.heaps) == known:  # settling may have opened a queue
                 return None
 
+    def _head_of(self, queue: int, pair: _Pair | None) -> int:
+        return self._head(queue) if pair is None else self._settlers[queue]()
+
     def victim(self, priority: int, storages: frozenset[int] | None) -> int:
         """The leaf of a priority that goes next. There must be one (see `lowest_priority`)."""
-        heads, policy = self._heads, self.policy
-        queues = self.priorities[priority]
-        if self._lane is None and len(queues) == 1:
-            heads.clear()
-            return self._head(queues[0]) & ID_MASK
+        pair = self._pairs[priority]
+        if pair is None or storages is not None:
+            return self._victim_on(priority, pair, storages)
+        policy = self.policy
+        while True:
+            first, second = pair.first, pair.second
+            if first == _UNKNOWN:
+                first = pair.settle_first()
+                second = pair.second  # settling the first may have moved some there
+            if second == _UNKNOWN:
+                second = pair.settle_second()
+            if second < 0 or (
+                first >= 0 and policy.choose(first & ID_MASK, second & ID_MASK) == first & ID_MASK
+            ):
+                chosen = first & ID_MASK
+                pair.first, pair.second = _UNKNOWN, second
+            else:
+                chosen = second & ID_MASK
+                pair.first, pair.second = first, _UNKNOWN
+            if not policy.spare(chosen):
+                return chosen
+            pair.first = pair.second = _UNKNOWN
+
+    def _victim_on(self, priority: int, pair: _Pair | None, storages: frozenset[int] | None) -> int:
+        """The same where a lane has several queues, or some storages are meant only."""
+        policy = self.policy
         while True:
             lowest = [-1, -1]
             origin = [0, 0]
-            for queue in queues:
+            for queue in self.priorities[priority]:
                 if storages is not None and (queue & 0xFF) - 1 not in storages:
                     continue
-                entry = heads.get(queue)
-                if entry is None:
-                    entry = heads[queue] = self._head(queue)
-                lane = queue >> LANE_SHIFT
+                entry, lane = self._head_of(queue, pair), queue >> LANE_SHIFT
                 if entry >= 0 and (lowest[lane] < 0 or entry < lowest[lane]):
-                    lowest[lane] = entry
-                    origin[lane] = queue
+                    lowest[lane], origin[lane] = entry, queue
             first, second = lowest
             if second < 0:
                 chosen, queue = first & ID_MASK, origin[0]
@@ -159,7 +245,9 @@ class LeafQueues:
             else:
                 chosen = policy.choose(first & ID_MASK, second & ID_MASK)
                 queue = origin[0] if chosen == first & ID_MASK else origin[1]
-            del heads[queue]  # it goes, or is put elsewhere
+            self._heads.pop(queue, None)  # it goes, or is put elsewhere
+            if pair is not None:
+                pair.first = pair.second = _UNKNOWN
             if not policy.spare(chosen):
                 return chosen
 
@@ -167,10 +255,10 @@ class LeafQueues:
         """Drop entries of blocks that went and came back elsewhere, and second entries."""
         queued = self._queued
         lowest: dict[int, int] = {}
-        for entry in self.heaps[queue]:
+        heap = self.heaps[queue]
+        for entry in heap:
             block = entry & ID_MASK
             if queued[block] == queue:
                 lowest[block] = min(entry, lowest.get(block, entry))
-        heap = list(lowest.values())
+        heap[:] = lowest.values()
         heapify(heap)
-        self.heaps[queue] = heap

@@ -80,6 +80,16 @@ class S3Fifo(Policy):
         self._entered[block] = created, place, hits
         return True
 
+    def in_a_row(self, block: int) -> int:
+        """Until the small queue is within its share; one that entered a queue again is alone."""
+        forest = self.forest
+        entered = self._entered.get(block)
+        if entered is not None and entered[0] == forest.created[block]:
+            return 1
+        if forest.proven[block]:
+            return forest.blocks
+        return max(1, forest.blocks - forest.proven_blocks - self._small_max)
+
     def begin(self, stamp: int) -> None:
         """Capacity is what the forest holds when evictions begin."""
         capacity = self.forest.blocks
