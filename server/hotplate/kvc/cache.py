@@ -6,7 +6,7 @@ synchronous and atomic; a call that raises has changed nothing but what was due 
 that made room. It must not know arguments, replies or sockets.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Final
 
 from hotplate.errors import (
@@ -17,11 +17,11 @@ from hotplate.errors import (
     StorageIOError,
 )
 from hotplate.kvc import metrics
-from hotplate.kvc.answers import BlockMeta, Match, Mode, ReadSlot, Reservation, Slot
+from hotplate.kvc.answers import BlockMeta, Match, Mode, ReadSlot, Reclaimed, Reservation, Slot
+from hotplate.kvc.budget import Budget
 from hotplate.kvc.catalog import Catalog
-from hotplate.kvc.counters import Counters
 from hotplate.kvc.departed import Departed
-from hotplate.kvc.describe import describe, read_slot
+from hotplate.kvc.describe import block_meta, read_slot, session_slot
 from hotplate.kvc.enter import WriteRequest
 from hotplate.kvc.explain import Explainer, Explanation
 from hotplate.kvc.holdings import Holdings
@@ -29,6 +29,7 @@ from hotplate.kvc.index import (
     Copy,
     Index,
 )
+from hotplate.kvc.instances import add_index, forget_index
 from hotplate.kvc.journal import Journal, committed
 from hotplate.kvc.keys import Keys
 from hotplate.kvc.leasing import LeaseBook
@@ -39,12 +40,17 @@ from hotplate.kvc.ports import Listener
 from hotplate.kvc.quota import GroupUse
 from hotplate.kvc.reclaim import LEAVES_QUEUED_AT_ONCE, Reclaimer
 from hotplate.kvc.removal import Remover
+from hotplate.kvc.retention import Retained, RetentionBook
 from hotplate.kvc.tiering import Tiering
 from hotplate.kvc.write_session import Outcome, WriteSession
 from hotplate.kvc.writer import Writer
 
 DEPARTED_SHARE: Final = 16  # of the index's memory, for explanations of what left
 LOOKUPS_A_SAMPLE_MASK: Final = 15  # of 16 lookups one is timed: two looks at a clock
+
+
+def _no_time() -> int:
+    return 0
 
 
 class Cache:
@@ -58,16 +64,22 @@ class Cache:
         lease_ms_max: int = 60_000,
         write_grace_ms: int = 60_000,
         closed_sessions_max: int = 100_000,
+        thread_ns: Callable[[], int] = _no_time,
     ) -> None:
+        """`thread_ns`: the thread's CPU time, which bounds slices of background work."""
+        self._thread_ns = thread_ns
         self.catalog = catalog
         self.lease_ms_max = lease_ms_max
         self.index_bytes_max = index_bytes_max
         self._lookups = 0
-        self._holdings = Holdings(catalog, Departed(index_bytes_max // DEPARTED_SHARE))
+        self.holdings = self._holdings = Holdings(
+            catalog, Departed(index_bytes_max // DEPARTED_SHARE)
+        )
         self._reclaimer = Reclaimer(self._holdings)
+        self._retention = RetentionBook()
         self._leases = LeaseBook(self._holdings)
         self._remover = Remover(self._holdings, self._leases)
-        self._writer = Writer(
+        self.writer = self._writer = Writer(
             self._holdings,
             self._reclaimer,
             index_bytes_max=index_bytes_max,
@@ -100,21 +112,13 @@ class Cache:
         self._holdings.listener = listener
 
     def _settle(self, now_ms: int) -> None:
-        """End what is due: sessions past their deadline, leases past their end."""
+        """End what is due: sessions past their deadline, leases past their end, retention."""
+        if self._retention.due:
+            self._retention.settle(now_ms)
         self._writer.expire(now_ms)
         self._leases.expire(now_ms)
 
     # across restarts
-
-    @property
-    def holdings(self) -> Holdings:
-        """All state, for the journal."""
-        return self._holdings
-
-    @property
-    def writer(self) -> Writer:
-        """The sessions, for the journal."""
-        return self._writer
 
     def keep_journal(self, journal: Journal) -> None:
         """Tell a journal of every change from now on."""
@@ -249,7 +253,7 @@ class Cache:
         self._settle(now_ms)
         index = self._holdings.indexes[instance.number]
         return [
-            None if block is None else describe(index, block, now_ms)
+            None if block is None else block_meta(index, block, now_ms)
             for block in index.lookup_all(keys.listing())
         ]
 
@@ -320,19 +324,7 @@ class Cache:
 
     def slot(self, session: WriteSession, index: int, spec: int | None) -> Slot:
         """Where the bytes of the session's new key `index` go, of one spec or of all it holds."""
-        if not 0 <= index < session.new_count:
-            raise CommandError(f"index {index} of {session.new_count} new keys")
-        part = session.part_of(index)
-        instance = session.index.instance
-        offset, size_bytes = 0, part.shape.payload_bytes
-        if spec is not None:
-            if not part.specs >> spec & 1:
-                raise CommandError(f"spec {instance.specs[spec].name} is not reserved for this key")
-            offset = instance.offset_in(part.specs, spec)
-            size_bytes = instance.specs[spec].size_bytes
-        store = self._holdings.storage(part.storage).opened()
-        place = part.place + index - part.first
-        return Slot(part.storage, store, part.shape, place, offset, size_bytes)
+        return session_slot(self._holdings, session, index, spec)
 
     def written(
         self, session: WriteSession, index: int, spec: int | None, sums: Sequence[bytes]
@@ -409,6 +401,17 @@ class Cache:
         """A copy's bytes are not what was published: drop that copy, if it is still there."""
         self._remover.drop_copy(self._holdings.indexes[instance.number], key, slot, now_ms)
 
+    def retain(
+        self, instance: Instance, keys: Keys, *, priority: int, ttl_ms: int, now_ms: int
+    ) -> tuple[int, int]:
+        """RETAIN: (accepted, clipped) of the blocks that are stored."""
+        self._settle(now_ms)
+        index = self._holdings.indexes[instance.number]
+        use = self._holdings.use(index)
+        wanted = Retained(self._retention, priority, now_ms, ttl_ms)
+        limit_bytes = self._holdings.limit_bytes(use)
+        return self._retention.retain(use, index, keys, wanted, limit_bytes)
+
     # leases, removal
 
     @committed
@@ -464,17 +467,11 @@ class Cache:
     def create_index(self, instance: Instance) -> None:
         """An instance was registered, or given other userdata."""
         holdings = self._holdings
-        is_new = instance.number not in holdings.indexes
-        if is_new:
+        if instance.number not in holdings.indexes:
             self.group_changed(instance.group)
+            add_index(holdings, Index(instance))
         if holdings.journal is not None:
             holdings.journal.instance(instance)
-        if not is_new:
-            return
-        index = Index(instance)
-        holdings.indexes[instance.number] = index
-        holdings.counters[instance.number] = Counters()
-        holdings.uses[instance.group.name].indexes[instance.number] = index
 
     @committed
     def drop_index(self, instance: Instance, now_ms: int) -> int:
@@ -488,12 +485,7 @@ class Cache:
             self._leases.end(lease, now_ms)
         for session in list(index.sessions.values()):
             self._writer.drop(session, now_ms)
-        del holdings.indexes[instance.number]
-        use = holdings.uses[instance.group.name]
-        del use.indexes[instance.number]
-        use.given.pop(instance.number, None)
-        del holdings.counters[instance.number]
-        holdings.departed.forget_instance(instance.number)
+        forget_index(holdings, index)
         self._tiering.forget_instance(instance.number)
         if holdings.journal is not None:
             holdings.journal.removed("i-", instance.number)
@@ -583,7 +575,17 @@ class Cache:
         self._settle(now_ms)
         self._writer.recount()
         self._tiering.look(now_ms)
-        return self._remover.tick(self._reclaimer, now_ms)
+        fading = bool(self._retention.due) and self._retention.due[0][0] <= now_ms
+        return self._remover.tick(self._reclaimer, now_ms, Budget(self._thread_ns)) or fading
+
+    @committed
+    def reclaim(
+        self, group: Group, size_bytes: int | None, now_ms: int, *, dry_run: bool = False
+    ) -> Reclaimed:
+        """RECLAIM: evict so many bytes, or (None) down to the low watermarks; a bounded slice."""
+        self._settle(now_ms)
+        use = self._holdings.uses[group.name]
+        return self._reclaimer.reclaim_now(use, size_bytes, now_ms, dry_run=dry_run)
 
     # moves between storages
 

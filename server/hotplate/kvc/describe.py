@@ -1,19 +1,21 @@
-"""What META says of a block, and where READ finds its bytes."""
+"""META: what is known of one block; and where bytes lie, or go."""
 
-from hotplate.kvc.answers import BlockMeta, CopyMeta, ReadSlot
+from hotplate.errors import CommandError
+from hotplate.kvc.answers import BlockMeta, CopyMeta, ReadSlot, Slot
 from hotplate.kvc.holdings import Holdings, plain_copy
 from hotplate.kvc.index import ABSENT, DETAILED, NEVER, STAMP_SHIFT, WRITING, Copy, Index
 from hotplate.kvc.lease import holders
 from hotplate.kvc.model import SUM_BYTES, Instance
+from hotplate.kvc.retention import shown
+from hotplate.kvc.write_session import WriteSession
 
 
-def describe(index: Index, block: int, now_ms: int) -> BlockMeta | None:
-    """META of an id; None for what is no block."""
+def block_meta(index: Index, block: int, now_ms: int) -> BlockMeta | None:
+    """The block's copies, times and priority in force; None where there is no block."""
     state = index.state[block]
     if state == ABSENT or index.is_expired(block, now_ms):
         return None
-    detailed = state == DETAILED
-    copies = list(index.details[block].copies) if detailed else [plain_copy(index, block)]
+    copies = index.details[block].copies if state == DETAILED else [plain_copy(index, block)]
     parent = index.parent_of(block)
     expiry = index.expires[block]
     described = [
@@ -39,7 +41,7 @@ def describe(index: Index, block: int, now_ms: int) -> BlockMeta | None:
         index.last_access(block) >> STAMP_SHIFT,
         index.hit_count(block),
         None if expiry == NEVER else expiry,
-        index.priority[block],
+        shown(index, block, now_ms),
         len(holders(index, block)) if index.leases else 0,
         described,
     )
@@ -66,3 +68,20 @@ def read_slot(holdings: Holdings, instance: Instance, copy: Copy, spec: int | No
         size_bytes,
         parts,
     )
+
+
+def session_slot(holdings: Holdings, session: WriteSession, index: int, spec: int | None) -> Slot:
+    """Where the bytes of a session's new key go, of one spec or of all that are reserved."""
+    if not 0 <= index < session.new_count:
+        raise CommandError(f"index {index} of {session.new_count} new keys")
+    part = session.part_of(index)
+    instance = session.index.instance
+    offset, size_bytes = 0, part.shape.payload_bytes
+    if spec is not None:
+        if not part.specs >> spec & 1:
+            raise CommandError(f"spec {instance.specs[spec].name} is not reserved for this key")
+        offset = instance.offset_in(part.specs, spec)
+        size_bytes = instance.specs[spec].size_bytes
+    store = holdings.storage(part.storage).opened()
+    place = part.place + index - part.first
+    return Slot(part.storage, store, part.shape, place, offset, size_bytes)

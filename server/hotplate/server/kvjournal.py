@@ -136,6 +136,7 @@ class JournalKeeper:
     def _compact(self, now_ms: int) -> bool:
         """A slice of a compaction, if one is due or under way. Files are synced on a thread."""
         files = self._files
+        self._journal.commit()  # what calls that only read let end
         if self._told_all:
             if self._may_roll and not self._syncing:
                 self._told_all = False
