@@ -22,8 +22,8 @@ def check_journal(directory: Path, report: Report) -> list[list[Any]]:
     for _, path in files:
         end = 0
         try:
-            for end_of_record, operations in read_file(path):
-                end = end_of_record
+            for reached, operations in read_file(path):
+                end = reached
                 records += 1
                 for operation in operations:
                     if operation[0] in ("st", "in"):

@@ -38,7 +38,7 @@ def _check_file(path: Path, report: Report, *, is_last: bool) -> None:
     except SourceError as error:
         offset = error.offset
         repair = partial(cut_off, path, offset)
-        what = f"{error.what}; what follows is lost with it"
+        what = "no command; what follows is lost with it"
         report.findings.append(Finding(path, offset, size - offset, what, repair))
     except RdbError as error:
         what = f"a damaged snapshot: {error}; it cannot be repaired"

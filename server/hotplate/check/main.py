@@ -83,8 +83,7 @@ def _check(path: Path, report: Report) -> None:
     journal = path if path.name == "kvc-journal" else path / "kvc-journal"
     catalog = check_journal(journal, report) if journal.is_dir() else []
     parts = parts_of(catalog)
-    places = {*storage_paths(catalog), *(item.parent for item in path.glob("*/*.segment"))}
-    for place in sorted(places):
+    for place in storage_paths(path, catalog):
         if place.is_dir():
             check_storage(place, parts, report)
 

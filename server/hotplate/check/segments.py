@@ -22,10 +22,18 @@ Parts = dict[tuple[int, int], set[tuple[int, ...]]]
 """By payload bytes and number of sums: how the payload may be cut into parts."""
 
 
-def storage_paths(catalog: list[list[Any]]) -> list[Path]:
-    """Where the journal says that storages are."""
-    paths = {operation[4] for operation in catalog if operation[0] == "st" and operation[4]}
-    return [Path(path) for path in sorted(paths)]
+def storage_paths(directory: Path, catalog: list[list[Any]]) -> list[Path]:
+    """Where storages are: in the directory, and where the journal says.
+
+    The directory may have been moved since: what is built into it is looked for there.
+    """
+    paths = {path.parent for path in directory.glob("*/*.segment")}
+    for operation in catalog:
+        if operation[0] == "st" and operation[4]:
+            name, kind, path = operation[2:5]
+            if not (name == kind == "ssd" and directory / "kvc-ssd" in paths):
+                paths.add(Path(path))
+    return sorted(paths)
 
 
 def parts_of(catalog: list[list[Any]]) -> Parts:
@@ -72,7 +80,7 @@ def check_storage(directory: Path, parts: Parts, report: Report) -> None:
 
 
 def _serving(descriptor: int, layout: Layout) -> Iterator[int]:
-    states = os.pread(descriptor, layout.slot_count, layout.states_offset)
+    states = os.pread(descriptor, layout.slot_count, layout.state_offset)
     slot = states.find(STATE_SERVING)
     while slot >= 0:
         yield slot
@@ -82,7 +90,7 @@ def _serving(descriptor: int, layout: Layout) -> Iterator[int]:
 def _is_right(descriptor: int, layout: Layout, slot: int, cuts: set[tuple[int, ...]]) -> bool:
     """Whether the payload has the sums of its slot, cut in one of these ways."""
     width = layout.sum_count * SUM_BYTES
-    sums = os.pread(descriptor, width, layout.sums_offset + slot * width)
+    sums = os.pread(descriptor, width, layout.sum_offset + slot * width)
     start = layout.payload_offset + slot * layout.stride
     payload = os.pread(descriptor, layout.payload_bytes, start)
     for cut in cuts:
@@ -99,10 +107,10 @@ def _damaged(path: Path, layout: Layout, slot: int) -> Finding:
     offset = layout.payload_offset + slot * layout.stride
     width = layout.key_bytes
     with path.open("rb") as file:
-        file.seek(layout.keys_offset + slot * width)
+        file.seek(layout.key_offset + slot * width)
         key = file.read(width)
     what = f"the block {key!r} does not match its sums"
-    repair = partial(_free, path, layout.states_offset + slot)
+    repair = partial(_free, path, layout.state_offset + slot)
     return Finding(path, offset, layout.payload_bytes, what, repair)
 
 
