@@ -60,8 +60,11 @@ class WaitingFileIo:
         self.jobs: list[tuple[Callable[..., Any], tuple[Any, ...], Callable[[Any], None]]] = []
         self.refuses = False
 
-    def submit(self, function: Callable[..., Any], *args: Any, done: Callable[[Any], None]) -> None:
+    def submit(
+        self, function: Callable[..., Any], *args: Any, done: Callable[[Any], None], lane: str
+    ) -> None:
         """Keep the job."""
+        assert lane, "a job without a storage shares its threads with all"
         if self.refuses:
             raise BlockingIOError("too many jobs")
         self.jobs.append((function, args, done))
