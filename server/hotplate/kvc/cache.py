@@ -25,10 +25,7 @@ from hotplate.kvc.describe import block_meta, read_slot, session_slot
 from hotplate.kvc.enter import WriteRequest
 from hotplate.kvc.explain import Explainer, Explanation
 from hotplate.kvc.holdings import Holdings
-from hotplate.kvc.index import (
-    Copy,
-    Index,
-)
+from hotplate.kvc.index import Copy, Index
 from hotplate.kvc.instances import add_index, forget_index
 from hotplate.kvc.journal import Journal, committed
 from hotplate.kvc.keys import Keys
@@ -136,9 +133,9 @@ class Cache:
         self._lookups += 1
         return self._lookups & LOOKUPS_A_SAMPLE_MASK == 1
 
-    def note_lookup(self, instance: Instance, span_ns: int) -> None:
-        """A lookup took so long."""
-        self._holdings.counters[instance.number].lookup_ns.add(span_ns)
+    def counters_of(self, instance: Instance) -> Counters:
+        """What is counted of an instance."""
+        return self._holdings.counters[instance.number]
 
     @committed
     def match(
@@ -176,11 +173,15 @@ class Cache:
             counters.miss("behind", len(keys) - found.matched)
         matched = found.matched
         counters.requested += len(keys)
+        counters.hits += matched
+        by_type, types = counters.hits_by_type, self._holdings.types
         for number, count in matcher.tiers(found).items():
-            counters.hit(self._holdings.storage(number).type, count)
+            by_type[types[number]] = by_type.get(types[number], 0) + count
         counters.hit_tokens += matched * instance.block_tokens
         counters.walks += found.walked
         if touch:
+            if found.pieces and self._lookups & LOOKUPS_A_SAMPLE_MASK == 1:
+                counters.reuse_blocks.add(index.reuse_distance(found.pieces[-1][2] - 1))
             if instance.group.tiering != "none":
                 self._tiering.hit(index, found.pieces, matcher.tiers(found))
             matcher.touch(found.pieces, 1)
@@ -535,6 +536,7 @@ class Cache:
     @committed
     def drop_lost(self, storage: Storage, segments: Collection[int], now_ms: int) -> int:
         """The bytes in some segments of a storage are gone: so are their blocks; how many."""
+        self._tiering.moves.lose(storage, segments)
         return self._remover.drop_lost(storage, segments, self._writer, now_ms)
 
     @committed

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 PIN_RETRY_MS: Final = 10  # how soon a slot that bytes still travel from is tried again
 _LIVE: Final = compile_pattern(rb"[\x02\x10-\xff]", DOTALL)
 
+_LIVED: Final = frozenset((Reason.EVICTED, Reason.EXPIRED))
 MISS, HIT, LOOK = 0, 1, 2  # what a state byte means for a reader
 
 
@@ -142,10 +143,21 @@ class Burial:
         index = self._index
         if index is not None:
             self._holdings.departed.add(index, self._low, self._high, self._mark)
+            if self._reason in _LIVED:
+                self._count_residence(index)
             if self._holdings.listener is not None:
                 keys = map(index.key_of, range(self._high - 1, self._low - 1, -1))
                 self._told.setdefault(index.instance, []).extend(keys)
             self._index = None
+
+    def _count_residence(self, index: Index) -> None:
+        """How long the blocks were there; those of a stretch that came together, at once."""
+        created = index.created[self._low : self._high]
+        count, first = len(created), created[0]
+        spans = [(first, count)] if created[-1] == first else [(stamp, 1) for stamp in created]
+        residence = self._holdings.counters[index.instance.number].residence_ms
+        for stamp, blocks in spans:
+            residence.add(max(0, self._now_ms - (stamp >> STAMP_SHIFT)), blocks)
 
     def add(self, storage: int, shape: Shape, place: int, slots: int = 1) -> Grave:
         """Slots that were moved to `deleting` already. The grave may still grow: do not keep it."""
@@ -212,6 +224,7 @@ class Holdings:
         "pins",
         "quiet_until_ms",
         "tiering",
+        "types",
         "uses",
         "wrecks",
     )
@@ -231,6 +244,7 @@ class Holdings:
         self.wrecks: list[Wreck] = []
         self.orphans: list[GroupUse] = []  # of groups that are gone, until their graves are
         self.hit_table = bytes(256)
+        self.types: list[str] = []  # of the storages, by number
         self._order = count()
         self._last_stamp = 0
         self.refresh_storages()
@@ -260,6 +274,8 @@ class Holdings:
         """Read anew which storages are available."""
         table = bytearray(256)
         table[DETAILED] = LOOK
+        storages = self.catalog.storage_by_number[: STORAGE_NUMBER_MAX + 1]
+        self.types = ["" if storage is None else storage.type for storage in storages]
         for number in range(STORAGE_NUMBER_MAX + 1):
             storage = self.catalog.storage_by_number[number]
             if storage is not None and storage.available:

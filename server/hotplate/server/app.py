@@ -24,6 +24,7 @@ from hotplate.commands import build_registry
 from hotplate.config import Config, ConfigError
 from hotplate.config_file import load, parse_command_line
 from hotplate.engine.engine import Engine
+from hotplate.engine.prometheus import CONTENT_TYPE, metrics_text
 from hotplate.server.busy import BusyPoll
 from hotplate.server.clients import ClientTable
 from hotplate.server.connection import Connection
@@ -38,6 +39,7 @@ from hotplate.server.listener import (
     unix_socket,
 )
 from hotplate.server.loop import loop_factory
+from hotplate.server.metrics_http import MetricsServer
 from hotplate.tiers.directory import StoreOpenError
 from hotplate.tiers.store import FILES_MAX
 
@@ -58,6 +60,7 @@ class Server:
         self._stopping = asyncio.Event()
         self.engine.request_shutdown = self._stopping.set
         self._listeners: list[asyncio.Server] = []
+        self._metrics = MetricsServer(lambda: metrics_text(self.engine), CONTENT_TYPE)
 
     async def start(self) -> None:
         """Open storages and sockets; ListenError or StoreOpenError where that can't be."""
@@ -68,6 +71,12 @@ class Server:
             self._kvcache = KvCacheService(self.engine, self.directory, loop)
             try:
                 sockets = self._bind()
+                try:
+                    await self._serve_metrics()
+                except ListenError:
+                    for sock in sockets:
+                        sock.close()
+                    raise
             except ListenError:
                 self._kvcache.close()
                 raise
@@ -102,6 +111,7 @@ class Server:
         """Close everything, in order."""
         for listener in self._listeners:
             listener.close()
+        self._metrics.close()
         self._clients.close_all()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(DRAIN_SECONDS):
@@ -135,6 +145,10 @@ class Server:
                     sock.close()
                 raise
         return sockets
+
+    async def _serve_metrics(self) -> None:
+        if self.config.metrics_port:
+            await self._metrics.start(self.config.metrics_port)
 
     def _connection(self, kind: str) -> Connection:
         return Connection(self._clients, kind)
