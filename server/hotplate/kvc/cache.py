@@ -20,6 +20,7 @@ from hotplate.kvc import metrics
 from hotplate.kvc.answers import BlockMeta, Match, Mode, ReadSlot, Reclaimed, Reservation, Slot
 from hotplate.kvc.budget import Budget
 from hotplate.kvc.catalog import Catalog
+from hotplate.kvc.counters import Counters
 from hotplate.kvc.departed import Departed
 from hotplate.kvc.describe import block_meta, read_slot, session_slot
 from hotplate.kvc.enter import WriteRequest
@@ -115,15 +116,12 @@ class Cache:
         self._writer.expire(now_ms)
         self._leases.expire(now_ms)
 
-    # across restarts
-
     def keep_journal(self, journal: Journal) -> None:
         """Tell a journal of every change from now on."""
         self._holdings.journal = journal
 
     def _check_journal(self) -> None:
-        journal = self._holdings.journal
-        if journal is not None and journal.trouble:
+        if (journal := self._holdings.journal) is not None and journal.trouble:
             raise StorageIOError(f"the KV cache's journal cannot be written: {journal.trouble}")
 
     # reading
@@ -556,9 +554,10 @@ class Cache:
     @committed
     def drop_group(self, group: Group) -> None:
         """A group without instances goes; what is on its way out still goes."""
-        use = self._holdings.uses.pop(group.name)
-        if self._holdings.journal is not None:
-            self._holdings.journal.removed("g-", group.name)
+        holdings = self._holdings
+        use = holdings.uses.pop(group.name)
+        if holdings.journal is not None:
+            holdings.journal.removed("g-", group.name)
         if use.used:
             self._holdings.orphans.append(use)
 

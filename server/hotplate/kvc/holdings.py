@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final
 from hotplate.blocks import Shape
 from hotplate.kvc import lease as leases
 from hotplate.kvc.catalog import Catalog
+from hotplate.kvc.copies import plain_copy as plain_copy
 from hotplate.kvc.counters import Counters
 from hotplate.kvc.departed import Departed, Reason, mark_of
 from hotplate.kvc.index import (
@@ -586,21 +587,6 @@ class Holdings:
                 shard.clear()
                 return keys
         return 0
-
-
-def plain_copy(index: Index, block: int) -> Copy:
-    """The one copy of a plain block as a Copy of its own (published, or its WRITING place)."""
-    state = index.state[block]
-    size = index.sum_bytes
-    serving = state >= SERVING
-    return Copy(
-        state - SERVING if serving else index.sums[block * size],
-        index.instance.all_specs,
-        index.shape,
-        index.place_of(block),
-        index.generation[block],
-        bytes(index.sums[block * size : (block + 1) * size]) if serving else b"",
-    )
 
 
 assert SHARD_MASK & (SHARD_MASK + 1) == 0
