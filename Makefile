@@ -7,7 +7,7 @@ WORKERS ?= 2
 FUZZ_FRAMES ?= 200000
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help venv system-packages demo-packages check format lint types layers dead-code test demo
+.PHONY: help venv system-packages demo-packages queue-packages check format lint types layers dead-code test demo
 .PHONY: bench fuzz clean
 
 help: ## list the targets
@@ -42,11 +42,14 @@ layers: venv
 dead-code: venv
 	@$(BIN)/vulture
 
-test: venv system-packages demo-packages ## the whole test suite
+test: venv system-packages demo-packages queue-packages ## the whole test suite
 	@$(BIN)/python -m pytest -q -n $(WORKERS) --dist worksteal
 
 demo-packages: venv
 	@bash tests/tools/demo_packages.sh .venv
+
+queue-packages: venv system-packages
+	@bash tests/tools/queue_packages.sh .queue-packages
 
 demo: venv ## a real model with its KV cache in Hotplate
 	@bash tests/tools/demo_packages.sh .venv --required
@@ -59,5 +62,5 @@ fuzz: venv ## random requests, FUZZ_FRAMES of them (200000)
 	@$(BIN)/python -m tests.fuzz.frames --frames $(FUZZ_FRAMES)
 
 clean: ## remove what the other targets made, .venv too
-	@rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@rm -rf .venv .queue-packages build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -218,7 +218,15 @@ class Settings:
         Text(), "", "Directory of the disk segments; empty: `kvc-ssd` under `dir`."
     )
     kvc_segment_bytes: int = _fixed(
-        Size(1024 * 1024), 256 * _MIB, "Bytes of one segment file of the two built-in storages."
+        Size(1024 * 1024), 64 * _MIB, "Largest segment file of the two built-in storages."
+    )
+    kvc_direct_io: bool = _fixed(
+        Boolean(), True, "Read and write large blocks on disks past the page cache, where possible."
+    )
+    kvc_storage_slow_ms: int = _option(
+        Integer(0, _DAY_MS),
+        10_000,
+        "A storage of which one read, write or sync takes longer is failing; 0: however long.",
     )
     kvc_lease_max_ms: int = _option(
         Integer(1, _DAY_MS), 60_000, "The longest lease, in milliseconds."

@@ -75,7 +75,12 @@ def test_a_storage_is_updated_disabled_and_enabled(client: Client) -> None:
     [
         ("KVC.STORAGE ADD memory TYPE ssd", "^DUPLICATE .*'memory'"),
         ("KVC.STORAGE ADD new CAPACITY 5", "^ERR .*needs a TYPE"),
-        ("KVC.STORAGE ADD new TYPE file", "^ERR .*TYPE file is not supported"),
+        ("KVC.STORAGE ADD new TYPE file", "^ERR .*needs a PATH"),
+        ("KVC.STORAGE ADD new TYPE file PATH /tmp/x SEGMENT 5000", "^ERR SEGMENT does not go"),
+        ("KVC.STORAGE ADD new TYPE file PATH /tmp/x KEYSPERFILE 0", "^ERR KEYSPERFILE .*'0'"),
+        ("KVC.STORAGE ADD new TYPE file PATH /tmp/x KEYSPERFILE 4097", "^ERR KEYSPERFILE 4097"),
+        ("KVC.STORAGE ADD new TYPE ssd KEYSPERFILE 4", "^ERR KEYSPERFILE goes with TYPE file"),
+        ("KVC.STORAGE UPDATE memory KEYSPERFILE 4", "^ERR KEYSPERFILE .* cannot change"),
         ("KVC.STORAGE ADD new TYPE tape", "^ERR .*'tape'"),
         ("KVC.STORAGE ADD new TYPE memory TYPE ssd", "^ERR TYPE is given twice"),
         ("KVC.STORAGE ADD new TYPE memory CAPACITY -5", "^ERR CAPACITY .*'-5'"),

@@ -46,7 +46,9 @@ def test_redis_benchmark_gives_a_rate(redis_server: ServerProcess) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("suite", "lines"), [("kvc", 13), ("bytes", 12), ("limits", 5)])
+@pytest.mark.parametrize(
+    ("suite", "lines"), [("kvc", 13), ("bytes", 12), ("limits", 5), ("queues", 12)]
+)
 def test_a_quick_suite_measures_both_sides_and_cleans_up(
     redis_server: ServerProcess, tmp_path: Path, suite: str, lines: int
 ) -> None:

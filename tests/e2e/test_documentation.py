@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import redis
 
 from hotplate.bench.process import ServerProcess
 
@@ -81,8 +82,46 @@ def test_every_guarantee_on_limits_names_a_test_that_is_there() -> None:
     assert named <= there
 
 
-def test_the_python_of_the_guide_runs(hotplate_server: ServerProcess) -> None:
-    (script,) = blocks(REPOSITORY / "docs/getting-started.md", "python")
+QUEUES = REPOSITORY / "docs/queues.md"
+
+
+def test_the_session_of_the_page_on_queues_runs_without_an_error(
+    hotplate_server: ServerProcess,
+) -> None:
+    (session,) = blocks(QUEUES, "redis-cli")
+    printed = typed(hotplate_server, session)
+    assert not [line for line in printed if "(error)" in line]
+    assert [line for line in printed if '"visibility-ms"' in line]
+
+
+def test_the_script_of_the_page_on_queues_adds_while_there_is_room(
+    hotplate_server: ServerProcess,
+) -> None:
+    (script,) = blocks(QUEUES, "lua")
+    with redis.Redis(port=hotplate_server.port) as client:
+        added = [client.eval(script, 1, "tasks", 2, "n", number) for number in range(3)]
+        assert [reply is not None for reply in added] == [True, True, False]
+        client.xgroup_create("tasks", "engines", "0")
+        client.xreadgroup("engines", "one", {"tasks": ">"})
+        client.execute_command("XACKDEL", "tasks", "engines", "DELREF", "IDS", 1, added[0])
+        assert client.eval(script, 1, "tasks", 2, "n", 3) is not None
+
+
+def test_every_guarantee_on_queues_names_a_test_that_is_there() -> None:
+    text = QUEUES.read_text()
+    (guarantees,) = re.findall(r"## What is guaranteed\n(.*?)\n## ", text, re.DOTALL)
+    named = set(re.findall(r"`(test_\w+|\w+Machine)`", guarantees))
+    texts = [path.read_text() for path in (REPOSITORY / "tests").rglob("test_*.py")]
+    there = {
+        name for text in texts for name in re.findall(r"^(?:def|class) (\w+)\(", text, re.MULTILINE)
+    }
+    assert len(named) >= 5
+    assert named <= there
+
+
+@pytest.mark.parametrize("name", ["getting-started.md", "queues.md"])
+def test_the_python_of_a_page_runs(hotplate_server: ServerProcess, name: str) -> None:
+    (script,) = blocks(REPOSITORY / "docs" / name, "python")
     script = script.replace("redis://127.0.0.1:6379", hotplate_server.url)
     result = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False

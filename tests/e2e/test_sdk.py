@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import redis
@@ -33,6 +34,8 @@ WAYS = [
     ("socket", "memory", "socket", "socket"),
     ("auto", "ssd", "socket", "mapped"),
     ("socket", "ssd", "socket", "socket"),
+    ("auto", "nfs", "mapped", "mapped"),
+    ("socket", "nfs", "socket", "socket"),
 ]
 
 
@@ -56,10 +59,48 @@ def cache(hotplate_server: ServerProcess) -> Iterator[KVCache]:
         yield made
 
 
+def add_mount(server: ServerProcess, path: Path, keys_per_file: int) -> None:
+    """A storage `nfs` of type `file`, as the default group's last."""
+    with redis.Redis.from_url(server.url) as client:
+        options = ("TYPE", "file", "PATH", path, "KEYSPERFILE", keys_per_file)
+        client.execute_command("KVC.STORAGE", "ADD", "nfs", *map(str, options))
+        storages = ("STORAGES", 3, "memory", "ssd", "nfs", "GRACE", 0)
+        client.execute_command("KVC.GROUP", "UPDATE", "default", "VERSION", 1, *storages)
+
+
+@pytest.mark.parametrize("keys_per_file", [1, 3])
+def test_block_files_go_with_their_last_block(
+    hotplate_server: ServerProcess, tmp_path: Path, keys_per_file: int
+) -> None:
+    add_mount(hotplate_server, tmp_path / "mount", keys_per_file)
+    with opened(hotplate_server) as cache:
+        keys = cache.keys(TOKENS)
+        with cache.reserve(keys[:8], storage="nfs") as reservation:
+            reservation.write_runs(fill)
+        files = sorted((tmp_path / "mount").glob("*.block"))
+        assert len(files) == -(-8 // keys_per_file)
+        with cache.match(keys, lease_ms=10_000) as match:
+            assert cache.remove(keys[:8]) == 8
+            assert cache.count(keys) == 0
+            assert sorted((tmp_path / "mount").glob("*.block")) == files, "they are leased"
+            got: list[bytes] = []
+            match.read_runs(lambda _first, _count, payloads: got.append(bytes(payloads)))
+            assert b"".join(got) == b"".join(map(payload, range(8)))
+        while list((tmp_path / "mount").glob("*.block")):
+            assert cache.count(keys) == 0  # asked until a thread of the server is done with them
+
+
 @pytest.mark.parametrize(("transport", "storage", "written", "read"), WAYS)
 def test_blocks_are_written_published_found_and_read(
-    hotplate_server: ServerProcess, transport: Transport, storage: str, written: str, read: str
+    hotplate_server: ServerProcess,
+    tmp_path: Path,
+    transport: Transport,
+    storage: str,
+    written: str,
+    read: str,
 ) -> None:
+    if storage == "nfs":
+        add_mount(hotplate_server, tmp_path / "mount", 3)
     with opened(hotplate_server, transport) as cache:
         keys = cache.keys(TOKENS)
         assert len(keys) == 10
@@ -241,8 +282,16 @@ def test_a_storage_that_must_not_be_mapped_is_reached_over_the_socket(
 
 @pytest.mark.parametrize(("transport", "storage", "written", "read"), WAYS)
 def test_asyncio_clients_do_the_same(
-    hotplate_server: ServerProcess, transport: Transport, storage: str, written: str, read: str
+    hotplate_server: ServerProcess,
+    tmp_path: Path,
+    transport: Transport,
+    storage: str,
+    written: str,
+    read: str,
 ) -> None:
+    if storage == "nfs":
+        add_mount(hotplate_server, tmp_path / "mount", 3)
+
     async def run() -> None:
         url = hotplate_server.url
         async with AsyncKVCache.from_url(url, "m", transport=transport) as cache:

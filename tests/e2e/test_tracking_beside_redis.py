@@ -117,7 +117,6 @@ RESP3_ALONE = {
     "|a: PING|c: FLUSHALL|b!",
     "off": "a: CLIENT TRACKING ON|a: GET k|a: CLIENT TRACKING OFF|b: SET k 1|a: PING"
     "|a: CLIENT TRACKING ON BCAST|a: CLIENT TRACKING OFF|b: SET k 1|a: PING",
-    "an expired key": "a: SET k 1 PX 1|a: CLIENT TRACKING ON|a: GET k|a: PING",
     "one who waits is served": "a: CLIENT TRACKING ON|a: LRANGE l 0 -1|b~ BLPOP l 0|c: RPUSH l x|b<"
     "|a!|a: PING",
     "no replies, but messages": "a: CLIENT TRACKING ON|a: GET k|a: CLIENT REPLY ON|b: SET k 1|a!",

@@ -102,6 +102,10 @@ class FakeBlockStore:
         """One segment, slots one after the other."""
         return "segment", (place & 0xFFFFFFFF) * shape.payload_bytes, shape.payload_bytes
 
+    def slots_from(self, place: int) -> int:
+        """All of them."""
+        return (1 << 32) - (place & 0xFFFFFFFF)
+
     def describe(self) -> Mapping[str, Any]:
         """Figures."""
         free = self.capacity_bytes - self.used_bytes

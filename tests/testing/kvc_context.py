@@ -38,6 +38,7 @@ from hotplate.kvc.model import Storage
 from hotplate.resp.encoder import encode
 from hotplate.resp.types import Payload, Payloads
 from hotplate.spec.registry import Registry
+from hotplate.tiers.file import FileStore, open_file_store
 from hotplate.tiers.memory import open_memory_store
 from hotplate.tiers.ssd import open_ssd_store
 from hotplate.tiers.store import SegmentStore
@@ -128,9 +129,12 @@ class KvcServer:
             more |= bool(self.file_io.jobs)
             self.file_io.run_all()
 
-    def open_store(self, storage: Storage) -> SegmentStore:
+    def open_store(self, storage: Storage) -> SegmentStore | FileStore:
         """The same stores as the real server's, in the test's folder."""
         path = storage.path or str(self.path / storage.name)
+        if storage.type == "file":
+            storage.keys_per_file = storage.keys_per_file or 1
+            return open_file_store(storage.name, path, 4 * MIB, storage.keys_per_file)
         opener = open_memory_store if storage.type == "memory" else open_ssd_store
         capacity_bytes = storage.capacity_bytes or 4 * MIB
         return opener(storage.name, path, capacity_bytes, storage.segment_bytes)

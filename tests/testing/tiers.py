@@ -94,4 +94,4 @@ class TierUser(CacheUser):
         slot = self.cache.read(self.instance, key, None, self.now)
         if slot is None:
             return None
-        return slot.store.read(slot.shape, slot.place, slot.offset, slot.size)
+        return bytes(slot.store.read(slot.shape, slot.place, slot.offset, slot.size))

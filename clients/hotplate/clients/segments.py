@@ -23,6 +23,7 @@ from pathlib import Path
 from xxhash import xxh3_64_digest
 
 from hotplate.clients.errors import ChecksumError, StaleBlockError
+from hotplate.clients.files import check_known_sums, read_file, write_file
 from hotplate.clients.keys import Keys
 from hotplate.clients.records import Consume, Run, StorageInfo
 from hotplate.wire.segment import (
@@ -39,7 +40,7 @@ from hotplate.wire.segment import (
 _ORDERED_PROCESSORS = frozenset({"x86_64", "AMD64", "i686"})
 _MADV_POPULATE_WRITE = 23  # Linux 5.14; the mmap module does not name it
 _SUMMED_BYTES = 1 << 20  # written, then summed while the processor's cache still has them
-_SEGMENTS_MAX = 64  # kept open; beyond it the ones that are longest unused are closed
+_SEGMENTS_MAX = 1024  # kept open; beyond it the ones that are longest unused are closed
 
 
 class UnreachableError(Exception):
@@ -133,6 +134,17 @@ class LocalSegments:
 
         UnreachableError before anything was given; StaleBlockError and ChecksumError also after.
         """
+        path = self._block_file(run)
+        if path is not None:
+            with self._buffer(run.count * run.span.block_bytes) as buffer:
+                try:
+                    read_file(path, run, buffer)
+                except OSError as error:
+                    raise UnreachableError(f"{path}: {error}") from error
+                if self.verify_sums is not False:
+                    check_known_sums(run, buffer, spec_sizes)
+                consume(run.first, run.count, buffer)
+            return
         segment = self._segment(run, writable=False)
         slot = segment.slot_of(run, keys.width)
         if not segment.holds(run, slot, keys):
@@ -149,8 +161,18 @@ class LocalSegments:
     def write(self, run: Run, key_bytes: int, spec_sizes: list[int], produce: Consume) -> bytes:
         """Let `produce` fill the run's payloads in place; the sums, block by block.
 
-        UnreachableError before anything was asked for: then the server has to take the bytes.
+        UnreachableError before anything was asked for: then the server has to take the bytes. (On
+        a storage of type `file` also after: it may be called again.)
         """
+        path = self._block_file(run)
+        if path is not None:
+            with self._buffer(run.count * run.span.block_bytes) as buffer:
+                produce(run.first, run.count, buffer)
+                try:
+                    write_file(path, run.offset, buffer)
+                except OSError as error:
+                    raise UnreachableError(f"{path}: {error}") from error
+                return b"".join(sums_of(buffer, spec_sizes))
         segment = self._segment(run, writable=True)
         slot = segment.slot_of(run, key_bytes)
         if not segment.is_in(STATE_WRITING, run, slot):
@@ -209,15 +231,27 @@ class LocalSegments:
             self._open[identity] = segment  # last: dicts keep the order of insertion
         return segment
 
-    def _opened(self, run: Run, *, writable: bool) -> Segment:
+    def _block_file(self, run: Run) -> Path | None:
+        """The file of a run on a storage of type `file`; None on others. UnreachableError."""
         storage = self.storages.get(run.span.storage)
+        if storage is None or storage.type != "file":
+            return None
+        return self._path(storage, run)
+
+    def _path(self, storage: StorageInfo | None, run: Run) -> Path:
         if storage is None or storage.path is None or not storage.map_allowed:
             raise UnreachableError(f"storage {run.span.storage} may not be mapped")
-        if writable and storage.type != "memory":
-            raise UnreachableError(f"storage {storage.name} is written through the server")
         path = Path(storage.path, run.span.segment)
         if path.parent != Path(storage.path):
             raise UnreachableError(f"segment {run.span.segment!r} is no file name")
+        return path
+
+    def _opened(self, run: Run, *, writable: bool) -> Segment:
+        storage = self.storages.get(run.span.storage)
+        path = self._path(storage, run)
+        assert storage is not None
+        if writable and storage.type != "memory":
+            raise UnreachableError(f"storage {storage.name} is written through the server")
         try:
             return open_segment(path, storage.type, writable=writable)
         except (OSError, SegmentFormatError) as error:

@@ -4,7 +4,8 @@ Both come from the cache's spans. The packed form costs a few microseconds for e
 many blocks it covers; the entries cost a string for each block and spec.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from hotplate.kvc.answers import Span
@@ -32,7 +33,7 @@ def packed_locations(
     storages: list[tuple[str, str]] = []
     indexes: dict[int, int] = {}
     rows: list[tuple[Any, ...]] = []
-    for span in spans:
+    for span in file_spans(catalog, spans):
         number = span.storage
         storage = storage_of(catalog, number)
         index = indexes.get(number)
@@ -58,6 +59,29 @@ def packed_locations(
     return encode_locations(instance.packed_specs, storages, rows)
 
 
+def file_spans(catalog: Catalog, spans: Sequence[Span]) -> Iterator[Span]:
+    """The spans, cut where a file ends."""
+    for span in spans:
+        store = storage_of(catalog, span.storage).opened()
+        here = store.slots_from(span.place)
+        if here >= span.count:
+            yield span
+            continue
+        width = len(span.sums) // span.count
+        start = 0
+        while start < span.count:
+            end = min(start + here, span.count)
+            yield replace(
+                span,
+                first=span.first + start,
+                count=end - start,
+                place=span.place + start,
+                sums=span.sums[start * width : end * width],
+            )
+            start = end
+            here = store.slots_from(span.place + start)
+
+
 class _Entry:
     """One block's answer while its copies are put together."""
 
@@ -77,7 +101,7 @@ def location_entries(
 ) -> "list[Reply]":
     """`count` entries `[storage, type, [[spec, uri, size, sum] ...]]`, nil where no span is."""
     found: list[_Entry | None] = [None] * count
-    for span in spans:
+    for span in file_spans(catalog, spans):
         storage = storage_of(catalog, span.storage)
         for index in range(span.first, span.first + span.count):
             if found[index] is None:
@@ -111,7 +135,12 @@ def _add_parts(
             at = (i * len(held) + position) * SUM_BYTES
             known = span.sums[at : at + SUM_BYTES]
             uri = b"%b%d%b" % (stem, start + i * stride, tail)
-            entry.parts[number] = [name, uri, size, known.hex().encode() if known else None]
+            entry.parts[number] = [name, uri, size, _shown_sum(known, storage)]
+
+
+def _shown_sum(known: bytes, storage: Storage) -> bytes | None:
+    unknown = not known or (storage.type == "file" and not known.strip(b"\0"))
+    return None if unknown else known.hex().encode()
 
 
 def _entry_reply(entry: _Entry) -> "Reply":

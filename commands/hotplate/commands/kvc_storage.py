@@ -14,7 +14,7 @@ from hotplate.commands.kvc_arguments import (
     take_size,
     take_text,
 )
-from hotplate.errors import CommandError
+from hotplate.errors import CommandError, StorageIOError
 from hotplate.kvc.model import Storage, StorageState
 from hotplate.resp.types import OK, Map, Reply
 from hotplate.spec.args import Args
@@ -57,7 +57,8 @@ STORAGE: Final = container(
 )
 
 _HELP: Final = (
-    "ADD <name> TYPE <memory|ssd> [PATH <dir>] [CAPACITY <bytes>] [SEGMENT <bytes>] [MAP <0|1>]",
+    "ADD <name> TYPE <memory|ssd|file> [PATH <dir>] [CAPACITY <bytes>] [SEGMENT <bytes>]",
+    "    [KEYSPERFILE <n>] [MAP <0|1>]",
     "    Open a storage for block bytes.",
     "UPDATE <name> [CAPACITY <bytes>] [MAP <0|1>]",
     "    Change options of a storage.",
@@ -92,10 +93,11 @@ def kvc_storage_help(_ctx: "Context", _argv: list[bytes]) -> Reply:
     arity=-5,
     args=(
         _NAME,
-        oneof("type", token("MEMORY"), token("SSD"), token="TYPE"),
+        oneof("type", token("MEMORY"), token("SSD"), token("FILE"), token="TYPE"),
         string("dir", token="PATH", optional=True),
         integer("capacity-bytes", token="CAPACITY", optional=True),
         integer("segment-bytes", token="SEGMENT", optional=True),
+        integer("keys-per-file", token="KEYSPERFILE", optional=True),
         _MAP_ARG,
     ),
     **_ADMIN,
@@ -116,6 +118,8 @@ def kvc_storage_add(ctx: "Context", argv: list[bytes]) -> Reply:
             _set_once(given, word, "capacity_bytes", take_size(args, "CAPACITY", 1))
         elif word == b"SEGMENT":
             _set_once(given, word, "segment_bytes", take_size(args, "SEGMENT", 1))
+        elif word == b"KEYSPERFILE":
+            _set_once(given, word, "keys_per_file", take_size(args, "KEYSPERFILE", 1))
         elif word == b"MAP":
             _set_once(given, word, "map_allowed", args.take_bool("MAP"))
         else:
@@ -180,7 +184,7 @@ def kvc_storage_update(ctx: "Context", argv: list[bytes]) -> Reply:
             _set_once(given, word, "capacity_bytes", take_size(args, "CAPACITY", 1))
         elif word == b"MAP":
             _set_once(given, word, "map_allowed", args.take_bool("MAP"))
-        elif word in (b"TYPE", b"PATH", b"SEGMENT"):
+        elif word in (b"TYPE", b"PATH", b"SEGMENT", b"KEYSPERFILE"):
             raise CommandError(f"{word.decode()} of a storage cannot change, add another storage")
         else:
             raise CommandError(b"unknown storage option '%b'" % word[:128])
@@ -243,7 +247,10 @@ def kvc_storage_remove(ctx: "Context", argv: list[bytes]) -> Reply:
     cache.catalog.check_storage_removable(name, force=force, held_bytes=held_bytes)
     cache.drop_storage(storage, ctx.now_ms)
     cache.catalog.remove_storage(storage)
-    storage.opened().close(remove=True)  # bytes that are still being sent stay readable
+    try:
+        storage.opened().close(remove=True)  # bytes that are still being sent stay readable
+    except OSError as error:
+        raise StorageIOError(f"storage {name!r} is removed, but files stay: {error}") from error
     return OK
 
 

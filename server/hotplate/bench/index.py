@@ -89,6 +89,10 @@ class NullStore:
         segment, slot = divmod(place, 1 << PLACE_SEGMENT_SHIFT)
         return f"segment-{segment}", slot * shape.payload_bytes, shape.payload_bytes
 
+    def slots_from(self, place: int) -> int:
+        """All of them."""
+        return (1 << PLACE_SEGMENT_SHIFT) - place % (1 << PLACE_SEGMENT_SHIFT)
+
     def describe(self) -> Mapping[str, Any]:
         """The figures of an empty storage."""
         sizes = dict.fromkeys(("capacity_bytes", "free_bytes", "largest_free_bytes"), 1 << 60)

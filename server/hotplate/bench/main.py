@@ -15,7 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
-from hotplate.bench import core, kvc, limits, payload, types
+from hotplate.bench import core, kvc, limits, payload, queues, types
 from hotplate.bench.index import run as run_index
 from hotplate.bench.link import Link, ReplyError, server_name
 from hotplate.bench.placement import Placement
@@ -23,7 +23,7 @@ from hotplate.bench.process import ServerStartError, redis_binary, start_hotplat
 from hotplate.bench.redis_benchmark import MissingProgramError
 from hotplate.bench.report import Suite, as_json, table
 
-SIDE_BY_SIDE: Final = ("core", "types", "kvc", "bytes", "limits")
+SIDE_BY_SIDE: Final = ("core", "types", "queues", "kvc", "bytes", "limits")
 SUITES: Final = (*SIDE_BY_SIDE, "index", "all")
 ALTERNATIONS: Final = 9
 QUICK_ALTERNATIONS: Final = 3
@@ -134,6 +134,8 @@ def measure(
         return types.run(
             ours, theirs, alternations=alternations, seconds=seconds, sessions=sessions
         )
+    if name == "queues":
+        return queues.run(ours, theirs, alternations=alternations, seconds=seconds)
     if name == "kvc":
         return kvc.run(ours, theirs, blocks=blocks, alternations=alternations, seconds=seconds / 4)
     if name == "limits":

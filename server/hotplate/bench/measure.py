@@ -8,9 +8,10 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 CALIBRATION_CALLS: Final = 3
+Figure = TypeVar("Figure")  # what is measured: a rate, a time, or several
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +91,8 @@ def compare_times(
 
 
 def alternate(
-    ours: Callable[[], float], theirs: Callable[[], float], alternations: int
-) -> list[tuple[float, float]]:
+    ours: Callable[[], Figure], theirs: Callable[[], Figure], alternations: int
+) -> list[tuple[Figure, Figure]]:
     """Call both in turn; every other pair starts with theirs, so that neither is always first."""
     pairs = []
     for number in range(alternations):

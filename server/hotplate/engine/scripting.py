@@ -21,6 +21,7 @@ from hotplate.engine.context import Context, Gate
 from hotplate.engine.gates import find
 from hotplate.engine.info import REDIS_VERSION
 from hotplate.engine.scripting_host import WRITE, Caller, build_call, host_functions
+from hotplate.engine.scripting_locks import LockScripts, Native
 from hotplate.engine.scripting_runtime import FAILED, FRAMES, NO_MEMORY, Host, Runtime
 from hotplate.engine.scripting_shebang import read_script
 from hotplate.errors import (
@@ -57,7 +58,7 @@ STOPPED: Final = 5
 class Callee:
     """A script or function at hand: what is needed to run it."""
 
-    __slots__ = ("flags", "is_function", "name", "number", "size_bytes")
+    __slots__ = ("flags", "is_function", "name", "native", "number", "size_bytes")
 
     def __init__(
         self, name: bytes, number: int, flags: frozenset[bytes] | None, *, is_function: bool
@@ -67,6 +68,7 @@ class Callee:
         self.flags = flags  # None: a script without a shebang
         self.is_function = is_function
         self.size_bytes = 0
+        self.native: Native | None = None  # a function that does the same as a rule
 
 
 class Scripts:
@@ -75,6 +77,7 @@ class Scripts:
     def __init__(self, engine: "Engine") -> None:
         self._engine = engine
         self.caller = Caller(engine)
+        self._locks = LockScripts(engine.commands)
         self._runtime: Runtime | None = None
         self._loaded: dict[bytes, Callee] = {}  # by SCRIPT LOAD: kept until a flush
         self._evaluated: OrderedDict[bytes, Callee] = OrderedDict()  # by EVAL, oldest use first
@@ -165,6 +168,7 @@ class Scripts:
             raise CommandError(b"Error compiling script (new function): " + problem)
         callee = Callee(sha, self._last_number, shebang.flags, is_function=False)
         callee.size_bytes = len(text)
+        callee.native = self._locks.find(text)
         return callee
 
     def _remember(self, callee: Callee) -> None:
@@ -217,6 +221,11 @@ class Scripts:
         self, ctx: Context, callee: Callee, count: int, argv: list[bytes], *, read_only: bool
     ) -> Reply:
         """Run it with `count` keys from argv[3] on."""
+        native = callee.native
+        if native is not None and count == 1 and not (read_only or ctx.gates | self._engine.gates):
+            reply = native(ctx, argv)
+            if reply is not None:
+                return reply
         flags = callee.flags
         allow_oom = False
         if flags is not None:

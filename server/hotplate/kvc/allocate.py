@@ -8,7 +8,7 @@ unless everything fits; blocks that were evicted to make room stay evicted.
 from dataclasses import dataclass
 
 from hotplate.blocks import Extent, Shape, StoreFullError
-from hotplate.errors import NoSpaceError, NoStorageError
+from hotplate.errors import NoSpaceError, NoStorageError, StorageIOError
 from hotplate.kvc.holdings import Holdings
 from hotplate.kvc.index import Index
 from hotplate.kvc.model import Storage
@@ -107,13 +107,18 @@ class Allocator:
         self, use: GroupUse, storages: list[Storage], shapes: dict[Shape, int], now_ms: int
     ) -> tuple[Storage, dict[Shape, list[Extent]]]:
         """The first storage with room; if none has, room is made on the first."""
-        full: list[StoreFullError] = []
+        full: list[tuple[Storage, StoreFullError]] = []
+        failed: list[StorageIOError] = []
         for storage in storages:
             try:
                 return storage, reserve_all(storage, shapes)
             except StoreFullError as error:
-                full.append(error)
-        storage, refused = storages[0], full[0]
+                full.append((storage, error))
+            except StorageIOError as error:
+                failed.append(error)
+        if not full:
+            raise failed[0]
+        storage, refused = full[0]
         number = frozenset((storage.number,))
         while self._reclaimer.reap_storage(storage.number, now_ms):
             try:
@@ -136,7 +141,7 @@ class Allocator:
 
 
 def reserve_all(storage: Storage, shapes: dict[Shape, int]) -> dict[Shape, list[Extent]]:
-    """Slots of every shape, or StoreFullError and none."""
+    """Slots of every shape, or none and StoreFullError, or StorageIOError if it fails."""
     store = storage.opened()
     taken: dict[Shape, list[Extent]] = {}
     try:
@@ -145,6 +150,9 @@ def reserve_all(storage: Storage, shapes: dict[Shape, int]) -> dict[Shape, list[
     except StoreFullError:
         release_all(storage, taken)
         raise
+    except OSError as error:
+        release_all(storage, taken)
+        raise StorageIOError(f"storage {storage.name}: {error}") from error
     return taken
 
 

@@ -6,7 +6,7 @@ synchronous and atomic; a call that raises has changed nothing but what was due 
 that made room. It must not know arguments, replies or sockets.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Final
 
 from hotplate.errors import CommandError, NoSpaceError, NoStorageError, QuotaError
@@ -546,6 +546,10 @@ class Cache:
         """
         self._tiering.moves.leave(storage)
         return self._remover.drop_storage(storage, self._writer, now_ms)
+
+    def drop_lost(self, storage: Storage, segments: Collection[int], now_ms: int) -> int:
+        """The bytes in some segments of a storage are gone: so are their blocks; how many."""
+        return self._remover.drop_lost(storage, segments, self._writer, now_ms)
 
     def group_changed(self, group: Group) -> None:
         """A group was created or updated."""

@@ -37,6 +37,7 @@ from hotplate.limits import NAME_BYTES_MAX
 
 GROUPS_MAX: Final = 10_000  # records live in memory and LIST names them all in one reply
 INSTANCES_MAX: Final = 100_000
+KEYS_PER_FILE_MAX: Final = 4096  # a file is removed when the last of its blocks goes
 SPEC_GROUPS_MAX: Final = 1024  # of one instance
 BLOCK_TOKENS_MAX: Final = 1 << 20
 BYTES_MAX: Final = 1 << 62  # sums of sizes stay in a signed 64-bit integer
@@ -90,8 +91,6 @@ class Catalog:
             raise CommandError(f"storage name {name!r} holds a slash")
         if name in self.storages:
             raise DuplicateError(f"storage {name!r} exists")
-        if storage_type == "file":
-            raise CommandError("storage TYPE file is not supported by this version")
         if storage_type not in STORAGE_TYPES:
             raise CommandError(f"unknown storage TYPE {storage_type!r}")
         storage = Storage(self._free_storage_number(), name, storage_type, **options)
@@ -117,9 +116,9 @@ class Catalog:
         self._next_storage = (storage.number + 1) % len(self.storage_by_number)
 
     def set_storage_state(self, name: str, state: StorageState) -> Storage:
-        """Enable or disable; the caller tells the cache."""
+        """Enable (AVAILABLE) or disable; the caller tells the cache. It may be failing still."""
         storage = self.get_storage(name)
-        storage.state = state
+        storage.enabled = state is not StorageState.DISABLED
         return storage
 
     def groups_using(self, storage: Storage) -> list[Group]:
@@ -280,6 +279,16 @@ def check_storage_options(storage: Storage) -> None:
     for what, size in (("CAPACITY", storage.capacity_bytes), ("SEGMENT", storage.segment_bytes)):
         if size is not None and not 1 <= size <= BYTES_MAX:
             raise CommandError(f"{what} {size} is out of range")
+    if storage.type == "file":
+        if storage.path is None:
+            raise CommandError("a storage of TYPE file needs a PATH, which engines mount too")
+        if storage.segment_bytes is not None:
+            raise CommandError("SEGMENT does not go with TYPE file, which has no segments")
+        keys_per_file = 1 if storage.keys_per_file is None else storage.keys_per_file
+        if not 1 <= keys_per_file <= KEYS_PER_FILE_MAX:
+            raise CommandError(f"KEYSPERFILE {keys_per_file} must be 1..{KEYS_PER_FILE_MAX}")
+    elif storage.keys_per_file is not None:
+        raise CommandError("KEYSPERFILE goes with TYPE file only")
     if storage.options:
         raise CommandError(f"unknown storage option {next(iter(storage.options))!r}")
 

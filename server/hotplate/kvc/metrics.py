@@ -29,6 +29,9 @@ def stats(holdings: Holdings, of: Instance | Group | Storage | None) -> dict[str
         return _storage_stats(holdings, of)
     answer = _group_stats(holdings, holdings.uses.values())
     answer["pins"] = len(holdings.pins)
+    answer["storage_state"] = {
+        storage.name: storage.state.value for storage in holdings.catalog.storages.values()
+    }
     return answer
 
 

@@ -21,7 +21,7 @@ STORAGE_NUMBER_MAX: Final = 200  # a block's state byte is 16 + the number
 SUM_BYTES: Final = 8  # an xxh3-64
 SPECS_MAX: Final = 64  # of an instance: their subset is a bit mask in one machine word
 
-STORAGE_TYPES: Final = ("memory", "ssd")  # from the fastest tier to the slowest
+STORAGE_TYPES: Final = ("memory", "ssd", "file")  # from the fastest tier to the slowest
 POLICIES: Final = ("lru",)
 TIERINGS: Final = ("none", "exclusive", "inclusive")
 DEFAULT_HIGH_WATERMARK: Final = 0.95
@@ -35,6 +35,7 @@ class StorageState(StrEnum):
 
     AVAILABLE = "available"
     DISABLED = "disabled"
+    FAILING = "failing"
 
 
 @dataclass(slots=True, eq=False)
@@ -47,10 +48,19 @@ class Storage:
     path: str | None = None  # None: the server chooses the directory
     capacity_bytes: int | None = None  # None: the server's default for the type
     segment_bytes: int | None = None
+    keys_per_file: int | None = None  # of type file only
     map_allowed: bool = True
     options: dict[str, str] = field(default_factory=dict)
-    state: StorageState = StorageState.AVAILABLE
+    enabled: bool = True
+    failure: str = ""  # why it is failing; empty while it works
     store: BlockStore | None = None
+
+    @property
+    def state(self) -> StorageState:
+        """What is shown; a storage that is disabled need not work."""
+        if not self.enabled:
+            return StorageState.DISABLED
+        return StorageState.FAILING if self.failure else StorageState.AVAILABLE
 
     @property
     def available(self) -> bool:

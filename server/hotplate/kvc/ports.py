@@ -48,9 +48,16 @@ class BlockStore(Protocol):
     """One storage. Calls are synchronous; those marked (blocking) do file IO, on a thread."""
 
     name: str
-    kind: str  # "memory" | "ssd"
+    kind: str  # "memory" | "ssd" | "file"
     blocking: bool  # True: read and write do file IO, never call them on the event loop
-    capacity_bytes: int
+
+    @property
+    def capacity_bytes(self) -> int:
+        """What its files may take. Set lower than what they take, no new file is made."""
+        ...
+
+    @capacity_bytes.setter
+    def capacity_bytes(self, value: int) -> None: ...
 
     def reserve(self, shape: Shape, count: int) -> list[Extent]:
         """Take `count` slots in as few extents as possible; all or StoreFullError."""
@@ -76,7 +83,7 @@ class BlockStore(Protocol):
         """(blocking) Write at `offset` of the slot's payload. Raises OSError."""
         ...
 
-    def read(self, shape: Shape, place: int, offset: int, size: int) -> bytes:
+    def read(self, shape: Shape, place: int, offset: int, size: int) -> bytes | memoryview:
         """(blocking) Read `size` bytes from `offset` of the slot's payload. Raises OSError."""
         ...
 
@@ -86,6 +93,10 @@ class BlockStore(Protocol):
 
     def locate(self, shape: Shape, place: int) -> tuple[str, int, int]:
         """(segment name, byte offset of the payload in that file, stride to the next slot)."""
+        ...
+
+    def slots_from(self, place: int) -> int:
+        """How many slots from this one on `locate` speaks for: they are in the same file."""
         ...
 
     def describe(self) -> Mapping[str, Any]:

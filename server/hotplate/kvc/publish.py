@@ -16,8 +16,10 @@ from hotplate.kvc.write_session import Part, WriteSession
 _NO_SUM = bytes(SUM_BYTES)
 
 
-def settled_sums(session: WriteSession, bits: bytes, given: bytes | None) -> bytes:
-    """The sums of all new keys, zeros where `bits` does not name one.
+def settled_sums(
+    holdings: Holdings, session: WriteSession, bits: bytes, given: bytes | None
+) -> bytes:
+    """The sums of all new keys, zeros where `bits` does not name one, or a file has none.
 
     `given` are those of the named keys, zeros where the server knows. ChecksumError if one is
     missing or differs from the server's own.
@@ -37,6 +39,7 @@ def settled_sums(session: WriteSession, bits: bytes, given: bytes | None) -> byt
     offset = 0
     for part in session.parts:
         numbers = session.index.instance.numbers_in(part.specs)
+        trusted = holdings.storage(part.storage).type == "file"  # a sum is optional there
         for position in range(part.first, part.first + part.count):
             if not bits[position]:
                 settled += bytes(len(numbers) * SUM_BYTES)
@@ -46,7 +49,7 @@ def settled_sums(session: WriteSession, bits: bytes, given: bytes | None) -> byt
                 own = known.get(number)
                 said = given[offset : offset + SUM_BYTES] if given is not None else _NO_SUM
                 offset += SUM_BYTES
-                if own is None and said == _NO_SUM:
+                if own is None and said == _NO_SUM and not trusted:
                     raise ChecksumError(
                         f"new key {position} has no sum for spec {specs[number].name}"
                     )

@@ -4,17 +4,19 @@ Owns which blocks a removal names; how a block goes is holdings'. Everything is 
 slots and memory follow in bounded slices.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import TYPE_CHECKING, Final
 
+from hotplate.blocks import PLACE_SEGMENT_SHIFT
 from hotplate.kvc.answers import Slot
 from hotplate.kvc.departed import Reason
 from hotplate.kvc.holdings import Burial, Holdings
-from hotplate.kvc.index import ABSENT, DETAILED, SERVING, STAMP_SHIFT, Index
+from hotplate.kvc.index import ABSENT, DETAILED, SERVING, STAMP_SHIFT, Copy, Index
 from hotplate.kvc.keys import Keys
 from hotplate.kvc.leasing import LeaseBook
 from hotplate.kvc.model import Storage
 from hotplate.kvc.reclaim import Reclaimer
+from hotplate.kvc.write_session import Part
 
 if TYPE_CHECKING:
     from hotplate.kvc.writer import Writer
@@ -117,6 +119,35 @@ class Remover:
                 if same and copy.session is None:
                     self._holdings.discard_copy(index, block, copy, burial)
         burial.close()
+
+    def drop_lost(
+        self, storage: Storage, segments: Collection[int], writer: "Writer", now_ms: int
+    ) -> int:
+        """Every copy in these segments goes; leases on them stay, and READ says what is wrong."""
+        number, holdings = storage.number, self._holdings
+
+        def is_lost(copy: Part | Copy) -> bool:
+            return copy.storage == number and copy.place >> PLACE_SEGMENT_SHIFT in segments
+
+        for session in list(writer.sessions.values()):
+            if any(is_lost(part) for part in session.parts):
+                writer.drop(session, now_ms)
+        dropped = 0
+        for index in list(holdings.indexes.values()):
+            if not index.serving.get(number):
+                continue
+            burial = Burial(holdings, holdings.use(index), now_ms, 0, reason=Reason.CORRUPT)
+            for block in list(self._on_storage(index, number)):
+                if index.state[block] == DETAILED:
+                    lost = [copy for copy in index.details[block].copies if is_lost(copy)]
+                    for copy in lost:
+                        holdings.discard_copy(index, block, copy, burial)
+                    dropped += bool(lost)
+                elif index.place_of(block) >> PLACE_SEGMENT_SHIFT in segments:
+                    holdings.discard(index, block, burial)
+                    dropped += 1
+            burial.close()
+        return dropped
 
     def drop_storage(self, storage: Storage, writer: "Writer", now_ms: int) -> int:
         """Every copy and every slot on a storage goes, whoever holds it."""

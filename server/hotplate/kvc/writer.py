@@ -228,7 +228,7 @@ class Writer:
             raise InUseError(
                 b"session %b: %d KVC.WRITE are still arriving" % (session_id, session.transfers)
             )
-        published_sums = settled_sums(session, bits, sums)
+        published_sums = settled_sums(self._holdings, session, bits, sums)
         published = complete(self._holdings, session, bits, published_sums, now_ms, delay_ms=0)
         answer = published, session.new_count - published
         counters = self._holdings.counters[index.instance.number]

@@ -42,9 +42,11 @@ from hotplate.server.listener import (
 from hotplate.server.loop import loop_factory
 from hotplate.server.persistence import PersistenceService
 from hotplate.tiers.directory import StoreOpenError
+from hotplate.tiers.store import FILES_MAX
 
 log = logging.getLogger("hotplate.server")
-DESCRIPTORS_RESERVED: Final = 64  # segments, lock, log, listeners
+DESCRIPTORS_RESERVED: Final = 64  # lock, log, listeners, a few segments
+DESCRIPTORS_OF_STORAGES: Final = 3 * FILES_MAX  # more segments, as far as the system allows
 DRAIN_SECONDS: Final = 2.0  # for clients to take their last replies at shutdown
 
 
@@ -173,8 +175,9 @@ def raise_descriptor_limit(config: Config) -> None:
     """Ask for as many descriptors as `maxclients` needs; serve fewer clients where refused."""
     need = config.maxclients + DESCRIPTORS_RESERVED
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != resource.RLIM_INFINITY and soft < need:
-        allowed = need if hard == resource.RLIM_INFINITY else min(need, hard)
+    wanted = need + DESCRIPTORS_OF_STORAGES
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
         resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
         if allowed < need:
             config.maxclients = max(1, allowed - DESCRIPTORS_RESERVED)

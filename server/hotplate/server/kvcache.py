@@ -1,8 +1,11 @@
 """Builds the KV cache of a server: the built-in storages, the default group, file IO, the tick."""
 
 import asyncio
+import logging
+import os
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from hotplate.engine.engine import Engine
 from hotplate.engine.kvc_moves import Mover
@@ -15,11 +18,16 @@ from hotplate.server.directory import (
     default_memory_bytes,
     default_ssd_bytes,
 )
+from hotplate.server.storage_health import StorageHealth
 from hotplate.tiers.directory import StoreOpenError
+from hotplate.tiers.file import FileStore, open_file_store
 from hotplate.tiers.io import FileIo
 from hotplate.tiers.memory import default_path, open_memory_store
 from hotplate.tiers.ssd import open_ssd_store
 from hotplate.tiers.store import SegmentStore
+from hotplate.tiers.watched import Store, WatchedStore
+
+log = logging.getLogger("hotplate.server")
 
 DEFAULT_GROUP: Final = "default"
 _UNITS: Final = ("B", "KiB", "MiB", "GiB", "TiB")
@@ -43,6 +51,7 @@ class KvCacheService:
             closed_sessions_max=config.kvc_closed_sessions_max,
         )
         self._io = FileIo(loop)
+        self._health = StorageHealth(self._catalog, self._cache, self._io, engine.clock)
         engine.kvc = self._cache
         engine.kvc_events.configure()
         self._mover = Mover(engine)
@@ -56,18 +65,32 @@ class KvCacheService:
             raise
         self._cache.group_changed(self._catalog.create_group(DEFAULT_GROUP, {}))
 
-    def open_store(self, storage: Storage) -> SegmentStore:
+    def open_store(self, storage: Storage) -> WatchedStore:
         """The store of a new storage; StoreOpenError where it can't be."""
-        capacity_bytes = storage.capacity_bytes or self._default_capacity(storage.type)
+        capacity_bytes = storage.capacity_bytes or self._default_capacity(storage)
         storage.capacity_bytes = capacity_bytes
         if storage.type == "memory":
             path = storage.path or default_path(self._directory.run_name, storage.name)
-            opened = open_memory_store(storage.name, path, capacity_bytes, storage.segment_bytes)
+            opened: Store = open_memory_store(
+                storage.name, path, capacity_bytes, storage.segment_bytes
+            )
+        elif storage.type == "file":
+            path = storage.path or ""
+            keys_per_file = storage.keys_per_file = storage.keys_per_file or 1
+            opened = open_file_store(storage.name, path, capacity_bytes, keys_per_file)
         else:
             path = storage.path or str(self._directory.path / f"kvc-{storage.name}")
-            opened = open_ssd_store(storage.name, path, capacity_bytes, storage.segment_bytes)
+            opened = open_ssd_store(
+                storage.name,
+                path,
+                capacity_bytes,
+                storage.segment_bytes,
+                direct=self._engine.config.kvc_direct_io,
+            )
         storage.path = path
-        return opened
+        return WatchedStore(
+            opened, self._engine.clock, lambda: self._engine.config.kvc_storage_slow_ms
+        )
 
     def tick(self, now_ms: int) -> bool:
         """One slice of background work, with the settings in force."""
@@ -79,7 +102,9 @@ class KvCacheService:
             closed_sessions_max=config.kvc_closed_sessions_max,
             promote_always=config.kvc_promotion == "always",
         )
+        self._health.tick(now_ms, config.kvc_storage_slow_ms)
         self._make_segments_ahead()
+        self._remove_files()
         more = cache.tick(now_ms)
         self._mover.run(now_ms)
         if self._engine.blocking.ready:  # events of what the tick did
@@ -98,33 +123,73 @@ class KvCacheService:
         self._mover.close()
         self._io.close()
         for storage in self._catalog.storages.values():
-            storage.opened().close(remove=True)
+            try:
+                storage.opened().close(remove=True)
+            except OSError as error:
+                log.warning("files of storage %s stay: %s", storage.name, error)
 
     def _make_segments_ahead(self) -> None:
         """Make the files on a thread that writes will need soon: it takes too long in a request."""
         for storage in self._catalog.storages.values():
-            store = storage.store
-            if not isinstance(store, SegmentStore) or (make := store.begin_ahead()) is None:
+            if not storage.available or not isinstance(storage.store, WatchedStore):
                 continue
+            if isinstance(storage.store.inner, SegmentStore):
+                self._make_ahead(storage.store.inner)
+
+    def _make_ahead(self, store: SegmentStore) -> None:
+        make = store.begin_ahead()
+        if make is None:
+            return
+
+        def finish(result: Any) -> None:
+            store.finish_ahead(result)
+            self._make_ahead(store)
+
+        try:
+            self._io.submit(make, done=finish)
+        except OSError as error:
+            store.finish_ahead(error)
+
+    def _remove_files(self) -> None:
+        """Remove block files on a thread that no block is in any more."""
+        for storage in self._catalog.storages.values():
+            store = storage.store
+            if not storage.available or not isinstance(store, WatchedStore):
+                continue
+            if (
+                not isinstance(store.inner, FileStore)
+                or (job := store.inner.begin_removal()) is None
+            ):
+                continue
+            done = partial(_files_removed, store, store.inner)
             try:
-                self._io.submit(make, done=store.finish_ahead)
+                self._io.submit(job, done=done)
             except OSError as error:
-                store.finish_ahead(error)
+                store.inner.finish_removal(error)
 
     def _add_builtin(self, kind: str, path: str | None) -> None:
         wanted = self._engine.config.kvc_segment_bytes
         # Too large for so small a storage: then it chooses.
-        segment_bytes = wanted if wanted <= self._default_capacity(kind) else None
-        storage = self._catalog.build_storage(kind, kind, path=path, segment_bytes=segment_bytes)
+        storage = self._catalog.build_storage(kind, kind, path=path)
+        storage.segment_bytes = wanted if wanted <= self._default_capacity(storage) else None
         storage.store = self.open_store(storage)
         self._catalog.add_storage(storage)
         self._cache.storage_changed(storage)
 
-    def _default_capacity(self, kind: str) -> int:
+    def _default_capacity(self, storage: Storage) -> int:
         config = self._engine.config
-        if kind == "memory":
+        if storage.type == "file" and storage.path is not None:
+            os.makedirs(storage.path, exist_ok=True)
+            return default_ssd_bytes(Path(storage.path))
+        if storage.type == "memory":
             return config.kvc_memory_capacity or default_memory_bytes()
         return config.kvc_ssd_capacity or default_ssd_bytes(Path(self._directory.path))
+
+
+def _files_removed(store: WatchedStore, inner: FileStore, result: Any) -> None:
+    error = inner.finish_removal(result)
+    if error is not None:
+        store.health.note(error)
 
 
 def _readable(size_bytes: float) -> str:

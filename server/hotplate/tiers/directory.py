@@ -23,16 +23,22 @@ from hotplate.wire.segment import MAGIC
 FILE_MODE: Final = 0o660
 DIRECTORY_MODE: Final = 0o770
 LOCK_NAME: Final = "lock"
+PROBE_NAME: Final = "probe"  # while it is there, a storage that failed is being tried
 GENERATION_LEAP: Final = 1 << 20  # of the bound: one small write per million reservations
 GENERATION_MAX: Final = (1 << 53) - 1  # a double holds it, whatever language reads the URI
 GENERATIONS_PER_SECOND: Final = 1 << 20  # what no storage reaches: a reservation takes over 1 us
 
 _SEGMENT_NAME: Final = re.compile(r"[0-9a-f]{16}\.segment")
+_PROBE_BYTES: Final = 4096
 _BOUND: Final = struct.Struct("<QQ")
 
 
 class StoreOpenError(ValueError):
     """A storage cannot be opened as asked; the text names the value and what is there."""
+
+
+class DirectoryGoneError(OSError):
+    """The storage's directory is not there any more, or is another one."""
 
 
 class SegmentFile:
@@ -122,6 +128,14 @@ class Directory:
         self._generation = generation
         return generation
 
+    def next_generations(self, count: int) -> int:
+        """The first of `count` values in a row that were never given before."""
+        first = self._generation + 1
+        while first + count >= self._bound:
+            self._raise_bound()
+        self._generation = first + count - 1
+        return first
+
     def create(self, birth: int, file_bytes: int) -> SegmentFile:
         """(any thread) Make a segment file of zeros, all of its space allocated.
 
@@ -149,6 +163,64 @@ class Directory:
         except FileNotFoundError:
             return  # someone else removed it: what was asked for is so
 
+    def is_there(self) -> bool:
+        """(any thread) Whether the path still names this directory. Raises OSError."""
+        return _is_same_file(self._descriptor, self.path)
+
+    def has(self, file: SegmentFile) -> bool:
+        """(any thread) Whether the file is in its place and as long as it was. Raises OSError."""
+        try:
+            found = os.stat(file.path)
+        except FileNotFoundError:
+            return False
+        same = os.path.samestat(found, os.fstat(file.descriptor))
+        return same and found.st_size == file.file_bytes
+
+    def probe(self, need_bytes: int) -> None:
+        """(any thread) Write, sync, read and remove a small file. OSError if any of it fails."""
+        if self.free_bytes < need_bytes:
+            raise OSError(errno.ENOSPC, f"{self.free_bytes} bytes are free, need {need_bytes}")
+        path = os.path.join(self.path, PROBE_NAME)
+        flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
+        descriptor = os.open(path, flags, FILE_MODE)
+        try:
+            content = os.urandom(_PROBE_BYTES)
+            written = os.pwrite(descriptor, content, 0)
+            os.fsync(descriptor)
+            if written != len(content) or os.pread(descriptor, _PROBE_BYTES, 0) != content:
+                raise OSError(errno.EIO, "a file does not hold what was written to it")
+        finally:
+            os.close(descriptor)
+            os.unlink(path)
+
+    def reopen(self) -> bool:
+        """Lock the directory anew after it vanished; whether it is the one that we had.
+
+        That is told by the bound in its lock file: something that was mounted there is mounted
+        again. Else an empty directory is made. OSError if that cannot be, and where a mount is
+        missing: what is at the path then is another place.
+        """
+        device = os.fstat(self._descriptor).st_dev
+        _make_directory(self.path)
+        descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            is_same = _bound_in(self.path) == self._bound
+            if not is_same and os.fstat(descriptor).st_dev != device:
+                raise OSError(errno.EXDEV, f"{self.path} is on another file system than before")
+            lock_descriptor = _lock(self.path)
+        except StoreOpenError as error:
+            os.close(descriptor)
+            raise OSError(errno.EBUSY, str(error)) from error
+        except OSError:
+            os.close(descriptor)
+            raise
+        for old in (self._descriptor, self._lock_descriptor):
+            os.close(old)
+        self._descriptor, self._lock_descriptor = descriptor, lock_descriptor
+        self._unsynced.clear()
+        self._raise_bound()
+        return is_same
+
     def sync(self) -> None:
         """(any thread) Make the names of new files durable."""
         births = tuple(self._unsynced)
@@ -158,17 +230,18 @@ class Directory:
             self._unsynced.difference_update(births)
 
     def close(self, *, remove: bool) -> None:
-        """Give up the lock. With `remove` all files go, and the directory if it holds no others."""
-        if remove:
-            self._sweep(keep=False)
-            os.unlink(os.path.join(self.path, LOCK_NAME))
-            try:
-                os.rmdir(self.path)
-            except OSError as error:
-                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                    raise
-        os.close(self._lock_descriptor)
-        os.close(self._descriptor)
+        """Give up the lock. With `remove` all files go, and the directory if it holds no others.
+
+        OSError if files cannot be removed; the lock is given up nevertheless.
+        """
+        try:
+            if remove and self.is_there():
+                self._sweep(keep=False)
+                os.unlink(os.path.join(self.path, LOCK_NAME))
+                _remove_if_empty(self.path)
+        finally:
+            os.close(self._lock_descriptor)
+            os.close(self._descriptor)
 
     def _raise_bound(self) -> None:
         bound = self._bound + GENERATION_LEAP
@@ -206,6 +279,14 @@ def _make_directory(path: str) -> bool:
     return True
 
 
+def _remove_if_empty(path: str) -> None:
+    try:
+        os.rmdir(path)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+
+
 def _lock(path: str) -> int:
     lock_path = os.path.join(path, LOCK_NAME)
     while True:
@@ -239,6 +320,18 @@ def _read_bound(descriptor: int) -> int:
     bound: int
     bound, found = _BOUND.unpack(record)
     return bound if found == xxh3_64_intdigest(record[:8]) else 0
+
+
+def _bound_in(path: str) -> int:
+    """The bound in a directory's lock file, 0 where there is none."""
+    try:
+        descriptor = os.open(os.path.join(path, LOCK_NAME), os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return 0
+    try:
+        return _read_bound(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _is_regular_segment(entry: os.DirEntry[str]) -> bool:

@@ -10,6 +10,7 @@ called once for every job that `submit` took, on the loop's thread and never ins
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, Final, TypeVar
 
 THREADS: Final = 4
@@ -49,8 +50,9 @@ class FileIo:
         function: Callable[..., T],
         *args: Any,
         done: Callable[[T | Exception], None],
+        **kwargs: Any,
     ) -> None:
-        """Run `function(*args)` on a thread, then `done` with its result or exception on the loop.
+        """Call the function on a thread, then `done` with its result or exception on the loop.
 
         FileIoFullError or FileIoClosedError if the job is not taken; `done` is not called then.
         """
@@ -58,7 +60,7 @@ class FileIo:
             raise FileIoClosedError("file IO is closed")
         if self.in_flight >= self._in_flight_max:
             raise FileIoFullError(f"{self.in_flight} jobs of file IO are waiting or running")
-        self._executor.submit(self._run, function, args, done)
+        self._executor.submit(self._run, partial(function, *args, **kwargs), done)
         self.in_flight += 1
 
     def close(self) -> None:
@@ -71,8 +73,7 @@ class FileIo:
 
     def _run(
         self,
-        function: Callable[..., T],
-        args: tuple[Any, ...],
+        function: Callable[[], T],
         done: Callable[[T | Exception], None],
     ) -> None:
         result: T | Exception
@@ -80,7 +81,7 @@ class FileIo:
             result = FileIoClosedError("file IO was closed before the job ran")
         else:
             try:
-                result = function(*args)
+                result = function()
             except Exception as error:
                 result = error
         self._loop.call_soon_threadsafe(self._finish, done, result)

@@ -4,6 +4,7 @@ Any process of the same trust domain can map the files too (FORMAT.md). Every pa
 allocated when it is made, so that a full file system is an error there and no signal later.
 """
 
+import errno
 import mmap
 import os
 from contextlib import suppress
@@ -40,7 +41,7 @@ def open_memory_store(
 
     Segments of earlier servers are removed; with `keep` they are found (kvc.ports.KeptStore), and
     `settle` must be called before the store is used. `segment_bytes` None: an eighth of the
-    capacity, at most 256 MiB. Raises StoreOpenError.
+    capacity, at most 64 MiB. Raises StoreOpenError.
     """
     return open_store(
         name,
@@ -98,9 +99,10 @@ class MappedBacking:
     Never unmapped by hand: a reply that is being sent may still hold a view.
     """
 
-    __slots__ = ("_bytes", "_mapping")
+    __slots__ = ("_bytes", "_file", "_mapping")
 
     def __init__(self, file: SegmentFile) -> None:
+        self._file = file
         self._mapping = mmap.mmap(file.descriptor, file.file_bytes)
         self._bytes = memoryview(self._mapping)
 
@@ -110,6 +112,9 @@ class MappedBacking:
 
     def take_up(self, layout: Layout) -> None:
         """The mapping has it all."""
+
+    def restore(self) -> None:
+        """What was put is in the mapping."""
 
     def put(self, offset: int, data: bytes) -> None:
         """Write to the columns."""
@@ -121,16 +126,24 @@ class MappedBacking:
 
     def view(self, offset: int, size: int) -> memoryview:
         """Payload, in place."""
+        self.check()
         return self._bytes[offset : offset + size]
 
     def write(self, offset: int, data: memoryview | bytes) -> None:
         """Copy payload in."""
+        self.check()
         source = memoryview(data).cast("B")
         self._bytes[offset : offset + source.nbytes] = source
 
     def read(self, offset: int, size: int) -> bytes:
         """Copy payload out."""
+        self.check()
         return bytes(self._bytes[offset : offset + size])
+
+    def check(self) -> None:
+        """Touching pages that someone cut off would end the process: OSError before that."""
+        if os.lseek(self._file.descriptor, 0, os.SEEK_END) < len(self._bytes):
+            raise OSError(errno.EIO, f"file {self._file.name} was cut")
 
     def sync(self) -> None:
         """Memory is as durable as it gets."""

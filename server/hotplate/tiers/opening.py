@@ -1,14 +1,16 @@
 """Opens a storage on a directory: sizes checked, directory locked, swept or taken up as it is."""
 
+import resource
 from typing import Final
 
 from hotplate.tiers.directory import Directory, StoreOpenError
 from hotplate.tiers.recovery import read_segments
 from hotplate.tiers.segment import Medium
-from hotplate.tiers.store import SegmentStore
+from hotplate.tiers.store import FILES_MAX, SegmentStore
 from hotplate.wire.segment import PAGE_BYTES, round_up
 
-SEGMENT_BYTES_DEFAULT_MAX: Final = 256 * 1024 * 1024
+SEGMENT_BYTES_DEFAULT_MAX: Final = 64 * 1024 * 1024  # of shared memory: made in 30 ms
+DESCRIPTOR_SHARE: Final = 6  # of the process' descriptors; a mapped file takes two
 SEGMENTS_DEFAULT: Final = 8  # so many at least, so that several slot classes find room
 SEGMENT_BYTES_MIN: Final = 4 * PAGE_BYTES  # header, columns, a payload page, one to spare
 
@@ -37,6 +39,7 @@ def open_store(
         raise StoreOpenError(
             f"capacity {capacity_bytes} is below a segment of {segment_bytes} bytes"
         )
+    descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     directory = Directory(path, now_ms, keep=keep)
     try:
         kept_bytes = sum(file.file_bytes for file in directory.kept)
@@ -47,7 +50,12 @@ def open_store(
                 f"'{path}'"
             )
         store = SegmentStore(
-            name, directory, medium, capacity_bytes=capacity_bytes, segment_bytes=segment_bytes
+            name,
+            directory,
+            medium,
+            capacity_bytes=capacity_bytes,
+            segment_bytes=segment_bytes,
+            files_max=min(FILES_MAX, descriptors // DESCRIPTOR_SHARE),
         )
         store.take_up(*read_segments(directory.kept, medium))
     except OSError as error:

@@ -44,6 +44,14 @@ class Backing(Protocol):
         """Read from the columns."""
         ...
 
+    def restore(self) -> None:
+        """Write what was put to the columns once more: the file may have failed to take it."""
+        ...
+
+    def check(self) -> None:
+        """OSError where touching the bytes would be worse than that."""
+        ...
+
     def view(self, offset: int, size: int) -> memoryview:
         """Payload, writable and shared; only where it is mapped."""
         ...
@@ -52,7 +60,7 @@ class Backing(Protocol):
         """Write payload. Raises OSError."""
         ...
 
-    def read(self, offset: int, size: int) -> bytes:
+    def read(self, offset: int, size: int) -> bytes | memoryview:
         """Read payload. Raises OSError."""
         ...
 
@@ -89,6 +97,7 @@ class Segment:
         "base",
         "file",
         "layout",
+        "lost",
         "payload_bytes",
         "payload_offset",
         "shape",
@@ -102,6 +111,7 @@ class Segment:
         self.backing = backing
         self.base = base  # the place of slot 0
         self.used = 0
+        self.lost = False  # its file vanished or was cut: nothing of it can be trusted
         self.shape = Shape(layout.payload_bytes, layout.key_bytes, layout.sum_count)
         self.payload_bytes = layout.payload_bytes
         self.payload_offset = layout.payload_offset
@@ -109,6 +119,7 @@ class Segment:
 
     def mark_writing(self, slot: int, count: int, generation: int) -> None:
         """Give slots to a new owner."""
+        self.backing.check()
         layout = self.layout
         generations = generation.to_bytes(GENERATION_BYTES, "little") * count
         self.backing.put(layout.generation_offset + GENERATION_BYTES * slot, generations)

@@ -1,7 +1,8 @@
 """Blocks on a disk: the same segment files, read and written with system calls.
 
-Payload goes through the page cache, never through a mapping, so that a failing disk is an OSError
-and no signal. The columns are small and kept in memory too; changes are written at once.
+Payload never goes through a mapping, so that a failing disk is an OSError and no signal; large
+pieces go past the page cache where the file system can do that (direct.py). The columns are small
+and kept in memory too; changes are written at once.
 """
 
 import errno
@@ -9,6 +10,7 @@ import os
 from typing import Final
 
 from hotplate.clock import Clock, SystemClock
+from hotplate.tiers.direct import DirectFile, open_direct
 from hotplate.tiers.directory import SegmentFile
 from hotplate.tiers.opening import open_store
 from hotplate.tiers.segment import Backing
@@ -29,17 +31,18 @@ def open_ssd_store(
     *,
     clock: Clock = _SYSTEM_CLOCK,
     keep: bool = False,
+    direct: bool = True,
 ) -> SegmentStore:
     """Open a storage in the directory at `path`.
 
     Segments of earlier servers are removed; with `keep` they are found (kvc.ports.KeptStore), and
     `settle` must be called before the store is used. `segment_bytes` None: an eighth of the
-    capacity, at most 256 MiB. Raises StoreOpenError.
+    capacity, at most 64 MiB. `direct`: use direct IO where it can be had. Raises StoreOpenError.
     """
     return open_store(
         name,
         path,
-        FileMedium(),
+        FileMedium(direct=direct),
         capacity_bytes=capacity_bytes,
         segment_bytes=segment_bytes,
         now_ms=clock.now_ms(),
@@ -50,29 +53,31 @@ def open_ssd_store(
 class FileMedium:
     """Files."""
 
-    __slots__ = ("alignment", "blocking", "kind")
+    __slots__ = ("_direct", "alignment", "blocking", "kind")
 
-    def __init__(self) -> None:
+    def __init__(self, *, direct: bool) -> None:
+        self._direct = direct
         self.kind = "ssd"
         self.blocking = True
         self.alignment = SLOT_ALIGNMENT
 
     def open(self, file: SegmentFile) -> Backing:
         """Use a new file."""
-        return FileBacking(file)
+        return FileBacking(file, open_direct(file.path) if self._direct else None)
 
     def open_warm(self, file: SegmentFile) -> Backing:
         """Use a new file: its space was all that could be had ahead."""
-        return FileBacking(file)
+        return self.open(file)
 
 
 class FileBacking:
     """One file. `_columns` mirrors everything before the payload."""
 
-    __slots__ = ("_columns", "_file")
+    __slots__ = ("_columns", "_direct", "_file")
 
-    def __init__(self, file: SegmentFile) -> None:
+    def __init__(self, file: SegmentFile, direct: DirectFile | None) -> None:
         self._file = file
+        self._direct = direct
         self._columns = bytearray()
 
     def lay_out(self, layout: Layout) -> None:
@@ -84,10 +89,14 @@ class FileBacking:
         """Read header and columns of a file that is there."""
         self._columns = bytearray(self.read(0, layout.payload_offset))
 
+    def restore(self) -> None:
+        """Write the columns again."""
+        write_all(self._file.descriptor, self._columns, 0)
+
     def put(self, offset: int, data: bytes) -> None:
         """Write to the columns: the mirror has it even if the file then fails."""
         self._columns[offset : offset + len(data)] = data
-        _write_all(self._file.descriptor, data, offset)
+        write_all(self._file.descriptor, data, offset)
 
     def get(self, offset: int, size: int) -> bytes:
         """Read from the columns."""
@@ -98,24 +107,21 @@ class FileBacking:
         raise TypeError("a blocking storage has no views")
 
     def write(self, offset: int, data: memoryview | bytes) -> None:
-        """Write payload."""
-        _write_all(self._file.descriptor, data, offset)
+        """Write payload; into the slot's padding too, which is nobody's."""
+        direct = self._direct
+        if direct is not None and direct.takes(offset, memoryview(data).nbytes):
+            direct.write(offset, data)
+            return
+        write_all(self._file.descriptor, data, offset)
 
-    def read(self, offset: int, size: int) -> bytes:
+    def read(self, offset: int, size: int) -> bytes | memoryview:
         """Read payload."""
-        descriptor = self._file.descriptor
-        data = os.pread(descriptor, min(size, READ_BYTES_MAX), offset)
-        if len(data) == size:
-            return data
-        parts = [data]
-        rest = size - len(data)
-        while rest:
-            data = os.pread(descriptor, min(rest, READ_BYTES_MAX), offset + size - rest)
-            if not data:
-                raise OSError(errno.EIO, f"file ends {rest} bytes early", self._file.path)
-            parts.append(data)
-            rest -= len(data)
-        return b"".join(parts)
+        if self._direct is not None and self._direct.gives(size):
+            return self._direct.read(offset, size)
+        return read_all(self._file.descriptor, size, offset)
+
+    def check(self) -> None:
+        """Reading past the end is an OSError where it happens."""
 
     def sync(self) -> None:
         """Put what was written on the device."""
@@ -125,7 +131,23 @@ class FileBacking:
         """Nobody keeps these open for long."""
 
 
-def _write_all(descriptor: int, data: memoryview | bytes, offset: int) -> None:
+def read_all(descriptor: int, size: int, offset: int) -> bytes:
+    """pread until all is read; OSError where the file ends before."""
+    data = os.pread(descriptor, min(size, READ_BYTES_MAX), offset)
+    if len(data) == size:
+        return data
+    parts = [data]
+    rest = size - len(data)
+    while rest:
+        data = os.pread(descriptor, min(rest, READ_BYTES_MAX), offset + size - rest)
+        if not data:
+            raise OSError(errno.EIO, f"file ends {rest} bytes early")
+        parts.append(data)
+        rest -= len(data)
+    return b"".join(parts)
+
+
+def write_all(descriptor: int, data: memoryview | bytes | bytearray, offset: int) -> None:
     """pwrite until all is written."""
     written = os.pwrite(descriptor, data, offset)
     rest = memoryview(data).cast("B")

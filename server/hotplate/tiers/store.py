@@ -23,7 +23,7 @@ the slots they are about stay reserved.
 import errno
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, Final
 
 from hotplate.blocks import (
@@ -34,8 +34,9 @@ from hotplate.blocks import (
     Shape,
     StoreFullError,
 )
-from hotplate.tiers.allocator import FreeRanges
-from hotplate.tiers.directory import Directory, SegmentFile
+from hotplate.tiers.ahead import Blank, FilesAhead
+from hotplate.tiers.directory import Directory, DirectoryGoneError, SegmentFile
+from hotplate.tiers.growth import ROOM_SHARE, SHARE_BYTES_MIN, Growth, SlotClass
 from hotplate.tiers.recovery import (
     Leftovers,
     Run,
@@ -44,52 +45,31 @@ from hotplate.tiers.recovery import (
     highest_generation,
     used_runs,
 )
-from hotplate.tiers.segment import Backing, Medium, Segment
-from hotplate.wire.segment import (
-    SUM_BYTES,
-    VERSION,
-    Layout,
-    file_bytes_for_one,
-    plan_layout,
-    round_up,
-)
+from hotplate.tiers.segment import Medium, Segment
+from hotplate.wire.segment import PAGE_BYTES, SUM_BYTES, VERSION, Layout, round_up
 
-_SHORTAGE: Final = frozenset((errno.ENOSPC, errno.EDQUOT, errno.ENOMEM))
+FILES_MAX: Final = 49_152  # of a storage: Linux maps 65530 in a process. Nearing it they get larger
 
-
-@dataclass(frozen=True, slots=True)
-class Blank:
-    """A file made ahead, with no layout yet."""
-
-    file: SegmentFile
-    backing: Backing
-
-
-@dataclass(slots=True)
-class SlotClass:
-    """All segments of one shape."""
-
-    shape: Shape
-    free: FreeRanges = field(default_factory=FreeRanges)
-    segment_count: int = 0
-    spare: Segment | None = None  # the segment that has no reserved slot
+_SHORTAGE: Final = frozenset((errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EMFILE, errno.ENFILE))
 
 
 class SegmentStore:
     """A BlockStore on segment files. Use memory.open_memory_store or ssd.open_ssd_store."""
 
     __slots__ = (
-        "_ahead_bytes",
-        "_ahead_failed",
-        "_blank",
+        "_ahead",
         "_classes",
         "_closed",
         "_directory",
+        "_file_bytes",
+        "_files_max",
+        "_growth",
         "_leftovers",
         "_medium",
         "_next_index",
         "_segments",
-        "allocated_bytes",
+        "_spare_bytes",
+        "_spares",
         "blocking",
         "capacity_bytes",
         "kind",
@@ -106,24 +86,32 @@ class SegmentStore:
         *,
         capacity_bytes: int,
         segment_bytes: int,
+        files_max: int = FILES_MAX,
     ) -> None:
         self.name = name
         self.kind = medium.kind
         self.blocking = medium.blocking
         self.capacity_bytes = capacity_bytes
         self.segment_bytes = segment_bytes
-        self.allocated_bytes = 0
+        self._file_bytes = 0  # of segments, and of files that are unusable
         self._directory = directory
         self._medium = medium
+        self._files_max = files_max
+        self._growth = Growth(segment_bytes, medium.alignment)
         self._classes: dict[Shape, SlotClass] = {}
         self._segments: dict[int, Segment] = {}
         self._next_index = 1
         self._leftovers = Leftovers([])
         self.unusable: list[Unusable] = []  # files that were left, and that settle removes
-        self._blank: Blank | None = None
-        self._ahead_bytes = 0  # of a file that is being made
-        self._ahead_failed = False
+        self._spares: dict[int, SlotClass] = {}  # by the base of a segment without reserved slots
+        self._spare_bytes = 0
+        self._ahead = FilesAhead(directory, medium)
         self._closed = False
+
+    @property
+    def allocated_bytes(self) -> int:
+        """What all files take, those made ahead included."""
+        return self._file_bytes + self._ahead.held_bytes
 
     @property
     def removed_bytes(self) -> int:
@@ -150,6 +138,9 @@ class SegmentStore:
         generation before they are anyone's.
         """
         segment, slot = self._locate_range(shape, place, count)
+        if segment.lost:
+            self._release_lost(segment, count)
+            return
         if segment.has_free(slot, count):
             raise ValueError(f"place {place:#x}: of {count} slots some are free already")
         try:
@@ -168,6 +159,7 @@ class SegmentStore:
                 f"{len(keys)} bytes of keys and {len(sums)} of sums do not fit {shape}"
             )
         segment, slot = self._locate_range(shape, place, count)
+        _refuse_lost(segment)
         if segment.has_free(slot, count):
             raise ValueError(f"place {place:#x}: of {count} slots some are free")
         segment.mark_serving(slot, count, keys, sums)
@@ -183,6 +175,7 @@ class SegmentStore:
         It stays readable however long it is kept, but is only the slot's while that is reserved.
         """
         segment = self._segments[place >> PLACE_SEGMENT_SHIFT]
+        _refuse_lost(segment)
         start = segment.payload_offset + (place & PLACE_SLOT_MASK) * segment.stride
         return segment.backing.view(start, segment.payload_bytes)
 
@@ -192,7 +185,7 @@ class SegmentStore:
         segment, start = self._locate_payload(shape, place, offset, size)
         segment.backing.write(start, data)
 
-    def read(self, shape: Shape, place: int, offset: int, size: int) -> bytes:
+    def read(self, shape: Shape, place: int, offset: int, size: int) -> bytes | memoryview:
         """(any thread) Read `size` bytes from `offset` of the slot's payload. Raises OSError."""
         segment, start = self._locate_payload(shape, place, offset, size)
         return segment.backing.read(start, size)
@@ -209,13 +202,18 @@ class SegmentStore:
         slot = place & PLACE_SLOT_MASK
         return segment.file.name, segment.payload_offset + slot * segment.stride, segment.stride
 
+    def slots_from(self, place: int) -> int:
+        """How many slots from this one on lie in the same file."""
+        segment = self._segments[place >> PLACE_SEGMENT_SHIFT]
+        return segment.layout.slot_count - (place & PLACE_SLOT_MASK)
+
     def describe(self) -> Mapping[str, Any]:
         """Where the segment files are, and figures. Bytes of slots count with their alignment."""
         in_slots = 0
         largest = min(self.segment_bytes, self._room_bytes(None))
         for slot_class in self._classes.values():
             in_slots += self._free_bytes(slot_class)
-            largest = max(largest, slot_class.free.longest * self._stride(slot_class.shape))
+            largest = max(largest, slot_class.free.longest * self._growth.stride(slot_class.shape))
         return {
             "path": self._directory.path,
             "format_version": VERSION,
@@ -230,14 +228,12 @@ class SegmentStore:
     def close(self, *, remove: bool) -> None:
         """Let go of files and directory; with `remove` the files go too. Views stay readable."""
         self._closed = True
-        if self._blank is not None and not remove:
-            self._directory.remove(self._blank.file)
+        self._ahead.close(remove=not remove)
         self._leftovers = Leftovers([])
         self.unusable = []
         self._segments.clear()
         self._classes.clear()
-        self._blank = None
-        self.allocated_bytes = 0
+        self._file_bytes = 0
         self._directory.close(remove=remove)
 
     # What an earlier server left (kvc.ports.KeptStore)
@@ -288,7 +284,7 @@ class SegmentStore:
             runs += self._enter(segment)
         self._leftovers = Leftovers(runs)
         self.unusable = unusable
-        self.allocated_bytes += sum(each.file.file_bytes for each in unusable)
+        self._file_bytes += sum(each.file.file_bytes for each in unusable)
 
     def _enter(self, segment: Segment) -> list[Run]:
         """Make a segment that was found one of ours; what in it is in use."""
@@ -298,7 +294,7 @@ class SegmentStore:
         slot_class.segment_count += 1
         self._segments[index] = segment
         self._next_index = max(self._next_index, index + 1)
-        self.allocated_bytes += segment.file.file_bytes
+        self._file_bytes += segment.file.file_bytes
         free_from = 0
         for start, count in [(run.place - segment.base, run.count) for run in runs] + [
             (slot_count, 0)
@@ -313,56 +309,84 @@ class SegmentStore:
             self._retire(slot_class, segment)
         return runs
 
+    # What befell the files
+
+    def examine(self, need_bytes: int, *, probe: bool) -> frozenset[int]:
+        """(any thread) The indices of segments whose files vanished or were cut.
+
+        With `probe` a small file is written too, and `need_bytes` must be free. OSError if the
+        storage fails, or if its directory is gone: then `reopen` is what helps.
+        """
+        if not self._directory.is_there():
+            raise DirectoryGoneError(errno.ENOENT, f"directory {self._directory.path} is gone")
+        if probe:
+            self._directory.probe(need_bytes)
+        segments = list(self._segments.items())
+        return frozenset(
+            index
+            for index, segment in segments
+            if not segment.lost and not self._directory.has(segment.file)
+        )
+
+    def reopen(self) -> frozenset[int]:
+        """After DirectoryGoneError: begin anew in an empty directory; the indices that are lost."""
+        if self._directory.reopen():
+            return frozenset()  # which files are the same as before, `examine` finds out
+        while self._ahead.drop():
+            pass
+        return frozenset(self._segments)
+
+    def lose(self, indices: frozenset[int]) -> None:
+        """Segments whose bytes are gone: no slot of them is read or handed out any more. The owner
+        of their reserved slots releases them as ever."""
+        for index in indices:
+            segment = self._segments.get(index)
+            if segment is None or segment.lost:
+                continue
+            segment.lost = True
+            slot_class = self._classes[segment.shape]
+            for start, length in slot_class.free.ranges():
+                if start >> PLACE_SEGMENT_SHIFT == index:
+                    slot_class.free.remove(start, length)
+            self._end_spare(slot_class, segment)
+            self._release_lost(segment, 0)
+
+    def restore(self) -> None:
+        """Write all columns once more, as some may not have reached their files. Raises OSError."""
+        for segment in self._segments.values():
+            if not segment.lost:
+                segment.backing.restore()
+
+    def _release_lost(self, segment: Segment, count: int) -> None:
+        segment.used -= count
+        if not segment.used:
+            slot_class = self._classes[segment.shape]
+            slot_class.segment_count -= 1
+            del self._segments[segment.base >> PLACE_SEGMENT_SHIFT]
+            self._forget_if_empty(slot_class)
+            self._discard(segment.file)
+
     # Making files ahead
 
     def begin_ahead(self) -> Callable[[], Blank] | None:
         """The job of making the next segment's file, None if none will be needed soon.
 
-        Run it on a thread and pass its result or exception to `finish_ahead` on this one. Making a
-        file of 256 MiB takes tens of milliseconds that `reserve` would spend otherwise. None also
-        where one is there or being made, or little room is left. Cheap enough for every tick.
+        Run it on a thread and pass its result or exception to `finish_ahead` on this one; then ask
+        again. Cheap enough for every tick.
         """
-        size = self.segment_bytes
-        if self._blank or self._ahead_bytes or self._ahead_failed:
-            return None
+        room = self.capacity_bytes - self.allocated_bytes
+        share = round_up(max(room // ROOM_SHARE, SHARE_BYTES_MIN), PAGE_BYTES)
+        size = min(self.segment_bytes, share)
         # Twice: a file that is being made is nobody's, and must not be what a reserve is short of.
-        if self.capacity_bytes - self.allocated_bytes < 2 * size or self._closed:
+        if room < 2 * size or self._closed:
             return None
         if all(self._free_bytes(each) * 2 > size for each in self._classes.values()):
             return None
-        birth = self._directory.next_generation()
-        self._ahead_bytes = size
-        self.allocated_bytes += size
-
-        def make() -> Blank:
-            file = self._directory.create(birth, size)
-            try:
-                return Blank(file, self._medium.open_warm(file))
-            except BaseException:
-                self._directory.remove(file)
-                raise
-            finally:
-                if self._closed:  # meanwhile, and perhaps swept before this file was there
-                    self._directory.remove(file)
-
-        return make
+        return self._ahead.begin(size)
 
     def finish_ahead(self, result: Blank | Exception) -> None:
-        """Take what the job of `begin_ahead` answered.
-
-        After an OSError none is begun until `reserve` has made a file: if the storage is failing,
-        that is where it shows. Any other exception is raised again.
-        """
-        size, self._ahead_bytes = self._ahead_bytes, 0
-        if self._closed:
-            return
-        if isinstance(result, Blank):
-            self._blank = result
-            return
-        self.allocated_bytes -= size
-        self._ahead_failed = True
-        if not isinstance(result, OSError):
-            raise result
+        """Take what the job of `begin_ahead` answered. What is no OSError is raised again."""
+        self._ahead.finish(result)
 
     # Reserving
 
@@ -371,7 +395,9 @@ class SegmentStore:
         if self._closed:
             raise ValueError(f"storage {self.name} is closed")
         slot_class = self._classes.get(shape) or SlotClass(_checked(shape))
-        obtainable = slot_class.free.total + self._growable_slots(slot_class)
+        obtainable = slot_class.free.total + self._growth.slots(
+            slot_class.shape, self._room_bytes(slot_class)
+        )
         if obtainable < count:
             raise _full(shape, count, obtainable)
         self._classes[shape] = slot_class
@@ -379,11 +405,10 @@ class SegmentStore:
         made: list[Segment] = []
         rest = count
         try:
-            next_slot_count = self._next_slot_count(slot_class)
             while rest:
-                if slot_class.free.longest < min(rest, next_slot_count):
-                    made.append(self._grow(slot_class))
-                    next_slot_count = self._next_slot_count(slot_class)
+                layout = self._next_layout(slot_class, rest)
+                if slot_class.free.longest < min(rest, layout.slot_count):
+                    made.append(self._grow(slot_class, layout))
                 length = min(rest, slot_class.free.longest)
                 start = slot_class.free.take(length)
                 assert start is not None, "longest is the length of a range"
@@ -418,23 +443,22 @@ class SegmentStore:
             raise
         for segment, (_, length) in zip(segments, taken, strict=True):
             segment.used += length
-            if slot_class.spare is segment:
-                slot_class.spare = None
+            self._end_spare(slot_class, segment)
         return [Extent(start, length, generation) for start, length in taken]
 
     # Segments coming and going
 
-    def _grow(self, slot_class: SlotClass) -> Segment:
-        """Add the segment that `_next_layout` describes, dropping spares if they are in its way."""
-        layout = self._next_layout(slot_class)
-        blank = self._blank
-        if blank is not None and blank.file.file_bytes == layout.file_bytes:
-            self._blank = None
+    def _grow(self, slot_class: SlotClass, layout: Layout) -> Segment:
+        """Add a segment of this layout, dropping spares if they are in its way."""
+        blank = self._ahead.take(layout.file_bytes)
+        if blank is not None:
             file, backing = blank.file, blank.backing
+            self._file_bytes += file.file_bytes
+            layout = self._growth.layout(slot_class.shape, file.file_bytes)
         else:
             self._make_room(slot_class, layout.file_bytes)
             file = self._directory.create(self._directory.next_generation(), layout.file_bytes)
-            self.allocated_bytes += file.file_bytes
+            self._file_bytes += file.file_bytes
             try:
                 backing = self._medium.open(file)
             except OSError:
@@ -450,15 +474,26 @@ class SegmentStore:
         segment = Segment(file, layout, backing, base)
         self._segments[self._next_index] = segment
         self._next_index += 1
-        self._ahead_failed = False
+        self._ahead.failed = False
         slot_class.segment_count += 1
         slot_class.free.add(base, layout.slot_count)
         return segment
+
+    def _next_layout(self, slot_class: SlotClass, wanted: int) -> Layout:
+        many = len(self._segments) >= self._files_max // 2
+        return self._growth.next_layout(
+            slot_class.shape,
+            self._room_bytes(slot_class),
+            wanted,
+            self.capacity_bytes // self._files_max if many else 0,
+        )
 
     def _retire(self, slot_class: SlotClass, segment: Segment) -> None:
         """Keep a segment whose last slot was freed as the spare, or drop it."""
         if slot_class.spare is None:
             slot_class.spare = segment
+            self._spares[segment.base] = slot_class
+            self._spare_bytes += segment.file.file_bytes
         else:
             self._drop(slot_class, segment)
 
@@ -467,26 +502,33 @@ class SegmentStore:
         del self._segments[segment.base >> PLACE_SEGMENT_SHIFT]
         slot_class.free.remove(segment.base, segment.layout.slot_count)
         slot_class.segment_count -= 1
-        if slot_class.spare is segment:
-            slot_class.spare = None
+        self._end_spare(slot_class, segment)
         self._forget_if_empty(slot_class)
         self._discard(segment.file)
         segment.backing.abandon(segment.payload_offset)
+
+    def _end_spare(self, slot_class: SlotClass, segment: Segment) -> None:
+        if slot_class.spare is segment:
+            slot_class.spare = None
+            del self._spares[segment.base]
+            self._spare_bytes -= segment.file.file_bytes
+
+    def _free_bytes(self, slot_class: SlotClass) -> int:
+        return slot_class.free.total * self._growth.stride(slot_class.shape)
 
     def _forget_if_empty(self, slot_class: SlotClass) -> None:
         if not slot_class.segment_count:
             self._classes.pop(slot_class.shape, None)
 
     def _discard(self, file: SegmentFile) -> None:
-        self.allocated_bytes -= file.file_bytes
+        self._file_bytes -= file.file_bytes
         self._directory.remove(file)
 
     def _make_room(self, slot_class: SlotClass, size: int) -> None:
         """Drop the blank and other classes' spares until `size` bytes fit the capacity."""
-        if self._blank is not None and self.allocated_bytes + size > self.capacity_bytes:
-            blank, self._blank = self._blank, None
-            self._discard(blank.file)
-        for other in list(self._classes.values()):
+        while self.allocated_bytes + size > self.capacity_bytes and self._ahead.drop():
+            pass
+        for other in list(self._spares.values()):
             if self.allocated_bytes + size <= self.capacity_bytes:
                 return
             if other is not slot_class and other.spare is not None:
@@ -497,58 +539,11 @@ class SegmentStore:
 
         None where the capacity was set below what is allocated.
         """
-        room = self.capacity_bytes - self.allocated_bytes
-        if self._blank is not None:
-            room += self._blank.file.file_bytes
-        for other in self._classes.values():
-            if other is not slot_class and other.spare is not None:
-                room += other.spare.file.file_bytes
+        room = self.capacity_bytes - self.allocated_bytes + self._spare_bytes
+        room += self._ahead.blank_bytes
+        if slot_class is not None and slot_class.spare is not None:
+            room -= slot_class.spare.file.file_bytes
         return max(room, 0)
-
-    def _stride(self, shape: Shape) -> int:
-        return round_up(shape.payload_bytes, self._medium.alignment)
-
-    def _free_bytes(self, slot_class: SlotClass) -> int:
-        return slot_class.free.total * self._stride(slot_class.shape)
-
-    def _file_bytes_of(self, shape: Shape) -> tuple[int, int]:
-        """(smallest, usual) size of a segment of this shape."""
-        smallest = file_bytes_for_one(
-            payload_bytes=shape.payload_bytes,
-            key_bytes=shape.key_bytes,
-            sum_count=shape.sum_count,
-            alignment=self._medium.alignment,
-        )
-        return smallest, max(smallest, self.segment_bytes)
-
-    def _layout(self, shape: Shape, file_bytes: int) -> Layout:
-        return plan_layout(
-            file_bytes,
-            payload_bytes=shape.payload_bytes,
-            key_bytes=shape.key_bytes,
-            sum_count=shape.sum_count,
-            alignment=self._medium.alignment,
-        )
-
-    def _next_layout(self, slot_class: SlotClass) -> Layout:
-        """Of the next segment: the usual size, or all that is left if that is less."""
-        _, usual = self._file_bytes_of(slot_class.shape)
-        return self._layout(slot_class.shape, min(usual, self._room_bytes(slot_class)))
-
-    def _next_slot_count(self, slot_class: SlotClass) -> int:
-        smallest, _ = self._file_bytes_of(slot_class.shape)
-        if self._room_bytes(slot_class) < smallest:
-            return 0
-        return self._next_layout(slot_class).slot_count
-
-    def _growable_slots(self, slot_class: SlotClass) -> int:
-        """How many slots new segments could bring."""
-        smallest, usual = self._file_bytes_of(slot_class.shape)
-        segment_count, rest = divmod(self._room_bytes(slot_class), usual)
-        slot_count = segment_count * self._layout(slot_class.shape, usual).slot_count
-        if rest >= smallest:
-            slot_count += self._layout(slot_class.shape, rest).slot_count
-        return slot_count
 
     # Checks
 
@@ -567,9 +562,15 @@ class SegmentStore:
     ) -> tuple[Segment, int]:
         """Bytes of one slot's payload: the segment, and where they start in its file."""
         segment, slot = self._locate_range(shape, place, 1)
+        _refuse_lost(segment)
         if offset < 0 or size < 0 or offset + size > segment.payload_bytes:
             raise ValueError(f"{size} bytes at {offset} exceed a slot of {segment.payload_bytes}")
         return segment, segment.payload_offset + slot * segment.stride + offset
+
+
+def _refuse_lost(segment: Segment) -> None:
+    if segment.lost:
+        raise OSError(errno.EIO, f"file {segment.file.name} is gone or was cut")
 
 
 def _checked(shape: Shape) -> Shape:

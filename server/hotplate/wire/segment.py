@@ -204,16 +204,16 @@ def plan_layout(
     )
 
 
-def file_bytes_for_one(
-    *, payload_bytes: int, key_bytes: int, sum_count: int, alignment: int
+def file_bytes_for(
+    slot_count: int, *, payload_bytes: int, key_bytes: int, sum_count: int, alignment: int
 ) -> int:
-    """The smallest file, in whole pages, with room for one slot."""
+    """The smallest file, in whole pages, with room for so many slots."""
     columns = sum(
-        round_up(size, COLUMN_ALIGNMENT)
+        round_up(size * slot_count, COLUMN_ALIGNMENT)
         for size in (GENERATION_BYTES, 1, SUM_BYTES * sum_count, key_bytes)
     )
     payload_offset = round_up(HEADER_BYTES + columns, PAGE_BYTES)
-    return round_up(payload_offset + round_up(payload_bytes, alignment), PAGE_BYTES)
+    return round_up(payload_offset + slot_count * round_up(payload_bytes, alignment), PAGE_BYTES)
 
 
 def round_up(size: int, unit: int) -> int:

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote, unquote
 
-SCHEMES: Final = {"memory": "shm", "ssd": "file"}  # storage type -> scheme
-_TYPES: Final = {scheme: kind for kind, scheme in SCHEMES.items()}
+SCHEMES: Final = {"memory": "shm", "ssd": "file", "file": "file"}  # storage type -> scheme
 _NUMBERS: Final = ("offset", "size", "gen")
 
 
@@ -22,9 +21,10 @@ class BadUriError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class LocationUri:
-    """A parsed URI; `type` is the storage type that its scheme stands for."""
+    """A parsed URI. `scheme` is shm for a file to map, file for one to read; the storage's type
+    comes with its path."""
 
-    type: str
+    scheme: str
     storage: str
     segment: str
     offset: int
@@ -32,14 +32,17 @@ class LocationUri:
     generation: int
 
     def __str__(self) -> str:
-        stem = uri_stem(self.type, self.storage, self.segment)
+        stem = _stem(self.scheme, self.storage, self.segment)
         return f"{stem}{self.offset}&size={self.size}&gen={self.generation}"
 
 
 def uri_stem(storage_type: str, storage: str, segment: str) -> str:
     """The URI up to `offset=`, the same for all blocks of a segment; the rest follows as
     `<offset>&size=<size>&gen=<generation>`."""
-    scheme = SCHEMES[storage_type]
+    return _stem(SCHEMES[storage_type], storage, segment)
+
+
+def _stem(scheme: str, storage: str, segment: str) -> str:
     return f"{scheme}://{quote(storage, safe='')}/{quote(segment, safe='/')}?offset="
 
 
@@ -49,7 +52,9 @@ def parse_uri(text: str | bytes) -> LocationUri:
     scheme, separator, rest = uri.partition("://")
     place, question, query = rest.partition("?")
     storage, slash, segment = place.partition("/")
-    if scheme not in _TYPES or not (separator and question and slash and storage and segment):
+    if scheme not in SCHEMES.values() or not (
+        separator and question and slash and storage and segment
+    ):
         raise BadUriError(f"not a location: {uri!r}")
     values: dict[str, int] = {}
     for part in query.split("&"):
@@ -60,7 +65,7 @@ def parse_uri(text: str | bytes) -> LocationUri:
     if len(values) != len(_NUMBERS):
         raise BadUriError(f"offset, size and gen are all needed: {uri!r}")
     return LocationUri(
-        _TYPES[scheme],
+        scheme,
         unquote(storage),
         unquote(segment),
         values["offset"],

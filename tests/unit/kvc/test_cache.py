@@ -316,11 +316,8 @@ def test_why_a_prefix_ended_is_counted() -> None:
     assert stops(keys("a", "b", "n", "m")) == {"absent": 1}
     assert stops(keys("w")) == {"writing": 1}
     assert stops(keys("a", "b", "c"), specs=2) == {"incomplete": 1}
-    for state, expected in (
-        (StorageState.DISABLED, {"unavailable": 1}),
-        (StorageState.AVAILABLE, {}),
-    ):
-        user.catalog.get_storage("memory").state = state
+    for failure, expected in (("Input/output error", {"unavailable": 1}), ("", {})):
+        user.catalog.get_storage("memory").failure = failure
         user.cache.storage_changed(user.catalog.get_storage("memory"))
         assert stops(keys("a")) == expected
     user.store(keys("e", "f"), ttl_ms=1_000)

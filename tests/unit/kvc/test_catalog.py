@@ -92,7 +92,7 @@ def test_an_existing_storage_name_is_a_duplicate(catalog: Catalog) -> None:
         ("x" * 513, "memory", "513 bytes"),
         ("a b", "memory", "space"),
         ("a/b", "memory", "slash"),
-        ("nfs", "file", "TYPE file is not supported"),
+        ("nfs", "file", "needs a PATH"),
         ("tape", "tape", "unknown storage TYPE 'tape'"),
     ],
 )

@@ -14,7 +14,6 @@ from hotplate.errors import (
 )
 from hotplate.kvc.claim import claim
 from hotplate.kvc.keys import Keys
-from hotplate.kvc.model import StorageState
 
 COLUMNS = (
     *("state", "keys", "sums", "priority", "run", "parent", "tail", "place", "generation"),
@@ -128,7 +127,7 @@ def no_storage() -> CacheUser:
     """A group all of whose storages are disabled."""
     user = stored()
     for storage in user.catalog.storages.values():
-        storage.state = StorageState.DISABLED
+        storage.enabled = False
         user.cache.storage_changed(storage)
     return user
 

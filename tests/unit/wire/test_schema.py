@@ -50,7 +50,7 @@ def test_a_span_expands_to_its_blocks_and_specs() -> None:
         [("tp0", 4288, 100, 3), ("tp1", 4388, 50, 4)],
     ]
     uri = parse_uri(entries[4][1].uri)
-    assert (uri.type, uri.storage, uri.segment) == ("memory", "memory", "seg")
+    assert (uri.scheme, uri.storage, uri.segment) == ("shm", "memory", "seg")
     assert (uri.offset, uri.size, uri.generation) == (4388, 50, 9)
 
 

@@ -14,7 +14,7 @@ from hotplate.wire.segment import (
     STATE_WRITING,
     SegmentFormatError,
     SegmentVersionError,
-    file_bytes_for_one,
+    file_bytes_for,
     parse_layout,
     plan_layout,
 )
@@ -158,7 +158,7 @@ def test_the_smallest_file_holds_one_slot_and_a_page_less_holds_none(
     payload_bytes: int, key_bytes: int, sum_count: int, alignment: int
 ) -> None:
     shape = {"payload_bytes": payload_bytes, "key_bytes": key_bytes, "sum_count": sum_count}
-    size = file_bytes_for_one(**shape, alignment=alignment)
+    size = file_bytes_for(1, **shape, alignment=alignment)
     assert plan_layout(size, **shape, alignment=alignment).slot_count >= 1
     assert plan_layout(size - 4096, **shape, alignment=alignment).slot_count == 0
 

@@ -9,18 +9,16 @@ from hotplate.wire.uri import BadUriError, LocationUri, parse_uri
 numbers = st.integers(0, 2**63)
 
 
-@given(
-    st.sampled_from(["memory", "ssd"]), st.text(min_size=1), st.text(min_size=1), numbers, numbers
-)
+@given(st.sampled_from(["shm", "file"]), st.text(min_size=1), st.text(min_size=1), numbers, numbers)
 def test_what_is_built_parses_to_the_same(
-    kind: str, storage: str, segment: str, offset: int, size: int
+    scheme: str, storage: str, segment: str, offset: int, size: int
 ) -> None:
-    location = LocationUri(kind, storage, segment, offset, size, 7)
+    location = LocationUri(scheme, storage, segment, offset, size, 7)
     assert parse_uri(str(location)) == location
 
 
 def test_a_uri_looks_as_documented() -> None:
-    location = LocationUri("ssd", "disk/1", "seg-000001", 8192, 512, 3)
+    location = LocationUri("file", "disk/1", "seg-000001", 8192, 512, 3)
     assert str(location) == "file://disk%2F1/seg-000001?offset=8192&size=512&gen=3"
     assert parse_uri(str(location).encode()) == location
 

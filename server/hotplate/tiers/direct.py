@@ -1,0 +1,85 @@
+"""Reading and writing a file past the page cache (O_DIRECT), for large pieces.
+
+A block in the cache of the kernel is memory that the `memory` storage could have, and writing it
+back later competes with reads. Direct IO wants addresses, offsets and sizes that are multiples of
+ALIGNMENT: bytes to be written are copied to a buffer that is, bytes are read into one.
+
+Not for pieces that do not begin at a multiple, or are small: their caller uses the page cache. Both
+may be used on one file, the kernel keeps them coherent.
+"""
+
+import errno
+import mmap
+import os
+from typing import Final
+
+from hotplate.wire.segment import round_up
+
+ALIGNMENT: Final = 4096
+DIRECT_BYTES_MIN: Final = 64 * 1024  # below it a copy in the page cache is cheaper than a wait
+_CHUNK_BYTES: Final = 8 * 1024 * 1024  # of one write
+
+
+class DirectFile:
+    """A file opened once more. The descriptor closes with its last user."""
+
+    __slots__ = ("_descriptor",)
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def __del__(self) -> None:
+        os.close(self._descriptor)
+
+    def takes(self, offset: int, size: int) -> bool:
+        """Whether to write this piece here."""
+        return size >= DIRECT_BYTES_MIN and offset % ALIGNMENT == 0
+
+    def gives(self, size: int) -> bool:
+        """Whether to read a piece of this size here."""
+        return size >= DIRECT_BYTES_MIN
+
+    def write(self, offset: int, data: memoryview | bytes) -> None:
+        """Write all. What follows up to the next multiple of ALIGNMENT becomes zero. OSError."""
+        source = memoryview(data).cast("B")
+        buffer = mmap.mmap(-1, min(round_up(len(source), ALIGNMENT), _CHUNK_BYTES))
+        for start in range(0, len(source), _CHUNK_BYTES):
+            piece = source[start : start + _CHUNK_BYTES]
+            padded = round_up(len(piece), ALIGNMENT)
+            buffer[: len(piece)] = piece
+            if padded != len(piece):
+                buffer[len(piece) : padded] = bytes(padded - len(piece))
+            self._write_all(memoryview(buffer)[:padded], offset + start)
+
+    def read(self, offset: int, size: int) -> memoryview:
+        """Read all; OSError where the file ends before."""
+        start = offset - offset % ALIGNMENT
+        buffer = memoryview(mmap.mmap(-1, round_up(offset + size - start, ALIGNMENT)))
+        wanted = offset + size - start
+        filled = 0
+        while filled < wanted:
+            count = os.preadv(self._descriptor, [buffer[filled:]], start + filled)
+            filled += count
+            # A piece that ends between multiples is the end of the file: no further read may begin.
+            if filled < wanted and (not count or filled % ALIGNMENT):
+                raise OSError(errno.EIO, f"file ends {wanted - filled} bytes early")
+        return buffer[offset - start : wanted]
+
+    def _write_all(self, rest: memoryview, offset: int) -> None:
+        while rest:
+            count = os.pwritev(self._descriptor, [rest], offset)
+            if count <= 0 or count % ALIGNMENT:
+                raise OSError(errno.EIO, f"cannot write {len(rest)} bytes at {offset}")
+            rest = rest[count:]
+            offset += count
+
+
+def open_direct(path: str) -> DirectFile | None:
+    """The file for direct IO, None where the file system has none. Raises OSError."""
+    flags = os.O_RDWR | os.O_DIRECT | os.O_CLOEXEC | os.O_NOFOLLOW
+    try:
+        return DirectFile(os.open(path, flags))
+    except OSError as error:
+        if error.errno in (errno.EINVAL, errno.EOPNOTSUPP):
+            return None
+        raise
