@@ -98,6 +98,11 @@ class AppendLog:
         return len(self._unwritten)
 
     @property
+    def synced_to_end(self) -> bool:
+        """Whether all that is in the file, and in those before, is known to be on disk."""
+        return self._synced >= self._data_end
+
+    @property
     def is_settled(self) -> bool:
         """Whether all that was logged is as safe as the policy says."""
         return not (self._journal.is_pending or self._unwritten or self._unsettled)

@@ -76,9 +76,7 @@ def test_every_flipped_bit_of_what_was_on_disk_is_refused() -> None:
 def test_a_damaged_tail_is_refused_where_the_setting_says_so() -> None:
     files, _ = written()
     cut = with_log(files, bytes(files.inodes[PATH].data[:-3]))
-    with pytest.raises(
-        LoadError, match="cut off; run `hotplate check /log`, or set aof-load-trunc"
-    ):
+    with pytest.raises(LoadError, match="cut off; run `hotplate check /log` or set aof-load-trunc"):
         Logged(cut, aof_load_truncated="no").load()
 
 
