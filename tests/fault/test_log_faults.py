@@ -62,7 +62,8 @@ class Run:
         try:
             server.console(line)
         except CommandError as error:
-            assert str(error).startswith("MISCONF"), error
+            if not str(error).startswith("MISCONF"):
+                raise
             self.refused += 1
             return
         state = state_of(server.engine)
@@ -150,7 +151,8 @@ def test_an_error_at_any_operation_is_told_and_heals(policy: str, code: int) -> 
         try:
             run.live()
         except OSError as error:  # at the start or the end of the server, which tell
-            assert error.errno == code
+            if error.errno != code:
+                raise
             assert run.found(run.files.after_kill()) >= run.acknowledged
             continue
         server = run.server
