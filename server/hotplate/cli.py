@@ -10,6 +10,7 @@ _SUBCOMMANDS: Final = {
     "import": ("hotplate.transfer.import_data", "bring the data of a Redis in: a server or files"),
     "export": ("hotplate.transfer.export_data", "take the data out, to a Redis or into a file"),
     "bench": ("hotplate.bench.main", "measure Hotplate beside a Redis, in turn, as ratios"),
+    "replay": ("hotplate.optimizer.main", "a trace of requests through the reclaim policies"),
 }
 
 

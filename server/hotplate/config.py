@@ -136,6 +136,12 @@ class Settings:
         5000,
         "Milliseconds after which others are answered BUSY while a script runs; 0: never.",
     )
+    stream_idmp_duration: int = _option(
+        Integer(1, 86_400), 100, "Seconds for which a new stream knows messages of XADD IDMP again."
+    )
+    stream_idmp_maxsize: int = _option(
+        Integer(1, 10_000), 100, "Messages of a producer (XADD IDMP) that a new stream knows again."
+    )
     tracking_table_max_keys: int = _option(
         Integer(), 1_000_000, "Keys remembered for clients that cache (CLIENT TRACKING); 0: all."
     )
@@ -260,7 +266,7 @@ class Settings:
         Integer(0), 1, "Of how many lookups one is written as an event; 0: none."
     )
     # the append-only file
-    appendonly: bool = _fixed(Boolean(), False, "Whether every change is logged, and read again.")
+    appendonly: bool = _fixed(Boolean(), True, "Whether every change is logged, and read again.")
     appendfsync: str = _option(
         Choice(("always", "everysec", "no")),
         "everysec",

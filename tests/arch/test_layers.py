@@ -19,7 +19,12 @@ HOMES = {
     "uvloop": ("hotplate.server.loop",),
     "hiredis": ("hotplate.resp.reader", "hotplate.bench"),
     "msgpack": ("hotplate.wire",),
-    "redis": ("hotplate.clients", "hotplate.bench", "hotplate.transfer"),
+    "redis": (
+        "hotplate.clients",
+        "hotplate.bench",
+        "hotplate.optimizer.live",
+        "hotplate.transfer",
+    ),
     "lupa": ("hotplate.engine.scripting_runtime",),
     "torch": ("hotplate.clients.engines", "hotplate.clients.demo"),
     "transformers": ("hotplate.clients.engines", "hotplate.clients.demo"),

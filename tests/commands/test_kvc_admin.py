@@ -186,7 +186,7 @@ def test_an_update_keeps_what_it_does_not_name(client: Client) -> None:
         ("KVC.GROUP CREATE team WATERMARKS 0 0", "^ERR WATERMARKS"),
         ("KVC.GROUP CREATE team WATERMARKS nan 0.5", "^ERR value is not a valid float"),
         ("KVC.GROUP CREATE team WATERMARKS inf 0.5", "^ERR WATERMARKS"),
-        ("KVC.GROUP CREATE team POLICY hslru", "^ERR POLICY 'hslru' is not supported"),
+        ("KVC.GROUP CREATE team POLICY clock", "^ERR unknown POLICY 'clock'"),
         ("KVC.GROUP CREATE team TIERING upward", "^ERR TIERING 'upward': none, exclusive or inc"),
         ("KVC.GROUP CREATE team TTL 0", "^ERR TTL .*'0'"),
         ("KVC.GROUP CREATE team STORAGES 2 memory", "^ERR STORAGES 2"),

@@ -1,8 +1,9 @@
 """SUBSCRIBE to SPUBLISH: who is told what, in which order, in both protocols."""
 
 import pytest
+from tests.testing.connection_bench import Bench, request
 from tests.testing.console import Console
-from tests.testing.server_console import ServerConsole
+from tests.testing.server_console import FakeLink, ServerConsole
 from tests.testing.subscriber import Subscriber, messages
 
 from hotplate.engine.context import Gate
@@ -219,3 +220,75 @@ def test_client_list_and_info_know_subscribers(ear: Subscriber, voice: ServerCon
         assert field in text
     assert voice("CLIENT KILL TYPE pubsub") == 1
     assert ear.ear.closed
+
+
+# -- many who listen -------------------------------------------------------------------------------
+
+
+def message(channel: str, text: str) -> bytes:
+    return b"*3\r\n$7\r\nmessage\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n" % (
+        *(len(channel), channel.encode()),
+        *(len(text), text.encode()),
+    )
+
+
+def pipeline(*lines: str) -> bytes:
+    return b"".join(request(*line.split()) for line in lines)
+
+
+def test_many_hear_rows_of_messages_in_order_whatever_comes_between() -> None:
+    bench = Bench()
+    crowd = [bench.client()[0] for _ in range(6)]
+    for transport in crowd:
+        bench.ask(transport, pipeline("SUBSCRIBE a", "SUBSCRIBE b"))
+    bench.ask(crowd[0], pipeline("PSUBSCRIBE *c"))
+    voice, _ = bench.client()
+    lines = ["PUBLISH a 1", "PUBLISH a 2", "PUBLISH b 3", "PUBLISH a 4", "PUBLISH none 5"]
+    answered = bench.ask(voice, pipeline(*lines, "MULTI", "PUBLISH a 6", "EXEC", "PUBLISH a 7"))
+    assert answered.startswith(b":6\r\n" * 4 + b":0\r\n+OK")
+    rows = ["1a", "2a", "3b", "4a", "6a", "7a"]
+    expected = b"".join(message(row[1], row[0]) for row in rows)
+    assert [transport.take() for transport in crowd] == [expected] * 6
+
+
+def test_who_joins_or_leaves_a_crowd_hears_what_was_said_while_it_was_there() -> None:
+    bench = Bench()
+    voice, _ = bench.client()  # it is read first
+    crowd = [bench.client()[0] for _ in range(5)]
+    for transport in crowd:
+        bench.ask(transport, pipeline("SUBSCRIBE a"))
+    late, _ = bench.client()
+    voice.send(pipeline("PUBLISH a 1"))
+    crowd[0].send(pipeline("UNSUBSCRIBE a"))
+    late.send(pipeline("SUBSCRIBE a"))
+    bench.settle()
+    assert crowd[0].take().startswith(message("a", "1") + b"*3\r\n$11\r\nunsubscribe")
+    assert message("a", "1") not in late.take()
+    assert [transport.take() for transport in crowd[1:]] == [message("a", "1")] * 4
+    assert bench.ask(voice, pipeline("PUBLISH a 2")).endswith(b":5\r\n")
+    assert late.take() == message("a", "2")
+
+
+def test_a_row_for_many_is_handed_over_once_for_each() -> None:
+    bench = Bench()
+    crowd = [bench.client() for _ in range(5)]
+    pushed: list[bytes] = []
+    for transport, connection in crowd:
+        bench.ask(transport, pipeline("SUBSCRIBE a"))
+        connection.ctx.link = Counting(pushed)
+    voice, _ = bench.client()
+    bench.ask(voice, pipeline(*["PUBLISH a x"] * 100))
+    assert len(pushed) == 5
+    assert set(pushed) == {message("a", "x") * 100}
+
+
+class Counting(FakeLink):
+    """A connection that keeps each push."""
+
+    def __init__(self, pushed: list[bytes]) -> None:
+        super().__init__()
+        self._pushed = pushed
+
+    def push(self, frames: bytes) -> None:
+        """Keep it."""
+        self._pushed.append(frames)

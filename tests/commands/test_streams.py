@@ -294,6 +294,26 @@ def test_a_message_that_was_added_is_not_added_again(console: ServerConsole) -> 
     assert info[b"iids-duplicates"] == 2
 
 
+def test_new_streams_take_the_servers_settings_for_producers(console: ServerConsole) -> None:
+    def limits(key: str) -> list[int]:
+        info = console(f"XINFO STREAM {key}")
+        facts = info if isinstance(info, dict) else dict(zip(info[::2], info[1::2], strict=True))
+        return [facts[b"idmp-duration"], facts[b"idmp-maxsize"]]
+
+    console("XADD before * a b")
+    console("CONFIG SET stream-idmp-duration 7 stream-idmp-maxsize 2")
+    console("XADD after * a b")
+    console("XGROUP CREATE group g 0 MKSTREAM")
+    console("CONFIG SET stream-idmp-duration 100 stream-idmp-maxsize 100")
+    assert limits("before") == [100, 100]
+    assert limits("after") == limits("group") == [7, 2]
+    ids = [console(f"XADD after IDMP p {number} * a b") for number in range(3)]
+    assert console("XADD after IDMP p 2 * a b") == ids[2]
+    assert console("XADD after IDMP p 0 * a b") != ids[0]  # the third took its place
+    for value in ("0", "86401", "x"):
+        assert "CONFIG SET failed" in console.refused(f"CONFIG SET stream-idmp-duration {value}")
+
+
 def test_messages_are_forgotten_after_their_time_and_beyond_their_number(
     console: ServerConsole,
 ) -> None:

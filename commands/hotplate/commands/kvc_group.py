@@ -18,6 +18,7 @@ from hotplate.commands.kvc_arguments import (
     take_text,
 )
 from hotplate.errors import CommandError
+from hotplate.kvc.policy import POLICIES
 from hotplate.resp.types import OK, Double, Map, Reply
 from hotplate.spec.args import Args
 from hotplate.spec.model import (
@@ -150,7 +151,7 @@ _OPTION_ARGS: Final = (
         multiple=True,
     ),
     block("watermarks", double("high", token="WATERMARKS"), double("low"), optional=True),
-    oneof("policy", token("LRU"), token="POLICY", optional=True),
+    oneof("policy", *[token(name.upper()) for name in POLICIES], token="POLICY", optional=True),
     integer("ttl-seconds", token="TTL", optional=True),
     integer("grace-ms", token="GRACE", optional=True),
     double("retain-fraction", token="RETAIN", optional=True),

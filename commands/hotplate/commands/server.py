@@ -104,6 +104,8 @@ def shutdown(ctx: Context, argv: list[bytes]) -> Reply:
     if b"ABORT" in words:
         raise CommandError("No shutdown in progress.")
     persistence = ctx.engine.persistence
+    if b"NOSAVE" in words and persistence is not None:
+        persistence.end_without_save()
     wants_save = b"SAVE" in words or (bool(ctx.engine.config.save) and b"NOSAVE" not in words)
     if wants_save and persistence is not None:
         try:

@@ -14,6 +14,7 @@ from hotplate.keyspace.stream import (
 )
 from hotplate.keyspace.stream_entry import ID_MAX, SEQUENCE_MAX, read_id, read_ids
 from hotplate.keyspace.stream_group import Group
+from hotplate.keyspace.stream_producers import DURATION_S, SIZE, Producers
 from hotplate.resp.types import Frames, Raw
 from hotplate.spec.args import Args, parse_int
 from hotplate.spec.model import Arg, block, integer, oneof, string, token
@@ -48,6 +49,16 @@ REFERENCES_ARG: Final[Arg] = oneof(
     since="8.2.0",
 )
 IDS_ARG: Final[Arg] = block("ids", integer("numids"), string("id", multiple=True), token="IDS")
+
+
+def new_stream(ctx: Context) -> Stream:
+    """An empty one, with the server's settings for new streams."""
+    stream = Stream()
+    limits = ctx.engine.config.stream_idmp_duration, ctx.engine.config.stream_idmp_maxsize
+    if limits != (DURATION_S, SIZE):
+        stream.producers = Producers()
+        stream.producers.configure(*limits)
+    return stream
 
 
 def invalid_id() -> CommandError:

@@ -11,6 +11,7 @@ from hotplate.commands.stream_arguments import (
     REFERENCES_ARG,
     get_group,
     get_stream,
+    new_stream,
     no_group_in_stream,
     parse_id,
     parse_ids,
@@ -322,7 +323,7 @@ def xgroup_create(ctx: Context, argv: list[bytes]) -> Reply:
     newest_id = 0 if stream is None else stream.last_id
     last_id = newest_id if argv[4] == b"$" else parse_id(argv[4])
     if stream is None:
-        stream = Stream()
+        stream = new_stream(ctx)
         ctx.db.assign(argv[2], stream, ctx.now_ms)
         ctx.db.changed(argv[2], "xgroup-create")
     elif argv[3] in stream.groups:

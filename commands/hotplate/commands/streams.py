@@ -13,6 +13,7 @@ from hotplate.commands.stream_arguments import (
     TrimReader,
     entries_reply,
     get_stream,
+    new_stream,
     parse_id,
     parse_interval,
     take_count,
@@ -220,7 +221,7 @@ def _add_with_options(ctx: Context, argv: list[bytes]) -> Reply:
     if stream is None:
         if not addition.create:
             return None
-        stream = Stream()
+        stream = new_stream(ctx)
     producers = stream.producers
     if addition.message is not None and producers is not None:
         known = producers.known(addition.producer, addition.message, ctx.now_ms)

@@ -25,9 +25,9 @@ No clock, no loop: the server injects `after`, which calls back once when a span
 import logging
 from collections.abc import Callable, Hashable, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
-from hotplate.engine.context import Context, Deferred, Gate
+from hotplate.engine.context import Context, Deferred, Done, Gate
 from hotplate.errors import CommandError, UnblockedError
 from hotplate.keyspace.database import Database
 from hotplate.resp.types import Reply
@@ -70,7 +70,7 @@ class Waiter:
         self.share = share
         self.nothing = nothing  # the reply of a timeout
         self.changes: Sequence[bytes] = ()  # keys that `retry` may change, beside those of `places`
-        self.done: Callable[[Any], None] | None = None  # until the connection awaits it
+        self.done: Done | None = None  # until the connection awaits it
         self.timer: Timer | None = None
 
 
@@ -141,7 +141,7 @@ class Blocking:
         waiter = Waiter(ctx, places, retry, share, nothing)
         waiter.changes = changes
 
-        def start(done: Callable[[Any], None]) -> None:
+        def start(done: Done) -> None:
             waiter.done = done
             self._enter(waiter, timeout_ms)
 

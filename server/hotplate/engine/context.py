@@ -7,7 +7,7 @@ and then it has changed nothing.
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 if TYPE_CHECKING:
     from hotplate.engine.engine import Engine
@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from hotplate.engine.tracking import ClientTracking
     from hotplate.keyspace.database import Database
     from hotplate.spec.model import Command
+
+
+Done: TypeAlias = Callable[[Any], None]
+"""(reply). Named here: what a nested function's signature spells out is built at every call."""
 
 
 class Gate:
@@ -83,7 +87,7 @@ class Deferred:
 
     def __init__(
         self,
-        start: Callable[[Callable[[Any], None]], None],
+        start: Callable[[Done], None],
         cancel: Callable[[], None] | None = None,
         *,
         reads_on: bool = False,

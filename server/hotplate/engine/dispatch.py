@@ -113,6 +113,9 @@ def failed(ctx: Context, command: Command | None, error: Exception) -> bytes:
 
 def answer(ctx: Context, reply: Any, out: list[Any]) -> int:
     """Append the frames of a reply of any type; how many bytes they are."""
+    if type(reply) is Raw:
+        out.append(reply)
+        return len(reply)
     if isinstance(reply, (Payload, Payloads)):
         encode(reply, ctx.resp, out.append)
         return _hold(ctx, reply)

@@ -60,8 +60,8 @@ class Engine:
         self.databases: list[Database] = [Database(index) for index in range(config.databases)]
         self.clients: dict[int, Context] = {}
         self.watches = WatchTable(self.databases)
-        self.pubsub = PubSub()
         self.outbox = Outbox(Singles(self))
+        self.pubsub = PubSub(self.outbox.add)
         self.tracking = Tracking(self)
         self.pause = Pause(self)
         self.blocking = Blocking(self)

@@ -8,10 +8,9 @@ Every refusal taints an open transaction; that of EXEC ends it. The dispatcher c
 gate bit is set, when the name or the number of arguments is not plain, and never else.
 """
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from hotplate.engine.context import Context, Deferred, Followed, Gate
+from hotplate.engine.context import Context, Deferred, Done, Followed, Gate
 from hotplate.errors import (
     CommandError,
     ExecAbortError,
@@ -228,7 +227,7 @@ def _run_silently(ctx: Context, command: Command | None, argv: list[Any]) -> Rep
 def _silenced(deferred: Deferred) -> Deferred:
     """The same work, its reply dropped."""
 
-    def start(done: Callable[[Any], None]) -> None:
+    def start(done: Done) -> None:
         def finish(reply: Any) -> None:
             _give_back(reply)
             done(NO_REPLY)

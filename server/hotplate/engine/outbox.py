@@ -45,6 +45,11 @@ class Outbox:
             self.soon(self.flush)
         self._singles.add(single)
 
+    def flush_listed(self) -> None:
+        """Let all that are listed flush now."""
+        while self._listed:
+            self._listed.popleft().flush()
+
     def flush(self) -> None:
         """Run what was heard and let all that are listed flush; new ones on the way, too."""
         self._is_due = True
@@ -53,8 +58,7 @@ class Outbox:
             while singles or listed:
                 if singles:
                     singles.run()
-                while listed:
-                    listed.popleft().flush()
+                self.flush_listed()
         finally:
             self._is_due = bool(singles or listed)
             if self._is_due:  # one failed, which is logged; the others are not to wait for it

@@ -5,10 +5,9 @@ hands the request in once more when the pause is over. While the pause lasts key
 are evicted; to readers those whose time has come are gone all the same.
 """
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from hotplate.engine.context import Context, Deferred, Gate
+from hotplate.engine.context import Context, Deferred, Done, Gate
 from hotplate.resp.types import Raw
 from hotplate.spec.model import Command, Flag
 
@@ -29,7 +28,7 @@ class Pause:
         self._until_ns = 0
         self._stops_all = False
         self._timer: Timer | None = None
-        self._waiting: dict[Context, Callable[[Any], None]] = {}
+        self._waiting: dict[Context, Done] = {}
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -77,7 +76,7 @@ class Pause:
     def postpone(self, ctx: Context) -> Deferred:
         """What is answered for a command that has to wait."""
 
-        def start(done: Callable[[Any], None]) -> None:
+        def start(done: Done) -> None:
             self._waiting[ctx] = done
 
         def cancel() -> None:

@@ -27,6 +27,10 @@ class Persistence(Protocol):
         """When a snapshot was last saved, Unix seconds; else when the server started."""
         ...
 
+    def end_without_save(self) -> None:
+        """The server is about to end, and no snapshot is to be saved."""
+        ...
+
     def save(self) -> None:
         """Save a snapshot now. OSError."""
         ...

@@ -1,9 +1,12 @@
 """Publish and subscribe: who listens to which channels, patterns and shard channels.
 
 A message is encoded once per protocol version, however many clients get it, and travels through the
-clients' links. One thing needs care: a message that a subscriber causes by its own command (RESP3
-lets it send any) must not come in the middle of the reply, so that while its command runs, its
-messages are kept and follow the reply (`begin_command`, `end_command`).
+clients' links. What goes to many at once waits until the pass ends or something else is to be told,
+so that a row of messages to one channel is handed over as one.
+
+One thing needs care: a message that a subscriber causes by its own command (RESP3 lets it send any)
+must not come in the middle of the reply, so that while its command runs, its messages are kept and
+follow the reply (`begin_command`, `end_command`).
 
 Knows no command and no socket. A client with subscriptions has the gate SUBSCRIBED, and only it.
 """
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
     from hotplate.engine.context import Context
 
 Subscribers: TypeAlias = dict["Context", None]  # in the order in which they came
+_MANY: Final = 4  # subscribers of whom each is told a row of messages at once
+_ROW_BYTES_MAX: Final = 64 * 1024
 
 
 class Subscriptions:
@@ -58,9 +63,19 @@ SHARD_CHANNEL: Final = Kind(b"s", "shard_channels")
 class PubSub:
     """All subscriptions of one server."""
 
-    __slots__ = ("_late", "_matchers", "_subscribers", "speaker")
+    __slots__ = (
+        "_crowd",
+        "_late",
+        "_list",
+        "_matchers",
+        "_row",
+        "_row_bytes",
+        "_subscribers",
+        "speaker",
+    )
 
-    def __init__(self) -> None:
+    def __init__(self, flush_later: Callable[["PubSub"], None]) -> None:
+        self._list = flush_later
         self._subscribers: dict[Kind, dict[bytes, Subscribers]] = {
             CHANNEL: {},
             PATTERN: {},
@@ -69,11 +84,15 @@ class PubSub:
         self._matchers: dict[bytes, Callable[[bytes], object]] = {}
         self.speaker: Context | None = None  # the listener whose command runs
         self._late: list[bytes] = []  # what it is to get after its reply
+        self._crowd: Subscribers | None = None  # those who are to be told a row of messages
+        self._row: list[tuple[bytes, ...]] = []
+        self._row_bytes = 0
 
     # -- listening -----------------------------------------------------------------------------
 
     def subscribe(self, ctx: "Context", kind: Kind, names: Iterable[bytes]) -> Raw:
         """Begin to listen. Answers a confirmation for each name."""
+        self.flush()
         if ctx.subscriptions is None:
             ctx.subscriptions = Subscriptions()
         mine = ctx.subscriptions.of(kind)
@@ -91,6 +110,7 @@ class PubSub:
 
     def unsubscribe(self, ctx: "Context", kind: Kind, names: list[bytes]) -> Raw:
         """Listen no more to `names` (none: to any of this kind). Answers one confirmation each."""
+        self.flush()
         mine = {} if ctx.subscriptions is None else ctx.subscriptions.of(kind)
         frames: list[bytes] = []
         for name in names or list(mine):
@@ -108,6 +128,7 @@ class PubSub:
     def forget(self, ctx: "Context") -> None:
         """The client listens to nothing any more, and is told nothing of it."""
         if ctx.subscriptions is not None:
+            self.flush()
             for kind in self._subscribers:
                 for name in ctx.subscriptions.of(kind):
                     self._leave(ctx, kind, name)
@@ -149,20 +170,43 @@ class PubSub:
         return self._send(subscribers, b"smessage", channel, message)
 
     def _send(self, subscribers: Subscribers, *words: bytes) -> int:
+        if subscribers is not self._crowd:
+            self.flush()
+            if self.speaker is not None or len(subscribers) < _MANY:
+                self._tell_all(subscribers, [words])
+                return len(subscribers)
+            self._crowd = subscribers
+            self._list(self)
+        self._row.append(words)
+        self._row_bytes += len(words[-1])
+        if self._row_bytes > _ROW_BYTES_MAX:
+            self.flush()
+        return len(subscribers)
+
+    def flush(self) -> None:
+        """Hand over the row of messages that waits."""
+        crowd, self._crowd = self._crowd, None
+        if crowd is not None:
+            row, self._row = self._row, []
+            self._row_bytes = 0
+            self._tell_all(crowd, row)
+
+    def _tell_all(self, subscribers: Subscribers, row: Iterable[tuple[bytes, ...]]) -> None:
         frames: dict[int, bytes] = {}  # by protocol version
         speaker = self.speaker
         for ctx in subscribers:
             frame = frames.get(ctx.resp)
             if frame is None:
-                frame = frames[ctx.resp] = _encode(words, ctx.resp)
+                frame = b"".join([_encode(words, ctx.resp) for words in row])
+                frames[ctx.resp] = frame
             if ctx is speaker:
                 self._late.append(frame)
             else:
                 ctx.link.push(frame)
-        return len(subscribers)
 
     def tell(self, ctx: "Context", frames: bytes) -> None:
         """Send one client a message, after the reply to its command if that is under way."""
+        self.flush()
         if ctx is self.speaker:
             self._late.append(frames)
         else:
@@ -170,6 +214,7 @@ class PubSub:
 
     def begin_command(self, ctx: "Context") -> None:
         """A command of `ctx` is about to run: keep the messages that it gets by it."""
+        self.flush()
         self.speaker = ctx
 
     def end_command(self) -> bytes:

@@ -73,6 +73,7 @@ class Singles:
         handler: Any = None
         arity_min, arity_max = -1, -1  # nothing fits: back to its connection
         answered: list[tuple[Single, list[Any], bytes]] = []
+        has_served = False
         engine.read_clocks()
         while heard:
             single = heard.popleft()
@@ -113,6 +114,9 @@ class Singles:
             answered.append((single, argv, frames))
             if ready:
                 blocking.serve()
+                has_served = True
+        if has_served:
+            engine.outbox.flush_listed()  # who waited hears of it before who ended the wait
         self._finish(current, answered)
 
     def _finish(

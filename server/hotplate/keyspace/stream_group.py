@@ -12,7 +12,7 @@ one of them changes it gets a Delivery of its own; `left` counts what the old on
 It knows no stream: whether an entry still exists is the caller's question. Callers pass the time.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -139,8 +139,13 @@ class Group:
         if consumer is not None:
             consumer.pending.put(entry_id, delivery)
 
-    def forget(self, ids: Iterable[int]) -> int:
+    def forget(self, ids: Sequence[int]) -> int:
         """Entries are pending no more; how many were."""
+        if not ids:
+            return 0
+        delivery = self.pending.get(ids[0])
+        if delivery is not None and delivery.left == len(ids) and delivery.ids == tuple(ids):
+            return self._forget_all(delivery)
         found = self.pending.pop_many(ids)
         if not found:
             return 0
@@ -158,6 +163,16 @@ class Group:
         if owner is not None:
             owner.pending.pop_many(mine)
         return len(found)
+
+    def _forget_all(self, delivery: Delivery) -> int:
+        """All that was handed out together is acknowledged together, as most consumers do."""
+        ids = list(delivery.ids)
+        self.pending.drop_many(ids)
+        if delivery.consumer is not None:
+            delivery.consumer.pending.drop_many(ids)
+        delivery.left = 0
+        self.order.pop_many((delivery.order,))
+        return len(ids)
 
     def _leave(self, delivery: Delivery) -> None:
         delivery.left -= 1

@@ -120,6 +120,20 @@ class DeliveryMap:
         self._size -= len(found)
         return found
 
+    def drop_many(self, keys: list[int]) -> None:
+        """Remove keys, ascending, that are all there."""
+        index = bisect_right(self._starts, keys[0]) - 1
+        if index + 1 < len(self._starts) and self._starts[index + 1] <= keys[-1]:
+            self.pop_many(keys)
+            return
+        chunk = self._chunks[index]
+        before = len(chunk)
+        for key in keys:
+            del chunk[key]
+        self._size -= len(keys)
+        if not chunk or len(chunk) <= _SHRINKING[1] < before:
+            self._shrink(index)
+
     def _shrink(self, index: int) -> None:
         chunk = self._chunks[index]
         if chunk:

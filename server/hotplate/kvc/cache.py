@@ -35,7 +35,7 @@ from hotplate.kvc.model import SUM_BYTES, Group, Instance, Storage
 from hotplate.kvc.moves import Move
 from hotplate.kvc.ports import Listener
 from hotplate.kvc.quota import GroupUse
-from hotplate.kvc.reclaim import Reclaimer
+from hotplate.kvc.reclaim import LEAVES_QUEUED_AT_ONCE, Reclaimer
 from hotplate.kvc.removal import Remover
 from hotplate.kvc.tiering import Tiering
 from hotplate.kvc.write_session import Outcome, WriteSession
@@ -285,7 +285,7 @@ class Cache:
             index.key_of(parent) if parent >= 0 else None,
             "serving" if serving else "writing",
             sum(copy.size_bytes for copy in described),
-            index.created[block],
+            index.created[block] >> STAMP_SHIFT,
             index.last_access(block) >> STAMP_SHIFT,
             index.hit_count(block),
             None if expiry == NEVER else expiry,
@@ -506,7 +506,9 @@ class Cache:
         for session in list(index.sessions.values()):
             self._writer.drop(session, now_ms)
         del holdings.indexes[instance.number]
-        del holdings.uses[instance.group.name].indexes[instance.number]
+        use = holdings.uses[instance.group.name]
+        del use.indexes[instance.number]
+        use.given.pop(instance.number, None)
         del holdings.counters[instance.number]
         holdings.departed.forget_instance(instance.number)
         self._tiering.forget_instance(instance.number)
@@ -553,8 +555,14 @@ class Cache:
 
     def group_changed(self, group: Group) -> None:
         """A group was created or updated."""
-        if group.name not in self._holdings.uses:
+        use = self._holdings.uses.get(group.name)
+        if use is None:
             self._holdings.uses[group.name] = GroupUse(group)
+            return
+        for index in use.indexes.values():
+            if index.leaves.policy.name != group.policy:
+                index.change_policy(group.policy)
+                index.queue_leaves(LEAVES_QUEUED_AT_ONCE)
 
     def drop_group(self, group: Group) -> None:
         """A group without instances goes; what is on its way out still goes."""

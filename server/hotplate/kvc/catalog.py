@@ -21,7 +21,6 @@ from hotplate.errors import (
     VersionError,
 )
 from hotplate.kvc.model import (
-    POLICIES,
     SPECS_MAX,
     STORAGE_NUMBER_MAX,
     STORAGE_TYPES,
@@ -33,6 +32,7 @@ from hotplate.kvc.model import (
     Storage,
     StorageState,
 )
+from hotplate.kvc.policy import POLICIES
 from hotplate.limits import NAME_BYTES_MAX
 
 GROUPS_MAX: Final = 10_000  # records live in memory and LIST names them all in one reply
@@ -210,7 +210,7 @@ class Catalog:
         if group.prefer_type and group.always_type:
             raise CommandError("PREFER and ALWAYS exclude each other")
         if group.policy not in POLICIES:
-            raise CommandError(f"POLICY {group.policy!r} is not supported by this version")
+            raise CommandError(f"unknown POLICY {group.policy!r}: one of {' '.join(POLICIES)}")
         if group.tiering not in TIERINGS:
             raise CommandError(f"TIERING {group.tiering!r}: none, exclusive or inclusive")
 

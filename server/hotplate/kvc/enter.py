@@ -111,12 +111,20 @@ class Guard:
 class Entry:
     """One write's entering."""
 
-    __slots__ = ("_expiry", "_feed", "_holdings", "_index", "_plan", "_request", "_session")
+    __slots__ = (
+        "_expiry",
+        "_feed",
+        "_index",
+        "_plan",
+        "_remembered",
+        "_request",
+        "_session",
+        "_stamp",
+    )
 
     def __init__(
         self, holdings: Holdings, session: WriteSession, plan: Plan, request: WriteRequest
     ) -> None:
-        self._holdings = holdings
         self._session = session
         self._index = session.index
         self._plan = plan
@@ -125,6 +133,10 @@ class Entry:
         if ttl_ms is None and self._index.instance.group.ttl_s is not None:
             ttl_ms = self._index.instance.group.ttl_s * 1000
         self._expiry = NEVER if ttl_ms is None else request.now_ms + ttl_ms
+        # of the call; without chains every key has one of its own, from this one on
+        stamps = 1 if self._index.chained else len(request.keys)
+        self._stamp = holdings.stamp(request.now_ms, stamps)
+        self._remembered = True  # all new blocks so far were known to the policy
 
     def enter(self, feed: Feed) -> None:
         """Enter everything that the plan wants written, and count it as accessed."""
@@ -136,7 +148,7 @@ class Entry:
             last = self._enter_run(plan.above, plan.fresh_keys, 0)
         else:
             last = self._enter_items(plan.items)
-        touch_entered(self._holdings, self._session, plan, last, self._request.now_ms)
+        touch_entered(self._session, plan, last, self._stamp)
 
     def _enter_items(self, items: list[Item]) -> int:
         """Items one by one, plain new ones together. The last id of the path."""
@@ -203,6 +215,7 @@ class Entry:
                     generation=generation,
                 )
                 self._describe(ids, storage)
+                self._remember(ids[0], keys[offset : offset + length])
                 self._session.parts.append(
                     Part(
                         first + offset,
@@ -232,14 +245,19 @@ class Entry:
             index.state[start] = WRITING
             index.sums[start * size] = storage
             index.priority[start] = self._request.priority
-            index.created[start] = self._request.now_ms
+            index.created[start] = self._stamp
             index.expires[start] = self._expiry
             return
         index.state[start:end] = bytes((WRITING,)) * count
         index.sums[start * size : end * size : size] = bytes((storage,)) * count
         index.priority[start:end] = bytes((self._request.priority,)) * count
-        index.created[start:end] = array("Q", (self._request.now_ms,)) * count
+        index.created[start:end] = array("Q", (self._stamp,)) * count
         index.expires[start:end] = array("q", (self._expiry,)) * count
+
+    def _remember(self, start: int, keys: list[bytes]) -> None:
+        """New blocks stand from `start` on: the policy may know them from before."""
+        if self._remembered:
+            self._remembered = self._index.remember(start, keys)
 
     def _enter_alone(self, above: int, item: Item, number: int) -> int:
         """A new block that is not plain: another key width, or not all specs."""
@@ -283,8 +301,10 @@ class Entry:
         if state == ABSENT:
             detail.hits_before = index.hit_count(block)
             index.blocks += 1
-            index.created[block] = self._request.now_ms
+            index.created[block] = self._stamp
             index.priority[block] = self._request.priority
+            index.queued[block] = index.proven[block] = 0
+            self._remember(block, [index.key_of(block)])
         else:
             copy = plain_copy(index, block)
             detail.copies.append(copy)
@@ -304,39 +324,38 @@ def writer_of(index: Index, block: int) -> tuple[WriteSession, int]:
     raise RuntimeError("a block is being written by no session")
 
 
-def touch_entered(
-    holdings: Holdings, session: WriteSession, plan: Plan, last: int, now_ms: int
-) -> None:
-    """A write's access: all its keys, tail first."""
+def touch_entered(session: WriteSession, plan: Plan, last: int, stamp: int) -> None:
+    """A write's access: all its keys, tail first. Its new blocks let the clock go on."""
     index = session.index
+    index.clock += session.new_count
     if index.chained:
-        index.touch_path(last, holdings.stamp(now_ms), 0)
+        index.touch_path(last, stamp, 0)
         return
     if plan.items is not None:
-        touch_names(holdings, index, plan.names, now_ms)
+        touch_names(index, plan.names, stamp)
         return
-    stamp = holdings.stamp(now_ms, session.new_count)
     for part in reversed(session.parts):
-        count = part.count
-        stamps = array("Q", range(stamp + count - 1, stamp - 1, -1))
-        index.accessed[part.start : part.start + count] = stamps
-        stamp += count
+        start, end = part.start, part.start + part.count
+        index.accessed[start:end] = array("Q", range(stamp + part.count - 1, stamp - 1, -1))
+        index.ticks[start:end] = array("Q", (index.clock,)) * part.count
+        stamp += part.count
 
 
 def touch_planned(holdings: Holdings, index: Index, plan: Plan, now_ms: int) -> None:
     """The access of a write that has nothing to write."""
     if not index.chained:
-        touch_names(holdings, index, plan.names, now_ms)
+        names = plan.names
+        touch_names(index, names, holdings.stamp(now_ms, len(names)) if names else 0)
     elif plan.path:
         index.touch_path(plan.path[-1], holdings.stamp(now_ms), 0)
 
 
-def touch_names(holdings: Holdings, index: Index, names: list[bytes], now_ms: int) -> None:
-    """An access to independent blocks, the last first."""
-    stamp = holdings.stamp(now_ms, len(names)) if names else 0
+def touch_names(index: Index, names: list[bytes], stamp: int) -> None:
+    """An access to independent blocks, the last first, with stamps from `stamp` on."""
     for block in reversed(index.lookup_all(names)):
         if block is not None:
             index.accessed[block] = stamp
+            index.ticks[block] = index.clock
             stamp += 1
 
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from hotplate.kvc.departed import Departure, Reason, departure_of
 from hotplate.kvc.holdings import Holdings, plain_copy
-from hotplate.kvc.index import ABSENT, DETAILED, WRITING, Copy, Index
-from hotplate.kvc.model import POLICIES
+from hotplate.kvc.index import ABSENT, DETAILED, STAMP_SHIFT, WRITING, Copy, Index
+from hotplate.kvc.policy import POLICIES
 from hotplate.kvc.write_session import WriteSession
 
 _LEFT = {
@@ -141,7 +141,7 @@ class Explainer:
             return Explanation("unavailable", reason, why, storages=storages)
         usable.sort(key=lambda copy: holdings.storage(copy.storage).tier)
         names = list(dict.fromkeys(holdings.storage(copy.storage).name for copy in usable))
-        created_ms = index.created[block]
+        created_ms = index.created[block] >> STAMP_SHIFT
         held = 0
         for copy in usable:
             held |= copy.specs
@@ -163,7 +163,7 @@ class Explainer:
             "writing",
             "being-written",
             why,
-            at_ms=self._index.created[block],
+            at_ms=self._index.created[block] >> STAMP_SHIFT,
             storages=names,
             session=session.id,
             deadline_ms=session.deadline_ms,

@@ -33,7 +33,8 @@ from hotplate.kvc.index import (
     Index,
 )
 from hotplate.kvc.lease import Lease
-from hotplate.kvc.model import POLICIES, STORAGE_NUMBER_MAX, Instance, Storage
+from hotplate.kvc.model import STORAGE_NUMBER_MAX, Instance, Storage
+from hotplate.kvc.policy import POLICIES
 from hotplate.kvc.ports import Listener
 from hotplate.kvc.quota import GroupUse
 from hotplate.kvc.write_session import WriteSession
@@ -259,6 +260,11 @@ class Holdings:
                 table[SERVING + number] = HIT
         self.hit_table = bytes(table)
 
+    @property
+    def last_stamp(self) -> int:
+        """The latest stamp that was given."""
+        return self._last_stamp
+
     def stamp(self, now_ms: int, stamps: int = 1) -> int:
         """The next stamp of an access; with `stamps`, the first of so many."""
         first = max(self._last_stamp + 1, now_ms << STAMP_SHIFT)
@@ -287,9 +293,7 @@ class Holdings:
             del index.details[block]
         if held_by:
             leases.cut(index, block)
-        index.state[block] = ABSENT
-        index.blocks -= 1
-        index.unlink(block)
+        index.vacate(block)
 
     def discard_copy(self, index: Index, block: int, copy: Copy, burial: Burial) -> None:
         """Let go of one copy of a DETAILED block, and of the block if it was the last."""

@@ -11,10 +11,13 @@ consecutive slots of one storage. What is equal or linear in a run stands at its
     parent      p      -      -         -          id above the run, -1 for a root
     tail        e      -      -         -          one past the run's last id
     place       q      -      -         -          slot of s; the others' follow
-    state key generation sums created accessed hits expires priority children      per id
+    state key generation sums created accessed ticks hits expires priority         per id
+    children queued proven
 
-An access is written where its path leaves a run: `accessed[leave]` and `hits[leave] += 1`. A
-block's last access is the maximum, its hits the sum, over [id, tail).
+An access is written where its path leaves a run: `accessed[leave]`, `ticks[leave]` and
+`hits[leave] += 1`. A block's last access is the maximum, its hits the sum, over [id, tail).
+`created` and `accessed` are stamps; a tick is `clock` after the access: how many blocks were
+accessed until then. `proven` is the reclaim policy's.
 Without chains every id is a run of its own and the columns are per id.
 
 Invariants: an id that is ABSENT and has a key is a tombstone: it has children. A leaf of a chained
@@ -27,12 +30,17 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from heapq import heappush
+from re import DOTALL
+from re import compile as compile_pattern
 from typing import TYPE_CHECKING, Any, Final
 
 from hotplate.blocks import Shape
 from hotplate.kvc.free_ids import FreeIds
 from hotplate.kvc.model import SUM_BYTES, Instance
-from hotplate.kvc.policy.lru import ID_BITS, QUEUE_PRIORITY_SHIFT, LeafQueues
+from hotplate.kvc.policy import build_policy
+from hotplate.kvc.policy.base import ID_BITS, PRIORITY_SHIFT
+from hotplate.kvc.policy.ghosts import GHOST_BYTES
+from hotplate.kvc.policy.queues import LeafQueues
 
 if TYPE_CHECKING:
     from hotplate.kvc.lease import LeaseRange
@@ -53,6 +61,7 @@ _GROWTH_IDS_MAX: Final = 16_384  # columns grow in steps of a few milliseconds a
 _BLOCK_OVERHEAD_BYTES: Final = 33 + 15 + 32 + 48 + 56
 _DETAIL_BYTES: Final = 512
 _INDEX_BYTES: Final = _SHARDS * 72 + 8192
+_IN_USE: Final = compile_pattern(rb"[^\0]", DOTALL)
 
 
 @dataclass(slots=True, eq=False)
@@ -91,6 +100,7 @@ class Index:
         "capacity",
         "chained",
         "children",
+        "clock",
         "created",
         "details",
         "expires",
@@ -107,7 +117,10 @@ class Index:
         "parent",
         "place",
         "priority",
+        "proven",
+        "proven_blocks",
         "queued",
+        "queued_upto",
         "run",
         "serving",
         "sessions",
@@ -118,6 +131,7 @@ class Index:
         "sum_bytes",
         "sums",
         "tail",
+        "ticks",
         "width",
         "writing",
     )
@@ -132,7 +146,9 @@ class Index:
         self.odd_keys: dict[int, bytes] = {}
         self.details: dict[int, Detail] = {}
         self.leases: dict[int, list[LeaseRange]] = {}  # by the first id of a run
-        self.leaves = LeafQueues(self)
+        self.queued_upto: int | None = None  # while leaves are queued anew: those below are
+        self.clock = 0  # accesses to blocks
+        self.proven_blocks = 0
         self.expiry_heap: list[int] = []  # expiry << 32 | leaf
         self.free = FreeIds()
         self.blocks = 0  # not ABSENT
@@ -146,6 +162,7 @@ class Index:
         self.keys = bytearray()
         self.sums = bytearray()
         self.priority = bytearray()
+        self.proven = bytearray()
         self.run = array("I")
         self.parent = array("i")
         self.tail = array("I")
@@ -153,10 +170,12 @@ class Index:
         self.generation = array("Q")
         self.created = array("Q")
         self.accessed = array("Q")
+        self.ticks = array("Q")
         self.hits = array("I")
         self.expires = array("q")
         self.children = array("I")
         self.queued = array("H")
+        self.leaves = LeafQueues(self, build_policy(instance.group.policy, self))
 
     # keys and ids
 
@@ -201,11 +220,12 @@ class Index:
             + self.ids * (_BLOCK_OVERHEAD_BYTES + self.width)
             + len(self.details) * _DETAIL_BYTES
             + sum(map(len, self.odd_keys.values()))
+            + (len(ghosts) * GHOST_BYTES if (ghosts := self.leaves.policy.ghosts) else 0)
         )
 
     def column_bytes(self) -> int:
         """Bytes of all columns for one id."""
-        return 1 + 1 + self.width + self.sum_bytes + 5 * 4 + 5 * 8 + 2
+        return 1 + 1 + 1 + self.width + self.sum_bytes + 5 * 4 + 6 * 8 + 2
 
     def need_bytes(self, count: int, detailed: int, width: int) -> int:
         """An estimate of what `count` new ids take, of which `detailed` are not plain."""
@@ -259,13 +279,14 @@ class Index:
         for column, width in (
             (self.state, 1),
             (self.priority, 1),
+            (self.proven, 1),
             (self.keys, self.width),
             (self.sums, self.sum_bytes),
         ):
             column.extend(bytes(added * width))
         columns: tuple[array[Any], ...] = (
             *(self.run, self.parent, self.tail, self.place, self.generation, self.created),
-            *(self.accessed, self.hits, self.expires, self.children, self.queued),
+            *(self.accessed, self.ticks, self.hits, self.expires, self.children, self.queued),
         )
         for values in columns:
             values.frombytes(bytes(added * values.itemsize))
@@ -318,7 +339,10 @@ class Index:
             return
         self.generation[start:end] = array("Q", (generation,)) * count
         self.accessed[start:end] = array("Q", bytes(8 * count))
+        self.ticks[start:end] = array("Q", bytes(8 * count))
         self.hits[start:end] = array("I", bytes(4 * count))
+        self.queued[start:end] = array("H", bytes(2 * count))
+        self.proven[start:end] = bytes(count)
         if not self.chained:
             self.run[start:end] = array("I", range(start, end))
             self.place[start:end] = array("Q", range(place, place + count))
@@ -341,7 +365,8 @@ class Index:
     def _enter_one(self, block: int, above: int, extend: bool, place: int, generation: int) -> None:
         """The same for one id, without making arrays."""
         self.generation[block] = generation
-        self.accessed[block] = self.hits[block] = self.children[block] = 0
+        self.accessed[block] = self.ticks[block] = self.hits[block] = self.children[block] = 0
+        self.queued[block] = self.proven[block] = 0
         if extend:
             first = self.run[block] = self.run[above]
             self.tail[first] = block + 1
@@ -352,6 +377,30 @@ class Index:
             self.place[block] = place
         if above >= 0 and self.chained:
             self.children[above] += 1
+
+    def vacate(self, block: int) -> None:
+        """A block is no more: its state is ABSENT, its id goes unless it has children."""
+        self.state[block] = ABSENT
+        self.blocks -= 1
+        self.proven_blocks -= self.proven[block]
+        self.unlink(block)
+
+    def remember(self, start: int, keys: list[bytes]) -> bool:
+        """New blocks have been entered from `start` on: those that the policy knows are proven.
+
+        Of a chain only the first; False where those that follow need not be looked up.
+        """
+        ghosts = self.leaves.policy.ghosts
+        flags = b""
+        if ghosts is not None and (flags := ghosts.take(keys, chained=self.chained)):
+            self.proven[start : start + len(keys)] = flags
+            self.proven_blocks += flags.count(1)
+        return not self.chained or (bool(flags) and 0 not in flags)
+
+    def prove(self, block: int) -> None:
+        """Let a block be proven."""
+        self.proven_blocks += not self.proven[block]
+        self.proven[block] = 1
 
     def unlink(self, block: int) -> None:
         """After `state[block]` became ABSENT: let go of the id unless it has children.
@@ -371,6 +420,7 @@ class Index:
                 self.tail[start] = block
                 if self.accessed[block] > self.accessed[above]:
                     self.accessed[above] = self.accessed[block]
+                    self.ticks[above] = self.ticks[block]
                 self.hits[above] += self.hits[block]
             else:
                 above = self.parent[block]
@@ -397,9 +447,9 @@ class Index:
             heappush(self.expiry_heap, expiry << ID_BITS | block)
 
     def queue_of(self, block: int) -> int:
-        """The eviction queue a leaf belongs to now; 0: it is no leaf, or being written."""
+        """priority << 8 | storage + 1 of a leaf; 0: it is none, is being written or is leased."""
         state = self.state[block]
-        if state < DETAILED or self.children[block]:
+        if state < DETAILED or self.children[block] or (self.leases and self.is_leased(block)):
             return 0
         if state == DETAILED:
             detail = self.details[block]
@@ -408,7 +458,29 @@ class Index:
             storage = detail.copies[0].storage
         else:
             storage = state - SERVING
-        return self.priority[block] << QUEUE_PRIORITY_SHIFT | storage + 1
+        return self.priority[block] << PRIORITY_SHIFT | storage + 1
+
+    def change_policy(self, name: str) -> None:
+        """Another policy from now on: what it knows is what stands in the columns.
+
+        The leaves are queued anew by `queue_leaves`.
+        """
+        self.queued = array("H", bytes(2 * self.capacity))
+        self.leaves = LeafQueues(self, build_policy(name, self))
+        self.queued_upto = 0
+
+    def queue_leaves(self, limit: int) -> int:
+        """Queue the leaves of the next runs after a change of policy; how many were looked at."""
+        seen = 0
+        while self.queued_upto is not None and seen < limit:
+            found = _IN_USE.search(self.state, self.queued_upto, self.size)
+            if found is None:
+                self.queued_upto = None
+                break
+            self.queued_upto = self.tail[self.run[found.start()]]
+            self.leaves.push(self.queued_upto - 1)
+            seen += 1
+        return seen
 
     def is_leased(self, block: int) -> bool:
         """Whether a lease covers the block."""
@@ -421,10 +493,12 @@ class Index:
     # access, expiry
 
     def touch_path(self, block: int, stamp: int, hits: int) -> None:
-        """An access to a block and everything above it."""
+        """An access to a block and everything above it. The clock has been advanced for it."""
         accessed, counts, run, parent = self.accessed, self.hits, self.run, self.parent
+        ticks, tick = self.ticks, self.clock
         while block >= 0:
             accessed[block] = stamp
+            ticks[block] = tick
             counts[block] += hits
             block = parent[run[block]]
 
@@ -442,6 +516,12 @@ class Index:
             total = sum(self.hits[block : self.tail[self.run[block]]])
         detail = self.details.get(block)
         return total - detail.hits_before if detail is not None else total
+
+    def leaf_hits(self, block: int) -> int:
+        """The same for a block without children, whose hits stand all at its own id."""
+        if self.state[block] == DETAILED:
+            return self.hits[block] - self.details[block].hits_before
+        return self.hits[block]
 
     def is_expired(self, block: int, now_ms: int) -> bool:
         """Whether a block's time is over; what is only being written does not expire."""

@@ -303,13 +303,16 @@ class Matcher:
         if not pieces:
             return
         index = self._index
-        accessed, counts = index.accessed, index.hits
+        accessed, ticks, counts = index.accessed, index.ticks, index.hits
+        total = sum([high - low for _, low, high in pieces])
+        index.clock += total
+        tick = index.clock
         if not index.chained:
-            total = sum(high - low for _, low, high in pieces)
             stamp = self._holdings.stamp(self._now_ms, total)
             for _, low, high in reversed(pieces):
                 for block in range(high - 1, low - 1, -1):
                     accessed[block] = stamp
+                    ticks[block] = tick
                     counts[block] += hits
                     stamp += 1
             return
@@ -329,6 +332,7 @@ class Matcher:
                     break
                 left[start] = block
                 accessed[block] = stamp
+                ticks[block] = tick
                 counts[block] += hits
                 if leave >= 0:
                     counts[leave] -= hits

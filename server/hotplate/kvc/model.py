@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import Final
 
 from hotplate.blocks import Shape
+from hotplate.kvc.policy import DEFAULT_POLICY
 from hotplate.kvc.ports import BlockStore
 from hotplate.wire.schema import pack_specs
 
@@ -22,7 +23,6 @@ SUM_BYTES: Final = 8  # an xxh3-64
 SPECS_MAX: Final = 64  # of an instance: their subset is a bit mask in one machine word
 
 STORAGE_TYPES: Final = ("memory", "ssd", "file")  # from the fastest tier to the slowest
-POLICIES: Final = ("lru",)
 TIERINGS: Final = ("none", "exclusive", "inclusive")
 DEFAULT_HIGH_WATERMARK: Final = 0.95
 DEFAULT_LOW_WATERMARK: Final = 0.85
@@ -89,7 +89,7 @@ class Group:
     type_quotas: Mapping[str, int] = field(default_factory=dict)
     high_watermark: float = DEFAULT_HIGH_WATERMARK
     low_watermark: float = DEFAULT_LOW_WATERMARK
-    policy: str = "lru"
+    policy: str = DEFAULT_POLICY
     ttl_s: int | None = None
     grace_ms: int = DEFAULT_GRACE_MS
     retain_fraction: float = DEFAULT_RETAIN_FRACTION

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from hotplate.errors import ChecksumError
 from hotplate.kvc.departed import Reason
 from hotplate.kvc.holdings import Burial, Holdings
-from hotplate.kvc.index import ABSENT, SERVING, Index
+from hotplate.kvc.index import SERVING, Index
 from hotplate.kvc.model import SUM_BYTES
 from hotplate.kvc.quota import StorageUse
 from hotplate.kvc.write_session import Part, WriteSession
@@ -171,6 +171,4 @@ def _drop(index: Index, part: Part, position: int, at: StorageUse, burial: Buria
             return
         del index.details[block]
     burial.note(index, block)
-    index.state[block] = ABSENT
-    index.blocks -= 1
-    index.unlink(block)
+    index.vacate(block)

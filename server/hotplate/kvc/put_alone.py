@@ -56,16 +56,18 @@ def put_alone(
     )
     index.blocks += 1
     index.priority[block] = priority
-    index.created[block] = now_ms
+    stamp = index.created[block] = holdings.stamp(now_ms)
+    index.remember(block, [key])
     index.expires[block] = expiry
     size = index.sum_bytes
     index.sums[block * size : (block + 1) * size] = sums
     index.state[block] = SERVING + storage
-    stamp = holdings.stamp(now_ms)
+    index.clock += 1
     if index.chained:
         index.touch_path(block, stamp, 0)
     else:
         index.accessed[block] = stamp
+        index.ticks[block] = index.clock
     at = use.by_storage[storage]
     size_bytes = shape.payload_bytes
     at.writing -= size_bytes

@@ -48,6 +48,8 @@ class GroupUse:
     indexes: "dict[int, Index]" = field(default_factory=dict)  # by instance number
     graves: "list[tuple[int, int, Grave]]" = field(default_factory=list)  # heap: due, order
     reclaiming: set[str] = field(default_factory=set)  # limits being reclaimed down to low
+    given: dict[int, int] = field(default_factory=dict)  # by instance number (victims.py)
+    given_floor: int = 0
     demotes: frozenset[int] = frozenset()  # storages that demotion relieves, not reclaim
 
     @property

@@ -12,10 +12,12 @@ from hotplate.errors import QuotaError
 from hotplate.kvc.departed import Reason
 from hotplate.kvc.holdings import Burial, Holdings
 from hotplate.kvc.index import DETAILED, SERVING, WRITING, Index
-from hotplate.kvc.policy.lru import ID_BITS, ID_MASK, Victims
+from hotplate.kvc.policy.base import ID_BITS, ID_MASK
 from hotplate.kvc.quota import GroupUse, Shortage
+from hotplate.kvc.victims import Victims
 
 VICTIMS_PER_CALL_MAX: Final = 1024
+LEAVES_QUEUED_AT_ONCE: Final = 8192  # of one instance whose policy changed
 REAPED_AT_ONCE: Final = 1024  # slots that are due
 _RETRY_UNKNOWN_MS: Final = 1000  # nothing that is known of will free enough
 _GRAVES_LOOKED_AT: Final = 4096  # for a retry time
@@ -44,24 +46,31 @@ class Reclaimer:
         Where only leaves on other storages are in the way, those go.
         """
         evicted = 0
+        if missing <= 0 or limit <= 0:
+            return 0
         grace_ms, reason = use.group.grace_ms, Reason.EVICTED
         burial = Burial(self._holdings, use, now_ms, grace_ms, reason=reason)
-        indexes = list(use.indexes.values())
-        victims = Victims(indexes, storages)
+        for index in use.indexes.values():
+            index.queue_leaves(LEAVES_QUEUED_AT_ONCE)
+            index.leaves.begin(self._holdings.last_stamp)
+        victims = Victims(use, storages, count_blocks=count_blocks)
         while missing > 0 and evicted < limit:
             victim = victims.next()
             in_the_way = victim is None and storages is not None
             if in_the_way:
-                victim = Victims(indexes, None).next()
+                victim = Victims(use, None, count_blocks=count_blocks).next()
             if victim is None:
                 break
             index, block = victim
             missing -= 1 if count_blocks else self._bytes_on(index, block, storages)
+            policy = index.leaves.policy
+            if policy.ghosts is not None:
+                policy.evicted((index.key_of(block),), block)
             self._holdings.discard(index, block, burial)
             self._holdings.counters[index.instance.number].evictions += 1
             evicted += 1
             if in_the_way:
-                victims = Victims(indexes, storages)
+                victims = Victims(use, storages, count_blocks=count_blocks)
         burial.close()
         return evicted
 

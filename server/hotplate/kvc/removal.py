@@ -66,17 +66,16 @@ class Remover:
     def trim_created(self, index: Index, from_ms: int, to_ms: int, now_ms: int) -> int:
         """Remove the blocks created in [from_ms, to_ms)."""
         created = index.created
+        first, last = from_ms << STAMP_SHIFT, to_ms << STAMP_SHIFT
         named: list[int] = []
         for start, end in index.runs():
             times = created[start:end]
             if times.count(times[0]) == end - start:
-                if from_ms <= times[0] < to_ms:
+                if first <= times[0] < last:
                     named.extend(range(start, end))
             else:
                 named.extend(
-                    start + offset
-                    for offset, time_ms in enumerate(times)
-                    if from_ms <= time_ms < to_ms
+                    start + offset for offset, stamp in enumerate(times) if first <= stamp < last
                 )
         return self._trim(index, named, now_ms)
 
@@ -190,6 +189,7 @@ class Remover:
         holdings = self._holdings
         more = False
         for index in list(holdings.indexes.values()):
+            more |= index.queue_leaves(SLICE) >= SLICE
             more |= reclaimer.expire(index, now_ms, SLICE) >= SLICE
         for use in (*holdings.uses.values(), *holdings.orphans):
             more |= reclaimer.reclaim(use, now_ms, SLICE) >= SLICE

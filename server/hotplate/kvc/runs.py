@@ -27,6 +27,7 @@ def split(index: Index, at: int) -> None:
     last = max(index.accessed[at:end])
     if last > index.accessed[at - 1]:
         index.accessed[at - 1] = last
+        index.ticks[at - 1] = max(index.ticks[at:end])
     index.hits[at - 1] += sum(index.hits[at:end])
     _split_leases(index, start, at)
 

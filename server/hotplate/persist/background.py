@@ -29,7 +29,8 @@ from hotplate.persist.snapshot import KEYS_A_STEP, Moment, Snapshot
 
 log = logging.getLogger("hotplate.persist")
 
-SLICE_NS: Final = 500_000  # of work between two turns of the clients
+SLICE_NS: Final = 200_000  # of work between two turns of the clients
+IDLE_SLICES: Final = 5  # in one go, where none came since the last one
 MOMENT: Final = b"hotplate-moment-ns"
 _WAITING_BYTES_MAX: Final = 4 * 1024 * 1024
 _SYNC_BYTES: Final = 32 * 1024 * 1024  # written between two syncs, so that the last one is short
@@ -79,6 +80,7 @@ class Background:
         self._appendonly = appendonly
         self._soon = soon
         self.slice_ns = SLICE_NS
+        self._commands_seen = 0
         self.keys_a_step = KEYS_A_STEP
         self._guard = Guard(engine)
         self._snapshot: Snapshot | None = None
@@ -299,7 +301,10 @@ class Background:
         if steps is None:
             return
         clock_ns = self._engine.clock.monotonic_ns
-        until_ns = clock_ns() + self.slice_ns
+        done = self._engine.stats.commands_processed
+        is_idle = done == self._commands_seen
+        self._commands_seen = done
+        until_ns = clock_ns() + self.slice_ns * (IDLE_SLICES if is_idle else 1)
         try:
             for _ in steps:
                 if self._steps is not steps:

@@ -150,5 +150,7 @@ EFFECTS: Final[Mapping[str, Plain | Translator]] = {
 }
 """By full name, `get` or `xgroup|create`."""
 
+# with so many words it is logged as sent
+PLAIN_WORDS: Final[Mapping[str, int]] = {"set": 3}
 # one transaction each: all that their commands do is logged as a whole
 UNITS: Final = ("exec", "eval", "evalsha", "fcall")

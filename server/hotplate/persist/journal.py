@@ -1,7 +1,7 @@
 """What changed, as requests in groups, until it is written.
 
     recorder ─► append ─┐
-    handlers ─► note ───┴► chunks of the open group ─► take() ─► the log's file
+    handlers ─► note ───┴► requests of the open group ─► take() ─► the log's file
 
 A group holds requests that ran at one time of the clock. Between `begin_unit` and `end_unit` no
 group ends, and several requests become one transaction. It knows no file and no loop: `on_pending`
@@ -11,14 +11,14 @@ is called when the first request comes after a `take`.
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
-from hotplate.resp.request import encode_request, encode_requests
+from hotplate.resp.request import encode_requests
 
 if TYPE_CHECKING:
     from hotplate.keyspace.database import Database
 
 _NO_TIME_MS: Final = -1
-_MULTI: Final = encode_request((b"MULTI",))
-_EXEC: Final = encode_request((b"EXEC",))
+_MULTI: Final = (b"MULTI",)
+_EXEC: Final = (b"EXEC",)
 
 
 class Timebase(Protocol):
@@ -47,16 +47,15 @@ class Journal:
     """Collects requests. `is_pending` tells that there are some."""
 
     __slots__ = (
-        "_chunks",
         "_depth",
         "_exact_ns",
         "_groups",
         "_lead_ns",
         "_now_ms",
         "_on_pending",
+        "_requests",
         "_selected",
         "_timebase",
-        "_unit_requests",
         "_unit_start",
         "is_pending",
         "keeper",
@@ -68,13 +67,12 @@ class Journal:
         self._lead_ns = lead_ns  # Unix time less the clock that never steps
         self._on_pending = on_pending
         self._groups: list[Group] = []
-        self._chunks: list[bytes] = []
+        self._requests: list[Sequence[bytes]] = []  # of the open group
         self._now_ms = _NO_TIME_MS  # of the open group; else there is none
         self._exact_ns = 0
         self._selected = -1  # the database of the last request
         self._depth = 0
         self._unit_start = 0
-        self._unit_requests = 0
         self.is_pending = False
         self.taken = 0  # how often; what is pending will be taken next
         # hears of keys before they change without a command, while a snapshot is taken
@@ -84,15 +82,13 @@ class Journal:
         """A request changed database `index`."""
         if self._now_ms != self._timebase.now_ms or self._selected != index:
             self._prepare(index)
-        self._chunks.append(encode_request(argv))
-        self._unit_requests += 1
+        self._requests.append(argv)
 
     def append_many(self, index: int, requests: Sequence[Sequence[bytes]]) -> None:
         """Requests of one command, run one after the other, changed database `index`."""
         if self._now_ms != self._timebase.now_ms or self._selected != index:
             self._prepare(index)
-        self._chunks.append(encode_requests(requests))
-        self._unit_requests += len(requests)
+        self._requests += requests
 
     def append_exact(self, index: int, argv: Sequence[bytes]) -> None:
         """A request whose effect depends on the exact time."""
@@ -123,15 +119,14 @@ class Journal:
             # an open group of an earlier time must not take the unit's requests
             if self._now_ms != self._timebase.now_ms:
                 self._close()
-            self._unit_start = len(self._chunks)
-            self._unit_requests = 0
+            self._unit_start = len(self._requests)
 
     def end_unit(self) -> None:
         """The unit is complete."""
         self._depth -= 1
-        if self._depth == 0 and self._unit_requests > 1:
-            self._chunks.insert(self._unit_start, _MULTI)
-            self._chunks.append(_EXEC)
+        if self._depth == 0 and len(self._requests) - self._unit_start > 1:
+            self._requests.insert(self._unit_start, _MULTI)
+            self._requests.append(_EXEC)
 
     def take(self) -> list[Group]:
         """All that is pending, whole groups, in order."""
@@ -159,12 +154,12 @@ class Journal:
                     self._on_pending()
         if self._selected != index:
             self._selected = index
-            self._chunks.append(encode_request((b"SELECT", b"%d" % index)))
+            self._requests.append((b"SELECT", b"%d" % index))
 
     def _close(self) -> None:
-        if self._chunks:
-            body = b"".join(self._chunks)
+        if self._requests:
+            body = encode_requests(self._requests)
             self._groups.append(Group(self._now_ms, self._exact_ns, body))
-            self._chunks = []
+            self._requests = []
         self._now_ms = _NO_TIME_MS
         self._exact_ns = 0

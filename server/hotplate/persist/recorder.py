@@ -16,6 +16,7 @@ from hotplate.persist.effects import (
     AS_SENT,
     EFFECTS,
     ELSEWHERE,
+    PLAIN_WORDS,
     TELLS,
     UNITS,
     Plain,
@@ -82,7 +83,10 @@ class Recorder:
         if effect is TELLS:
             return _unit(self._journal, handler)
         assert not isinstance(effect, Plain)
-        return _translated(self._journal, handler, effect, exact=name in EXACT)
+        plain_words = PLAIN_WORDS.get(name, 0)
+        return _translated(
+            self._journal, handler, effect, exact=name in EXACT, plain_words=plain_words
+        )
 
 
 def _as_sent(journal: Journal, handler: Handler) -> Handler:
@@ -130,7 +134,7 @@ def _unit(journal: Journal, handler: Handler) -> Handler:
 
 
 def _translated(
-    journal: Journal, handler: Handler, translate: Translator, *, exact: bool
+    journal: Journal, handler: Handler, translate: Translator, *, exact: bool, plain_words: int
 ) -> Handler:
     append = journal.append_exact if exact else journal.append
 
@@ -151,7 +155,10 @@ def _translated(
         if reply.__class__ is Deferred:
             return _when_served(ctx, argv, reply, log)
         if db.dirty != dirty:
-            log(ctx, argv, reply)
+            if len(argv) == plain_words:
+                append(db.index, argv)
+            else:
+                log(ctx, argv, reply)
         return reply
 
     return record

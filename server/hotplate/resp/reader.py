@@ -279,7 +279,7 @@ def _frames_bytes(requests: list[list[bytes]]) -> int:
 
 
 def parse_requests(data: bytes) -> list[list[bytes]] | None:
-    """All requests that `data`, written by `encode_request`, consists of; None: it does not."""
+    """All requests that `data`, written by `encode_requests`, consists of; None: it does not."""
     parser = _parser()
     parser.feed(data)
     try:

@@ -208,6 +208,8 @@ class Connection(asyncio.Protocol):
             engine.now_ms = now_ms  # one object for all entries that are used in this millisecond
         ctx.now_ms = ctx.last_seen_ms = engine.now_ms
         gates = ctx.gates
+        if gates:
+            engine.pubsub.flush()  # a subscriber gets what was said before ahead of its replies
         unsent = self._unsent
         if self._pushed:
             unsent += self._pushed

@@ -45,6 +45,7 @@ class PersistenceService:
         self._log_failure: str | None = None
         self._refused: str | None = None
         self._progress: Progress | None = None  # while loading
+        self._saves_at_end = False  # before everything is loaded
         self._loading_since_s = 0
         self._appendonly: AppendOnly | None = None
         if config.appendonly:
@@ -139,6 +140,7 @@ class PersistenceService:
             engine.gates &= ~Gate.LOADING
             engine.now_ms = engine.clock.now_ms()
             engine.now_ns = engine.clock.monotonic_ns()
+        self._saves_at_end = True
         self._background.saved_now()
 
     def _begin_load(self) -> tuple[Iterator[None], Progress]:
@@ -168,6 +170,11 @@ class PersistenceService:
     def settle(self) -> None:
         """Make everything safe now, so that all replies may leave."""
         self._background.give_up()
+        if self._saves_at_end and self._engine.config.save and self._background.changes:
+            try:
+                self._background.save_now()
+            except OSError as error:
+                log.error("can't save at the end: %s", error)
         if self._appendonly is not None and self._appendonly.recorder.is_on:
             try:
                 self._appendonly.log.finish()
@@ -207,6 +214,10 @@ class PersistenceService:
     def last_save_s(self) -> int:
         """When a snapshot was last saved, Unix seconds; else when the server started."""
         return self._background.last_save_ms // 1000
+
+    def end_without_save(self) -> None:
+        """The server is about to end, and no snapshot is to be saved."""
+        self._saves_at_end = False
 
     def save(self) -> None:
         """Save a snapshot now. OSError."""

@@ -27,6 +27,7 @@ NO_KEY_NUMBER: Final = "numkeys should be greater than 0"
 
 _INT64_TEXT_MAX: Final = 20  # "-9223372036854775808"
 _USUAL_INTEGERS: Final = {b"%d" % number: number for number in range(-128, 1025)}
+_SHORT_DIGITS: Final = 10  # of a span that is surely in range
 _SHOWN_BYTES_MAX: Final = 128  # of a name or of arguments in an error, as Redis
 _DECIMAL: Final = re.compile(rb"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 _HEXADECIMAL: Final = re.compile(
@@ -161,6 +162,8 @@ def parse_float(text: bytes, message: str = NOT_A_FLOAT) -> float:
 
 def parse_timeout_s(text: bytes) -> int:
     """The timeout of a blocking command, given in seconds, as milliseconds; 0 waits for ever."""
+    if len(text) < _SHORT_DIGITS and text.isdigit():
+        return int(text) * 1000
     seconds = parse_float(text, "timeout is not a float or out of range")
     if seconds * 1000 > INT64_MAX:
         raise CommandError("timeout is out of range")

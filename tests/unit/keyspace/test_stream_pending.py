@@ -40,6 +40,15 @@ class MapMachine(RuleBasedStateMachine):
             assert self.map.pop(key) is self.naive.pop(key, None)
 
     @precondition(lambda self: self.naive)
+    @rule(data=st.data(), count=st.integers(1, 600))
+    def drop(self, data: st.DataObject, count: int) -> None:
+        first = data.draw(st.sampled_from(sorted(self.naive)))
+        keys = [key for key in sorted(self.naive) if key >= first][:count]
+        self.map.drop_many(keys)
+        for key in keys:
+            del self.naive[key]
+
+    @precondition(lambda self: self.naive)
     @rule(data=st.data())
     def walk(self, data: st.DataObject) -> None:
         start = data.draw(st.integers(0, 2100))

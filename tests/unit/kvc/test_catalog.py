@@ -148,7 +148,7 @@ def test_a_group_starts_with_the_documented_defaults(catalog: Catalog) -> None:
     assert (group.storages, group.quota_bytes, group.version) == (("memory", "ssd"), None, 1)
     assert (group.high_watermark, group.low_watermark) == (0.95, 0.85)
     assert (group.ttl_s, group.grace_ms, group.retain_fraction) == (None, 1000, 0.2)
-    assert (group.policy, group.tiering, group.map_allowed) == ("lru", "none", True)
+    assert (group.policy, group.tiering, group.map_allowed) == ("hslru", "none", True)
 
 
 def test_an_update_changes_the_group_that_others_hold(catalog: Catalog) -> None:
@@ -178,7 +178,7 @@ def test_an_update_of_another_version_is_lost(catalog: Catalog) -> None:
         ({"ttl_s": 0}, "TTL 0"),
         ({"max_blocks": -1}, "MAXBLOCKS -1"),
         ({"retain_fraction": 1.5}, r"RETAIN 1\.5"),
-        ({"policy": "hslru"}, "POLICY 'hslru' is not supported"),
+        ({"policy": "clock"}, "unknown POLICY 'clock': one of lru hslru lfu"),
         ({"tiering": "both"}, "TIERING 'both': none, exclusive or inclusive"),
         ({"prefer_type": "memory", "always_type": "ssd"}, "exclude each other"),
         ({"storages": ()}, "at least one"),
