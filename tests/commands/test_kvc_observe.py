@@ -58,12 +58,6 @@ def test_what_does_not_exist_has_no_stats(client: Client, line: str, text: str) 
         client.line(line)
 
 
-@pytest.mark.parametrize("name", ["KVC.RETAIN", "KVC.RECLAIM"])
-def test_commands_to_come_are_unknown(client: Client, name: str) -> None:
-    with pytest.raises(CommandError, match=rf"^ERR unknown command '{name}'"):
-        client(name, "one")
-
-
 def test_explain_says_why_a_block_is_there_or_not(client: Client) -> None:
     client.line("KVC.PUT one 2 key-1 12345 key-2 12345")
     client.line("KVC.REMOVE one KEYS 1 key-2")

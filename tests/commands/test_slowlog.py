@@ -1,11 +1,15 @@
 """SLOWLOG and LATENCY: which commands are kept, and how they are shown."""
 
+from typing import Any
+
 import pytest
+from tests.testing.connection_bench import Bench, request
 from tests.testing.server_console import ServerConsole
 from tests.testing.trial_commands import Target, build_trial_engine
 
 from hotplate.clock import ManualClock
 from hotplate.config import Config
+from hotplate.engine.context import Context
 from hotplate.engine.dispatch import run
 
 
@@ -171,3 +175,28 @@ def test_slow_commands_are_samples_one_a_second(console: ServerConsole) -> None:
     assert b"command: 2 samples" in console("LATENCY DOCTOR")
     assert console("LATENCY RESET nope command") == 1
     assert console("LATENCY LATEST") == []
+
+
+def test_requests_that_came_alone_are_timed_each_by_itself() -> None:
+    bench = Bench()
+    clients = [bench.client()[0] for _ in range(3)]
+    spans_ms = iter([1, 30, 2])
+    command = bench.engine.commands.find(b"keys")
+    assert command is not None
+    handler = command.handler
+    assert handler is not None
+
+    def slow(ctx: Context, argv: list[bytes]) -> Any:
+        bench.clock.advance(next(spans_ms))
+        return handler(ctx, argv)
+
+    command.handler = slow
+    for number, client in enumerate(clients):
+        client.send(request("KEYS", f"k{number}"))
+    bench.settle()
+    assert [client.take() for client in clients] == [b"*0\r\n"] * 3
+    assert (command.calls, command.time_ns) == (3, 33_000_000)
+    assert bench.ask(clients[0], request("SLOWLOG", "LEN")) == b":1\r\n"
+    assert b":30000\r\n*2\r\n$4\r\nKEYS\r\n$2\r\nk1\r\n" in bench.ask(
+        clients[0], request("SLOWLOG", "GET")
+    )

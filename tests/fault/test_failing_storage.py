@@ -36,12 +36,13 @@ class Jobs:
         self.full = False
 
     def submit(
-        self, function: Callable[..., Any], *args: Any, done: Callable[[Any], None], **kwargs: Any
+        self, function: Callable[..., Any], *args: Any, done: Callable[[Any], None], lane: str
     ) -> None:
         """Keep a job."""
+        assert lane in ("ssd", "memory")
         if self.full:
             raise FileIoFullError("full")
-        self.waiting.append((partial(function, *args, **kwargs), done))
+        self.waiting.append((partial(function, *args), done))
 
     def run(self) -> int:
         """Do all that wait."""

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from tests.model.test_kvc_cache import Walk
+from tests.model.test_kvc_walk import Walk
 
 from hotplate.kvc.answers import Match
 from hotplate.kvc.keys import Keys

@@ -20,6 +20,7 @@ from hotplate.commands import (
     kvc_data,
     kvc_observe,
     kvc_read,
+    kvc_reclaim,
     kvc_write,
     stream_reads,
     streams,
@@ -47,7 +48,7 @@ MIB: Final = 1024 * 1024
 # files are made and kept ahead of need, that is no change of what is stored
 FILE_FIGURES: Final = (b"allocated_bytes", b"free_bytes", b"largest_free_bytes", b"segments")
 MODULES: Final = (
-    *(kvc_admin, kvc_read, kvc_write, kvc_data, kvc_observe, transactions),
+    *(kvc_admin, kvc_read, kvc_write, kvc_data, kvc_observe, kvc_reclaim, transactions),
     *(configuration, streams, stream_reads, strings),
 )
 
@@ -59,8 +60,11 @@ class WaitingFileIo:
         self.jobs: list[tuple[Callable[..., Any], tuple[Any, ...], Callable[[Any], None]]] = []
         self.refuses = False
 
-    def submit(self, function: Callable[..., Any], *args: Any, done: Callable[[Any], None]) -> None:
+    def submit(
+        self, function: Callable[..., Any], *args: Any, done: Callable[[Any], None], lane: str
+    ) -> None:
         """Keep the job."""
+        assert lane, "a job without a storage shares its threads with all"
         if self.refuses:
             raise BlockingIOError("too many jobs")
         self.jobs.append((function, args, done))
@@ -107,7 +111,8 @@ class KvcServer:
             commands=registry, config=Config(), clock=self.clock, rng=random.Random(1)
         )
         self.catalog = Catalog()
-        self.cache = Cache(self.catalog, **({"index_bytes_max": 64 * MIB} | limits))
+        options: dict[str, Any] = {"index_bytes_max": 64 * MIB} | limits
+        self.cache = Cache(self.catalog, **options)
         self.file_io = WaitingFileIo()
         self.engine.kvc = self.cache
         self.engine.file_io = self.file_io

@@ -38,6 +38,7 @@ class NaiveCache:
         self.leases: list[NaiveLease] = []
         self.write_grace_ms = write_grace_ms
         self.stamp = 0
+        self.evicted: list[bytes] = []
 
     # what is due
 
@@ -53,6 +54,11 @@ class NaiveCache:
             self.end_session(session, [False] * len(session.copies), b"", now, self.write_grace_ms)
         for lease in [lease for lease in self.leases if lease.end_ms <= now]:
             self.end_lease(lease, now)
+        for group in self.groups:
+            for instance in group.instances:
+                for node in instance.nodes.values():
+                    if node.retained and now >= node.retained_since() + node.retained[2]:
+                        node.retained, node.priority = None, 50
 
     def prune(self, instance: NaiveInstance) -> None:
         while True:
@@ -94,6 +100,7 @@ class NaiveCache:
             lease.nodes.discard(node)
         node.leases = set()
         node.copies = []
+        node.retained = None
         self.prune(instance)
 
     def end_lease(self, lease: NaiveLease, now: int) -> None:
@@ -238,9 +245,9 @@ class NaiveCache:
                 item for item in leaves if storages is None or item[1].copies[0].storage in storages
             ]
             if wanted:
-                instance, node = self.victim(turns, wanted)
+                instance, node = self.victim(turns, wanted, now)
             else:
-                instance, node = self.victim(Turns(group, None, count_blocks), leaves)
+                instance, node = self.victim(Turns(group, None, count_blocks), leaves, now)
             if count_blocks:
                 missing -= 1
             else:
@@ -250,15 +257,16 @@ class NaiveCache:
                     if storages is None or copy.storage in storages
                 )
             policies.evicted(instance, node)
+            self.evicted.append(node.key)
             self.discard(instance, node, now)
             if not wanted:
                 turns = Turns(group, storages, count_blocks)
 
     def victim(
-        self, turns: Turns, leaves: list[tuple[NaiveInstance, Node]]
+        self, turns: Turns, leaves: list[tuple[NaiveInstance, Node]], now: int
     ) -> tuple[NaiveInstance, Node]:
-        lowest = min(node.priority for _, node in leaves)
-        least = [(instance, node) for instance, node in leaves if node.priority == lowest]
+        lowest = min(node.priority_at(now) for _, node in leaves)
+        least = [(instance, node) for instance, node in leaves if node.priority_at(now) == lowest]
         instance = turns.choose([instance for instance, _ in least])
         nodes = [node for owner, node in least if owner is instance]
         return instance, policies.pick(instance, nodes, self.stamp, self.rank)
@@ -319,9 +327,11 @@ class NaiveCache:
     def reap(self, group: NaiveGroup, now: int) -> None:
         group.doomed = [item for item in group.doomed if item.holders or item.due_ms > now]
 
-    def reclaim(self, group: NaiveGroup, now: int) -> None:
+    def reclaim(self, group: NaiveGroup, now: int, forced: bool = False) -> None:
         def over(name: str, used: int, limit: int) -> int:
             low = int(limit * group.low)
+            if forced:
+                return used - low
             if used >= limit * group.high:
                 group.reclaiming.add(name)
             if used <= low:
@@ -343,6 +353,34 @@ class NaiveCache:
         if group.max_blocks is not None:
             missing = over("blocks", group.blocks, group.max_blocks)
             self.evict(group, missing, now, None, True)
+
+    def retain(
+        self, instance: NaiveInstance, keys: list[bytes], priority: int, ttl_ms: int, now: int
+    ) -> tuple[int, int]:
+        self.settle(now)
+        group, accepted, clipped = instance.group, 0, 0
+        assert group.quota is not None
+        for key in keys:
+            node = instance.nodes.get(key)
+            if node is None or not node.copies or (node.serving and node.expires_ms <= now):
+                continue
+            kept = [
+                sum(other.sizes)
+                for other in group.instances
+                for item in other.nodes.values()
+                if item.retained and item.retained[0] > 50 and item is not node
+            ]
+            size = sum(instance.sizes)
+            fits = sum(kept) + size <= int(group.quota * group.retain)
+            if group.max_blocks is not None:
+                fits = fits and len(kept) + 1 <= int(group.max_blocks * group.retain)
+            again = node.retained is not None and node.retained[0] > 50
+            if priority > 50 and not fits and not again:
+                clipped += 1
+                continue
+            accepted += 1
+            node.retained = (priority, now, ttl_ms)
+        return accepted, clipped
 
     # writing
 
@@ -486,7 +524,10 @@ class NaiveCache:
                 published += 1
                 continue
             if position not in session.lost:
-                instance.nodes[session.keys[position]].copies.remove(copy)
+                node = instance.nodes[session.keys[position]]
+                node.copies.remove(copy)
+                if not node.copies:
+                    node.retained = None
             item = Doomed(copy.storage, copy.size, now + delay_ms, leaving=False)
             self.doom(instance.group, item, now)
         self.prune(instance)

@@ -40,6 +40,7 @@ class Node:
     proven: bool = False
     entered: tuple[int, int] | None = None  # the main queue of s3fifo, later than it was stored
     hits_at_entry: int = 0
+    retained: tuple[int, int, int] | None = None  # priority, since, for so long
     leases: "set[NaiveLease]" = field(default_factory=set)
 
     @property
@@ -49,6 +50,26 @@ class Node:
     @property
     def only_writing(self) -> bool:
         return not self.serving
+
+    def retained_since(self) -> int:
+        """A hit renews a priority above the usual one."""
+        assert self.retained is not None
+        priority, since, _ = self.retained
+        return max(since, self.accessed_ms) if priority > 50 else since
+
+    def priority_at(self, now: int) -> int:
+        """Every quarter of its time halves the distance to 50."""
+        if self.retained is None:
+            return self.priority
+        priority, _, span = self.retained
+        age = now - self.retained_since()
+        if age >= span:
+            return 50
+        distance = abs(priority - 50)
+        for quarter in (1, 2, 3):
+            if age * 4 >= quarter * span:
+                distance //= 2
+        return 50 + distance if priority > 50 else 50 - distance
 
     @property
     def writing(self) -> bool:
@@ -101,6 +122,7 @@ class NaiveGroup:
     instances: "list[NaiveInstance]" = field(default_factory=list)
     reclaiming: set[str] = field(default_factory=set)
     policy: str = "hslru"
+    retain: float = 0.2
     given: dict[str, int] = field(default_factory=dict)
     given_floor: int = 0
 

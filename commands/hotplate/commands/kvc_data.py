@@ -198,9 +198,14 @@ class _Reading:
                 done(shape(self._payloads(result)))
 
         try:
-            self._ctx.engine.file_io.submit(self._read_all, done=finish)
+            self._ctx.engine.file_io.submit(self._read_all, done=finish, lane=self._lane())
         except OSError as error:
             finish(error)
+
+    def _lane(self) -> str:
+        """The slowest storage that is read."""
+        slots = [slot for wanted in self._blocks if wanted for slot in wanted.slots]
+        return max(slots, key=lambda slot: (slot.store.blocking, slot.storage)).store.name
 
     def _read_all(self) -> list[list[memoryview] | None]:
         return [item if item is None else _read_views(item) for item in self._blocks]

@@ -181,7 +181,7 @@ def _write_deferred(
                 done(OK)
 
         try:
-            engine.file_io.submit(work, done=finish)
+            engine.file_io.submit(work, done=finish, lane=slot.store.name)
         except OSError as error:
             finish(error)
 
@@ -453,7 +453,8 @@ class _Put:
                 done(stored)
 
         try:
-            self._ctx.engine.file_io.submit(self._fill, done=finish)
+            lane = next(slot.store.name for slot in self._own if slot.store.blocking)
+            self._ctx.engine.file_io.submit(self._fill, done=finish, lane=lane)
         except OSError as error:
             finish(error)
 

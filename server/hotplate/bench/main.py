@@ -15,7 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
-from hotplate.bench import core, durability, kvc, limits, payload, queues, types
+from hotplate.bench import core, durability, kvc, limits, payload, queues, tiers, types
 from hotplate.bench.index import run as run_index
 from hotplate.bench.link import Link, ReplyError, server_name
 from hotplate.bench.placement import Placement
@@ -24,7 +24,7 @@ from hotplate.bench.redis_benchmark import MissingProgramError
 from hotplate.bench.report import Suite, as_json, table
 
 SIDE_BY_SIDE: Final = ("core", "types", "queues", "kvc", "bytes", "limits", "durability")
-SUITES: Final = (*SIDE_BY_SIDE, "index", "all")
+SUITES: Final = (*SIDE_BY_SIDE, "index", "tiers", "all")
 ALTERNATIONS: Final = 9
 QUICK_ALTERNATIONS: Final = 3
 RUN_SECONDS: Final = 0.6
@@ -47,6 +47,8 @@ def main(argv: Sequence[str]) -> int:
     if arguments.suite == "index":
         return run_index(blocks["index"], json_path=arguments.json)
     try:
+        if arguments.suite == "tiers":
+            return run_tiers(arguments, alternations)
         return side_by_side(arguments, alternations=alternations, blocks=blocks["kvc"])
     except (ServerStartError, MissingProgramError, ReplyError, OSError) as error:
         print(f"hotplate bench: {error}", file=sys.stderr)
@@ -61,9 +63,25 @@ def parser() -> argparse.ArgumentParser:
     known.add_argument("--against", help="redis://host:port; without it a redis-server is started")
     known.add_argument("--alternations", type=positive, help=f"pairs a line ({ALTERNATIONS})")
     known.add_argument("--blocks", type=positive, help="blocks in the index (kvc, index)")
+    known.add_argument("--directory", help="where the tiers suite writes; a temporary one else")
     known.add_argument("--quick", action="store_true", help="short runs: a look, no verdict")
     known.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
     return known
+
+
+def run_tiers(arguments: argparse.Namespace, alternations: int) -> int:
+    """The storages alone, without a server; the exit status."""
+    print(f"Hotplate {version('hotplate')}; {machine()}")
+    print(f"{alternations} alternations; medians with quartiles; a ratio over 1: we are faster")
+    suites = tiers.run(
+        alternations=alternations, quick=arguments.quick, directory=arguments.directory
+    )
+    print(f"\n{tiers.report(suites)}", flush=True)
+    if arguments.json:
+        facts: dict[str, Any] = {"machine": machine(), "quick": arguments.quick}
+        facts |= {"hotplate": version("hotplate"), "alternations": alternations}
+        arguments.json.write_text(json.dumps(as_json(suites, facts), indent=2) + "\n")
+    return summarize(suites, quick=arguments.quick)
 
 
 def positive(text: str) -> int:

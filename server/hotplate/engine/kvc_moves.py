@@ -47,8 +47,10 @@ class Mover:
                 cache.end_move(move, result, ended_ms)
                 self.run(ended_ms)
 
+        blocking = move.target_store if move.target_store.blocking else move.source_store
+        lane = blocking.name
         try:
-            self._engine.file_io.submit(copy_slots, move, done=done)
+            self._engine.file_io.submit(copy_slots, move, done=done, lane=lane)
         except OSError as error:  # the queue is full of clients' jobs
             assert self._engine.kvc is not None
             self._engine.kvc.end_move(move, error, now_ms)

@@ -5,8 +5,8 @@
     client c ─► one request ┘
 
 What `dispatch.run` sets up for a batch (times, table, counts of equal commands) costs as much as a
-small command. Here it is done once for all clients. Whatever is not the usual case of a FAST
-command, or one with a run handler, goes back to its connection, which runs it as a batch of one.
+small command. Here it is done once for all clients. Whatever is not the usual case goes back to its
+connection, which runs it as a batch of one.
 """
 
 from collections import deque
@@ -68,10 +68,10 @@ class Singles:
         """
         engine, heard = self._engine, self._heard
         lookup, blocking = engine.commands.table.get, engine.blocking
-        ready = blocking.ready
+        ready, monotonic_ns = blocking.ready, engine.clock.monotonic_ns
         current: Command | None = None
         handler: Any = None
-        arity_min, arity_max = -1, -1  # nothing fits: back to its connection
+        arity_min, arity_max, alone = -1, -1, False  # nothing fits: back to its connection
         answered: list[tuple[Single, list[Any], bytes]] = []
         has_served = False
         engine.read_clocks()
@@ -83,9 +83,9 @@ class Singles:
             command = lookup(argv[0])
             if command is not current or command is None:
                 self._finish(current, answered)
-                current, arity_max = command, -1
-                if command is not None and not command.measured_alone:
-                    handler = command.handler
+                current, arity_max, alone = command, -1, False
+                if command is not None and command.handler is not None:
+                    handler, alone = command.handler, command.measured_alone
                     arity_min, arity_max = command.arity_min, command.arity_max
             if ctx.gates or engine.gates or not arity_min <= len(argv) <= arity_max:
                 self._finish(current, answered)
@@ -93,6 +93,7 @@ class Singles:
                 engine.read_clocks()
                 continue
             ctx.now_ms = ctx.last_seen_ms = engine.now_ms
+            since_ns = monotonic_ns() if alone else 0
             try:
                 reply: Any = handler(ctx, argv)
             except Exception as error:
@@ -111,6 +112,9 @@ class Singles:
             if frames is None:
                 single.answer(argv, reply)
                 frames = b""
+            if alone and (spent_ns := monotonic_ns() - since_ns) >= engine.slow_ns:
+                assert command is not None
+                engine.slowlog.note(ctx, command, [argv], spent_ns)
             answered.append((single, argv, frames))
             if ready:
                 blocking.serve()
@@ -135,7 +139,7 @@ class Singles:
             single.ctx.last_command = command.name
             if frames:
                 single.send(frames)
-        if spent_ns >= engine.slow_ns:
+        if spent_ns >= engine.slow_ns and not command.measured_alone:
             each_ns = spent_ns // len(answered)
             for single, argv, _ in answered:
                 engine.slowlog.note(single.ctx, command, [argv], each_ns)

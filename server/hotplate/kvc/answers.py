@@ -95,6 +95,15 @@ class CopyMeta:
 
 
 @dataclass(slots=True)
+class Reclaimed:
+    """What RECLAIM evicted, or would: blocks, bytes by storage number, and keys (a dry run)."""
+
+    victims: int
+    by_storage: dict[int, int]
+    keys: list[bytes] | None = None
+
+
+@dataclass(slots=True)
 class BlockMeta:
     """A stored block. `expires_ms` is None for one that does not expire."""
 

@@ -6,29 +6,25 @@ synchronous and atomic; a call that raises has changed nothing but what was due 
 that made room. It must not know arguments, replies or sockets.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Final
 
 from hotplate.errors import CommandError, NoSpaceError, NoStorageError, QuotaError
 from hotplate.kvc import metrics
-from hotplate.kvc.answers import BlockMeta, CopyMeta, Match, Mode, ReadSlot, Reservation, Slot
+from hotplate.kvc.answers import BlockMeta, Match, Mode, ReadSlot, Reclaimed, Reservation, Slot
+from hotplate.kvc.budget import Budget
 from hotplate.kvc.catalog import Catalog
 from hotplate.kvc.counters import Counters
 from hotplate.kvc.departed import Departed
+from hotplate.kvc.describe import block_meta
 from hotplate.kvc.enter import WriteRequest
 from hotplate.kvc.explain import Explainer, Explanation
-from hotplate.kvc.holdings import Holdings, plain_copy
+from hotplate.kvc.holdings import Holdings
 from hotplate.kvc.index import (
-    ABSENT,
-    DETAILED,
-    NEVER,
-    STAMP_SHIFT,
-    WRITING,
     Copy,
     Index,
 )
 from hotplate.kvc.keys import Keys
-from hotplate.kvc.lease import holders
 from hotplate.kvc.leasing import LeaseBook
 from hotplate.kvc.match import Matcher
 from hotplate.kvc.model import SUM_BYTES, Group, Instance, Storage
@@ -37,12 +33,17 @@ from hotplate.kvc.ports import Listener
 from hotplate.kvc.quota import GroupUse
 from hotplate.kvc.reclaim import LEAVES_QUEUED_AT_ONCE, Reclaimer
 from hotplate.kvc.removal import Remover
+from hotplate.kvc.retention import Retained, RetentionBook
 from hotplate.kvc.tiering import Tiering
 from hotplate.kvc.write_session import Outcome, WriteSession
 from hotplate.kvc.writer import Writer
 
 DEPARTED_SHARE: Final = 16  # of the index's memory, for explanations of what left
 LOOKUPS_A_SAMPLE_MASK: Final = 15  # of 16 lookups one is timed: two looks at a clock
+
+
+def _no_time() -> int:
+    return 0
 
 
 class Cache:
@@ -56,13 +57,17 @@ class Cache:
         lease_ms_max: int = 60_000,
         write_grace_ms: int = 60_000,
         closed_sessions_max: int = 100_000,
+        thread_ns: Callable[[], int] = _no_time,
     ) -> None:
+        """`thread_ns`: the thread's CPU time, which bounds slices of background work."""
+        self._thread_ns = thread_ns
         self.catalog = catalog
         self.lease_ms_max = lease_ms_max
         self.index_bytes_max = index_bytes_max
         self._lookups = 0
         self._holdings = Holdings(catalog, Departed(index_bytes_max // DEPARTED_SHARE))
         self._reclaimer = Reclaimer(self._holdings)
+        self._retention = RetentionBook()
         self._leases = LeaseBook(self._holdings)
         self._remover = Remover(self._holdings, self._leases)
         self._writer = Writer(
@@ -98,7 +103,9 @@ class Cache:
         self._holdings.listener = listener
 
     def _settle(self, now_ms: int) -> None:
-        """End what is due: sessions past their deadline, leases past their end."""
+        """End what is due: sessions past their deadline, leases past their end, retention."""
+        if self._retention.due:
+            self._retention.settle(now_ms)
         self._writer.expire(now_ms)
         self._leases.expire(now_ms)
 
@@ -246,7 +253,7 @@ class Cache:
         self._settle(now_ms)
         index = self._holdings.indexes[instance.number]
         return [
-            None if block is None else self._block_meta(index, block, now_ms)
+            None if block is None else block_meta(index, block, now_ms)
             for block in index.lookup_all(keys.listing())
         ]
 
@@ -255,44 +262,6 @@ class Cache:
         self._settle(now_ms)
         index = self._holdings.indexes[instance.number]
         return Explainer(self._holdings, index, now_ms).explain(keys.listing())
-
-    def _block_meta(self, index: Index, block: int, now_ms: int) -> BlockMeta | None:
-        state = index.state[block]
-        if state == ABSENT or index.is_expired(block, now_ms):
-            return None
-        if state == DETAILED:
-            copies = list(index.details[block].copies)
-        else:
-            copies = [plain_copy(index, block)]
-        parent = index.parent_of(block)
-        expiry = index.expires[block]
-        described = [
-            CopyMeta(
-                copy.storage,
-                "writing" if state == WRITING or copy.session is not None else "serving",
-                copy.specs,
-                copy.shape.payload_bytes,
-                copy.place,
-                copy.generation,
-                copy.shape,
-                copy.sums,
-            )
-            for copy in copies
-        ]
-        serving = any(copy.state == "serving" for copy in described)
-        return BlockMeta(
-            index.key_of(block),
-            index.key_of(parent) if parent >= 0 else None,
-            "serving" if serving else "writing",
-            sum(copy.size_bytes for copy in described),
-            index.created[block] >> STAMP_SHIFT,
-            index.last_access(block) >> STAMP_SHIFT,
-            index.hit_count(block),
-            None if expiry == NEVER else expiry,
-            index.priority[block],
-            len(holders(index, block)) if index.leases else 0,
-            described,
-        )
 
     # writing
 
@@ -437,6 +406,17 @@ class Cache:
         """A copy's bytes are not what was published: drop that copy, if it is still there."""
         self._remover.drop_copy(self._holdings.indexes[instance.number], key, slot, now_ms)
 
+    def retain(
+        self, instance: Instance, keys: Keys, *, priority: int, ttl_ms: int, now_ms: int
+    ) -> tuple[int, int]:
+        """RETAIN: (accepted, clipped) of the blocks that are stored."""
+        self._settle(now_ms)
+        index = self._holdings.indexes[instance.number]
+        use = self._holdings.use(index)
+        wanted = Retained(self._retention, priority, now_ms, ttl_ms)
+        limit_bytes = self._holdings.limit_bytes(use)
+        return self._retention.retain(use, index, keys, wanted, limit_bytes)
+
     # leases, removal
 
     def extend_lease(self, instance: Instance, lease_id: bytes, ms: int, now_ms: int) -> bool:
@@ -508,7 +488,7 @@ class Cache:
         del holdings.indexes[instance.number]
         use = holdings.uses[instance.group.name]
         del use.indexes[instance.number]
-        use.given.pop(instance.number, None)
+        use.turns.given.pop(instance.number, None)
         del holdings.counters[instance.number]
         holdings.departed.forget_instance(instance.number)
         self._tiering.forget_instance(instance.number)
@@ -584,7 +564,16 @@ class Cache:
         self._settle(now_ms)
         self._writer.recount()
         self._tiering.look(now_ms)
-        return self._remover.tick(self._reclaimer, now_ms)
+        fading = bool(self._retention.due) and self._retention.due[0][0] <= now_ms
+        return self._remover.tick(self._reclaimer, now_ms, Budget(self._thread_ns)) or fading
+
+    def reclaim(
+        self, group: Group, size_bytes: int | None, now_ms: int, *, dry_run: bool = False
+    ) -> Reclaimed:
+        """RECLAIM: evict so many bytes, or (None) down to the low watermarks; a bounded slice."""
+        self._settle(now_ms)
+        use = self._holdings.uses[group.name]
+        return self._reclaimer.reclaim_now(use, size_bytes, now_ms, dry_run=dry_run)
 
     # moves between storages
 

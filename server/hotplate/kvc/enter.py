@@ -85,11 +85,12 @@ class Guard:
     write was refused, it goes.
     """
 
-    __slots__ = ("_blocks", "_index")
+    __slots__ = ("_blocks", "_index", "_leaves")
 
     def __init__(self, index: Index, plan: Plan) -> None:
         self._index = index
         self._blocks = list(plan.path)
+        self._leaves = {block for block in self._blocks if not index.children[block]}
 
     def __enter__(self) -> None:
         children = self._index.children
@@ -103,7 +104,10 @@ class Guard:
             if index.children[block]:
                 continue
             if index.state[block] != ABSENT:
-                index.leaves.push(block)
+                if block in self._leaves:
+                    index.leaves.push(block)
+                else:  # what was behind it has gone meanwhile
+                    index.became_leaf(block)
             elif kind is not None:
                 index.unlink(block)
 

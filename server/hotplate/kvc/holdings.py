@@ -37,6 +37,7 @@ from hotplate.kvc.model import STORAGE_NUMBER_MAX, Instance, Storage
 from hotplate.kvc.policy import POLICIES
 from hotplate.kvc.ports import Listener
 from hotplate.kvc.quota import GroupUse
+from hotplate.kvc.runs import cut_tail
 from hotplate.kvc.write_session import WriteSession
 
 if TYPE_CHECKING:
@@ -127,14 +128,14 @@ class Burial:
         self._reason = reason
         self._told: dict[Instance, list[bytes]] = {}  # for a listener
 
-    def note(self, index: Index, block: int) -> None:
-        """A block leaves. Its id must not have a new owner before `close`."""
+    def note(self, index: Index, low: int, count: int = 1) -> None:
+        """Blocks leave. Their ids must not have a new owner before `close`."""
         if self._mark:
-            if index is self._index and block == self._low - 1:
-                self._low = block
+            if index is self._index and low + count == self._low:
+                self._low = low
                 return
             self._write_down()
-            self._index, self._low, self._high = index, block, block + 1
+            self._index, self._low, self._high = index, low, low + count
 
     def _write_down(self) -> None:
         index = self._index
@@ -260,6 +261,13 @@ class Holdings:
                 table[SERVING + number] = HIT
         self.hit_table = bytes(table)
 
+    def limit_bytes(self, use: GroupUse) -> int:
+        """What a group may take: its quota, or what its storages hold."""
+        if use.group.quota_bytes is not None:
+            return use.group.quota_bytes
+        stores = [self.catalog.get_storage(name).store for name in use.group.storages]
+        return sum(store.capacity_bytes for store in stores if store is not None)
+
     @property
     def last_stamp(self) -> int:
         """The latest stamp that was given."""
@@ -294,6 +302,15 @@ class Holdings:
         if held_by:
             leases.cut(index, block)
         index.vacate(block)
+
+    def discard_tail(self, index: Index, low: int, burial: Burial) -> None:
+        """The same for the plain blocks from `low` to the end of its run, none of them leased."""
+        storage = index.state[low] - SERVING
+        count = index.tail[index.run[low]] - low
+        burial.note(index, low, count)
+        self.count_leaving(index, storage, index.shape.payload_bytes * count)
+        burial.add(storage, index.shape, index.place_of(low), count)
+        cut_tail(index, low)
 
     def discard_copy(self, index: Index, block: int, copy: Copy, burial: Burial) -> None:
         """Let go of one copy of a DETAILED block, and of the block if it was the last."""
@@ -441,6 +458,8 @@ class Holdings:
         grace_ms = use.group.grace_ms
         burial = Burial(self, use, now_ms, grace_ms, reason=Reason.TRIMMED)
         hidden = index.blocks
+        for block, retained in list(index.retained.items()):
+            retained.book.forget(index, block)
         for ranges in list(index.leases.values()):
             for block in sorted({b for item in ranges for b in range(item.low, item.high)}):
                 if index.state[block] != ABSENT:

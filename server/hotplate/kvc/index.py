@@ -41,6 +41,7 @@ from hotplate.kvc.policy import build_policy
 from hotplate.kvc.policy.base import ID_BITS, PRIORITY_SHIFT
 from hotplate.kvc.policy.ghosts import GHOST_BYTES
 from hotplate.kvc.policy.queues import LeafQueues
+from hotplate.kvc.retention import RETAINED_BYTES, Retained, in_force
 
 if TYPE_CHECKING:
     from hotplate.kvc.lease import LeaseRange
@@ -110,6 +111,7 @@ class Index:
         "hits",
         "ids",
         "instance",
+        "kept",
         "keys",
         "leases",
         "leaves",
@@ -121,6 +123,7 @@ class Index:
         "proven_blocks",
         "queued",
         "queued_upto",
+        "retained",
         "run",
         "serving",
         "sessions",
@@ -148,6 +151,8 @@ class Index:
         self.leases: dict[int, list[LeaseRange]] = {}  # by the first id of a run
         self.queued_upto: int | None = None  # while leaves are queued anew: those below are
         self.clock = 0  # accesses to blocks
+        self.retained: dict[int, Retained] = {}
+        self.kept = 0  # retained with a priority above the usual one
         self.proven_blocks = 0
         self.expiry_heap: list[int] = []  # expiry << 32 | leaf
         self.free = FreeIds()
@@ -219,6 +224,7 @@ class Index:
             + self.capacity * self.column_bytes()
             + self.ids * (_BLOCK_OVERHEAD_BYTES + self.width)
             + len(self.details) * _DETAIL_BYTES
+            + len(self.retained) * RETAINED_BYTES
             + sum(map(len, self.odd_keys.values()))
             + (len(ghosts) * GHOST_BYTES if (ghosts := self.leaves.policy.ghosts) else 0)
         )
@@ -382,6 +388,8 @@ class Index:
         """A block is no more: its state is ABSENT, its id goes unless it has children."""
         self.state[block] = ABSENT
         self.blocks -= 1
+        if block in self.retained:
+            self.retained[block].book.forget(self, block)
         self.proven_blocks -= self.proven[block]
         self.unlink(block)
 
@@ -435,6 +443,16 @@ class Index:
                 return
             block = above
 
+    def lost_child(self, above: int) -> None:
+        """A block below is no more: this one may be a leaf now, or a tombstone that goes too."""
+        self.children[above] -= 1
+        if self.children[above]:
+            return
+        if self.state[above]:
+            self.became_leaf(above)
+        else:
+            self.unlink(above)
+
     # leaves
 
     def became_leaf(self, block: int) -> None:
@@ -448,8 +466,12 @@ class Index:
 
     def queue_of(self, block: int) -> int:
         """priority << 8 | storage + 1 of a leaf; 0: it is none, is being written or is leased."""
+        return 0 if self.children[block] else self.queue_without_children(block)
+
+    def queue_without_children(self, block: int) -> int:
+        """The same for a block that has no children, or is taken to have none."""
         state = self.state[block]
-        if state < DETAILED or self.children[block] or (self.leases and self.is_leased(block)):
+        if state < DETAILED or (self.leases and self.is_leased(block)):
             return 0
         if state == DETAILED:
             detail = self.details[block]
@@ -458,7 +480,8 @@ class Index:
             storage = detail.copies[0].storage
         else:
             storage = state - SERVING
-        return self.priority[block] << PRIORITY_SHIFT | storage + 1
+        priority = in_force(self, block) if self.retained else self.priority[block]
+        return priority << PRIORITY_SHIFT | storage + 1
 
     def change_policy(self, name: str) -> None:
         """Another policy from now on: what it knows is what stands in the columns.

@@ -13,7 +13,6 @@ from hotplate.kvc.holdings import Holdings
 from hotplate.kvc.index import ABSENT, Index
 from hotplate.kvc.lease import LEASES_MAX, Lease
 from hotplate.kvc.match import Piece
-from hotplate.kvc.quota import GroupUse
 
 
 class LeaseBook:
@@ -34,7 +33,10 @@ class LeaseBook:
             return None
         lease = Lease(urandom(12).hex().encode(), index, now_ms + ms)
         fresh = ranges.attach(lease, self._parts(index, pieces)) * index.instance.total_bytes
-        if 2 * (use.leased_bytes + fresh) >= self._limit(use) or use.leases >= LEASES_MAX:
+        if (
+            2 * (use.leased_bytes + fresh) >= self._holdings.limit_bytes(use)
+            or use.leases >= LEASES_MAX
+        ):
             ranges.detach(lease)
             self._holdings.counters[index.instance.number].leases_refused += 1
             return None
@@ -49,13 +51,6 @@ class LeaseBook:
         if index.chained:
             return [(low, high) for _, low, high in pieces]
         return [(block, block + 1) for _, low, high in pieces for block in range(low, high)]
-
-    def _limit(self, use: GroupUse) -> int:
-        if use.group.quota_bytes is not None:
-            return use.group.quota_bytes
-        catalog = self._holdings.catalog
-        stores = [catalog.get_storage(name).store for name in use.group.storages]
-        return sum(store.capacity_bytes for store in stores if store is not None)
 
     def find(self, index: Index, lease_id: bytes) -> Lease | None:
         """The lease, if it is the instance's and has not ended."""

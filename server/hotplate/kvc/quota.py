@@ -34,6 +34,23 @@ class StorageUse:
         return self.writing + self.serving + self.deleting
 
 
+@dataclass(slots=True)
+class Turns:
+    """What each instance of a group has given in evictions, in shares of its use (victims.py)."""
+
+    given: dict[int, int] = field(default_factory=dict)  # by instance number
+    floor: int = 0  # what the last one to give had given before
+
+    def given_by(self, number: int) -> int:
+        """What counts as given: who had nothing to give for a while starts where the others are."""
+        return max(self.given.get(number, 0), self.floor)
+
+    def took(self, number: int, given: int, step: int, count: int) -> None:
+        """An instance gave `count` steps more."""
+        self.given[number] = given + step * count
+        self.floor = max(self.floor, given + step * (count - 1))
+
+
 @dataclass(slots=True, eq=False)
 class GroupUse:
     """The state of one group beside its record."""
@@ -48,8 +65,7 @@ class GroupUse:
     indexes: "dict[int, Index]" = field(default_factory=dict)  # by instance number
     graves: "list[tuple[int, int, Grave]]" = field(default_factory=list)  # heap: due, order
     reclaiming: set[str] = field(default_factory=set)  # limits being reclaimed down to low
-    given: dict[int, int] = field(default_factory=dict)  # by instance number (victims.py)
-    given_floor: int = 0
+    turns: Turns = field(default_factory=Turns)
     demotes: frozenset[int] = frozenset()  # storages that demotion relieves, not reclaim
 
     @property

@@ -9,12 +9,17 @@ from heapq import heappop, heappush, nsmallest
 from typing import Final
 
 from hotplate.errors import QuotaError
+from hotplate.kvc.answers import Reclaimed
+from hotplate.kvc.budget import Budget
 from hotplate.kvc.departed import Reason
 from hotplate.kvc.holdings import Burial, Holdings
 from hotplate.kvc.index import DETAILED, SERVING, WRITING, Index
 from hotplate.kvc.policy.base import ID_BITS, ID_MASK
 from hotplate.kvc.quota import GroupUse, Shortage
+from hotplate.kvc.rehearsal import rehearse
+from hotplate.kvc.runs import alike
 from hotplate.kvc.victims import Victims
+from hotplate.kvc.watermark import Freed, Target, targets
 
 VICTIMS_PER_CALL_MAX: Final = 1024
 LEAVES_QUEUED_AT_ONCE: Final = 8192  # of one instance whose policy changed
@@ -40,6 +45,7 @@ class Reclaimer:
         storages: frozenset[int] | None = None,
         count_blocks: bool = False,
         limit: int = VICTIMS_PER_CALL_MAX,
+        budget: Budget | None = None,
     ) -> int:
         """Evict until `missing` bytes on `storages` (or blocks) are on their way. How many went.
 
@@ -55,24 +61,44 @@ class Reclaimer:
             index.leaves.begin(self._holdings.last_stamp)
         victims = Victims(use, storages, count_blocks=count_blocks)
         while missing > 0 and evicted < limit:
-            victim = victims.next()
-            in_the_way = victim is None and storages is not None
-            if in_the_way:
-                victim = Victims(use, None, count_blocks=count_blocks).next()
+            if budget is not None and budget.spent():
+                break
+            source, victim = victims, victims.next()
+            if victim is None and storages is not None:
+                source = Victims(use, None, count_blocks=count_blocks)
+                victim = source.next()
             if victim is None:
                 break
-            index, block = victim
-            missing -= 1 if count_blocks else self._bytes_on(index, block, storages)
-            policy = index.leaves.policy
-            if policy.ghosts is not None:
-                policy.evicted((index.key_of(block),), block)
-            self._holdings.discard(index, block, burial)
-            self._holdings.counters[index.instance.number].evictions += 1
-            evicted += 1
-            if in_the_way:
+            number, block, turns = victim
+            index = use.indexes[number]
+            if source is not victims:
+                turns = 1
+            size = 1 if count_blocks else self._bytes_on(index, block, storages)
+            most = min(turns, limit - evicted, -(-missing // size) if size else 1)
+            gone = self._evict_from(index, block, most, burial)
+            missing -= size * gone
+            evicted += gone
+            source.took(gone)
+            if source is not victims:
                 victims = Victims(use, storages, count_blocks=count_blocks)
         burial.close()
         return evicted
+
+    def _evict_from(self, index: Index, leaf: int, most: int, burial: Burial) -> int:
+        """Evict a leaf, and those above it that would be next, at most so many. How many went."""
+        policy = index.leaves.policy
+        low = leaf
+        if most > 1 and index.chained and not policy.counts:
+            low = alike(index, leaf, most)
+        count = leaf + 1 - low
+        if policy.ghosts is not None:
+            policy.evicted([index.key_of(block) for block in range(leaf, low - 1, -1)], leaf)
+        if count > 1:
+            self._holdings.discard_tail(index, low, burial)
+        else:
+            self._holdings.discard(index, leaf, burial)
+        self._holdings.counters[index.instance.number].evictions += count
+        return count
 
     def _bytes_on(self, index: Index, block: int, storages: frozenset[int] | None) -> int:
         state = index.state[block]
@@ -157,7 +183,7 @@ class Reclaimer:
         known = [moment for moment in (*deadlines, latest) if moment > now_ms]
         return shortage.error(min(known) - now_ms if known else _RETRY_UNKNOWN_MS)
 
-    def expire(self, index: Index, now_ms: int, limit: int) -> int:
+    def expire(self, index: Index, now_ms: int, limit: int, budget: Budget) -> int:
         """Remove blocks whose time is over, leaves first, at most `limit`; how many were seen."""
         heap = index.expiry_heap
         holdings = self._holdings
@@ -167,6 +193,8 @@ class Reclaimer:
         use = holdings.use(index)
         burial = Burial(holdings, use, now_ms, use.group.grace_ms, reason=Reason.EXPIRED)
         while heap and heap[0] >> ID_BITS <= now_ms and seen < limit:
+            if budget.spent():
+                break
             block = heappop(heap) & ID_MASK
             seen += 1
             if not self._is_settled_leaf(index, block):
@@ -197,37 +225,70 @@ class Reclaimer:
             self._holdings.counters[index.instance.number].expired += 1
         burial.close()
 
-    def reclaim(self, use: GroupUse, now_ms: int, limit: int) -> int:
-        """A slice of work down to the low watermarks; how many blocks went."""
-        group = use.group
+    def reclaim(
+        self,
+        use: GroupUse,
+        now_ms: int,
+        limit: int,
+        budget: Budget | None,
+        *,
+        forced: bool = False,
+    ) -> int:
+        """A slice of work down to the low watermarks; how many blocks went.
+
+        `forced`: whether or not the high ones were reached, and whatever demotion is about to do.
+        """
         evicted = 0
-        if group.quota_bytes is not None:
-            leaving = sum(item.leaving for item in use.by_storage.values())
-            missing = self._over(use, "group", use.used - leaving, group.quota_bytes)
-            evicted += self.evict(use, missing, now_ms, limit=limit)
-        for kind, quota in group.type_quotas.items():
-            items = {n: item for n, item in use.by_storage.items() if item.type == kind}
-            used = sum(item.used - item.leaving for item in items.values())
-            missing = self._over(use, f"type {kind}", used, quota)
-            storages = frozenset(items)
-            if storages <= use.demotes:
+        for target in targets(use, Freed(), forced=forced):
+            storages = target.storages
+            if storages is not None and storages <= use.demotes and not forced:
                 continue
-            evicted += self.evict(use, missing, now_ms, storages=storages, limit=limit - evicted)
-        if group.max_blocks is not None:
-            missing = self._over(use, "blocks", use.blocks, group.max_blocks)
-            evicted += self.evict(use, missing, now_ms, count_blocks=True, limit=limit - evicted)
+            evicted += self.evict(
+                use,
+                target.missing,
+                now_ms,
+                storages=storages,
+                count_blocks=target.count_blocks,
+                limit=limit - evicted,
+                budget=budget,
+            )
         return evicted
 
-    def _over(self, use: GroupUse, name: str, used: int, limit: int) -> int:
-        """How much is above the low watermark, once the high one was reached."""
-        low = int(limit * use.group.low_watermark)
-        if used >= limit * use.group.high_watermark:
-            use.reclaiming.add(name)
-        if used <= low:
-            use.reclaiming.discard(name)
-        return used - low if name in use.reclaiming else 0
+    def reclaim_now(
+        self, use: GroupUse, size_bytes: int | None, now_ms: int, *, dry_run: bool
+    ) -> Reclaimed:
+        """Evict so many bytes, or (None) down to the low watermarks; at most a call's victims."""
+        if dry_run:
+            keys, freed = self._rehearse(use, size_bytes, VICTIMS_PER_CALL_MAX)
+            return Reclaimed(len(keys), freed.by_storage, keys)
+        before = {number: item.serving for number, item in use.by_storage.items()}
+        if size_bytes is None:
+            victims = self.reclaim(use, now_ms, VICTIMS_PER_CALL_MAX, None, forced=True)
+        else:
+            victims = self.evict(use, size_bytes, now_ms)
+        freed_bytes = {
+            number: gone
+            for number, size in before.items()
+            if (gone := size - use.by_storage[number].serving)
+        }
+        return Reclaimed(victims, freed_bytes)
 
-    def reclaim_storage(self, number: int, missing: int, now_ms: int, limit: int) -> int:
+    def _rehearse(
+        self, use: GroupUse, size_bytes: int | None, limit: int
+    ) -> tuple[list[bytes], Freed]:
+        """The keys of the blocks that `reclaim` (or the eviction of so many bytes) would evict."""
+        freed = Freed()
+        wanted = (
+            targets(use, freed, forced=True) if size_bytes is None else iter((Target(size_bytes),))
+        )
+        for index in use.indexes.values():
+            index.queue_leaves(LEAVES_QUEUED_AT_ONCE)
+        named = rehearse(use, wanted, freed, limit, self._holdings.last_stamp)
+        return [key for _, key in named], freed
+
+    def reclaim_storage(
+        self, number: int, missing: int, now_ms: int, limit: int, budget: Budget
+    ) -> int:
         """Evict for a storage that is nearly full: the groups on it in turn, largest first."""
         storages = frozenset((number,))
         evicted = 0
@@ -239,7 +300,9 @@ class Reclaimer:
             if not serving or number in use.demotes:
                 continue
             share = -(-missing * serving // total)
-            evicted += self.evict(use, share, now_ms, storages=storages, limit=limit - evicted)
+            evicted += self.evict(
+                use, share, now_ms, storages=storages, limit=limit - evicted, budget=budget
+            )
         return evicted
 
 

@@ -5,23 +5,28 @@ slots and memory follow in bounded slices.
 """
 
 from collections.abc import Collection, Iterator
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from hotplate.blocks import PLACE_SEGMENT_SHIFT
 from hotplate.kvc.answers import Slot
+from hotplate.kvc.budget import Budget
 from hotplate.kvc.departed import Reason
 from hotplate.kvc.holdings import Burial, Holdings
 from hotplate.kvc.index import ABSENT, DETAILED, SERVING, STAMP_SHIFT, Copy, Index
 from hotplate.kvc.keys import Keys
 from hotplate.kvc.leasing import LeaseBook
 from hotplate.kvc.model import Storage
+from hotplate.kvc.quota import GroupUse
 from hotplate.kvc.reclaim import Reclaimer
 from hotplate.kvc.write_session import Part
 
 if TYPE_CHECKING:
     from hotplate.kvc.writer import Writer
 
+_Item = TypeVar("_Item")
+
 SLICE: Final = 1024  # graves, blocks or victims of one background slice
+_RELEASED_AT_ONCE: Final = 128
 STORAGE_HIGH: Final = 0.95  # a storage fuller than this is reclaimed down to STORAGE_LOW
 STORAGE_LOW: Final = 0.85
 
@@ -29,12 +34,13 @@ STORAGE_LOW: Final = 0.85
 class Remover:
     """Removes blocks by key, time or place."""
 
-    __slots__ = ("_holdings", "_leases", "_reclaiming")
+    __slots__ = ("_holdings", "_leases", "_reclaiming", "_turn")
 
     def __init__(self, holdings: Holdings, leases: LeaseBook) -> None:
         self._holdings = holdings
         self._leases = leases
         self._reclaiming: set[int] = set()  # storages
+        self._turn = 0
 
     def _burial(self, index: Index, now_ms: int, reason: Reason) -> Burial:
         use = self._holdings.use(index)
@@ -184,22 +190,40 @@ class Remover:
             ):
                 yield block
 
-    def tick(self, reclaimer: Reclaimer, now_ms: int) -> bool:
-        """One bounded slice: expired blocks, graves that are due, wrecks, watermarks."""
+    def tick(self, reclaimer: Reclaimer, now_ms: int, budget: Budget) -> bool:
+        """One bounded slice: expired blocks, graves that are due, wrecks, watermarks.
+
+        Each slice begins with another instance and group, so that none waits for all others.
+        """
         holdings = self._holdings
         more = False
-        for index in list(holdings.indexes.values()):
+        self._turn += 1
+        for index in _from_turn(list(holdings.indexes.values()), self._turn):
             more |= index.queue_leaves(SLICE) >= SLICE
-            more |= reclaimer.expire(index, now_ms, SLICE) >= SLICE
-        for use in (*holdings.uses.values(), *holdings.orphans):
-            more |= reclaimer.reclaim(use, now_ms, SLICE) >= SLICE
-            more |= holdings.release_due(use, now_ms, SLICE) >= SLICE
+            more |= reclaimer.expire(index, now_ms, SLICE, budget) >= SLICE
+            if budget.spent():
+                return True
+        uses = [*holdings.uses.values(), *holdings.orphans]
+        for use in _from_turn(uses, self._turn):
+            more |= reclaimer.reclaim(use, now_ms, SLICE, budget) >= SLICE
+            more |= self._release(use, now_ms, budget)
+            if budget.over():
+                return True
         holdings.orphans = [use for use in holdings.orphans if use.used]
         more |= holdings.clear_wrecks(now_ms, SLICE) >= SLICE
-        more |= self._relieve_storages(reclaimer, now_ms)
-        return more
+        more |= self._relieve_storages(reclaimer, now_ms, budget)
+        return more or budget.over()
 
-    def _relieve_storages(self, reclaimer: Reclaimer, now_ms: int) -> bool:
+    def _release(self, use: GroupUse, now_ms: int, budget: Budget) -> bool:
+        """Give back what is due; whether more is."""
+        for _ in range(SLICE // _RELEASED_AT_ONCE):
+            if self._holdings.release_due(use, now_ms, _RELEASED_AT_ONCE) < _RELEASED_AT_ONCE:
+                return False
+            if budget.over():
+                break
+        return True
+
+    def _relieve_storages(self, reclaimer: Reclaimer, now_ms: int, budget: Budget) -> bool:
         """Keep headroom on storages, whose capacity is the limit of groups without a quota."""
         more = False
         for storage in self._holdings.catalog.storages.values():
@@ -219,5 +243,12 @@ class Remover:
                 self._reclaiming.discard(number)
             if number in self._reclaiming:
                 missing = used - int(capacity * STORAGE_LOW)
-                more |= reclaimer.reclaim_storage(number, missing, now_ms, SLICE) >= SLICE
+                evicted = reclaimer.reclaim_storage(number, missing, now_ms, SLICE, budget)
+                more |= evicted >= SLICE
         return more
+
+
+def _from_turn(items: list[_Item], turn: int) -> list[_Item]:
+    """All of them, from another one on each turn."""
+    first = turn % len(items) if items else 0
+    return items[first:] + items[:first]

@@ -8,56 +8,80 @@ calls, so that this holds for evictions of one block at a time too; an instance 
 give starts where the others are. Within an instance the policy says which leaf.
 """
 
+from collections.abc import Mapping
 from heapq import heappop, heappush
 from typing import Final
 
 from hotplate.kvc.index import Index
-from hotplate.kvc.quota import GroupUse
+from hotplate.kvc.policy.queues import LeafQueues
+from hotplate.kvc.quota import GroupUse, Turns
 
 WHOLE: Final = 1 << 40  # of an instance's use, in steps
+_ENDLESS: Final = 1 << 62  # turns
 
 
 class Victims:
     """The next blocks to evict of a group; between two evictions nothing else may change."""
 
-    __slots__ = ("_heap", "_last", "_steps", "_storages", "_use")
+    __slots__ = ("_heap", "_leaves", "_steps", "_storages", "_turn", "_turns")
 
     def __init__(
-        self, use: GroupUse, storages: frozenset[int] | None, *, count_blocks: bool
+        self,
+        use: GroupUse,
+        storages: frozenset[int] | None,
+        *,
+        count_blocks: bool,
+        leaves: Mapping[int, LeafQueues] | None = None,
+        turns: Turns | None = None,
     ) -> None:
-        """`storages`: leaves on these only. `count_blocks`: use is in blocks, else in bytes."""
-        self._use = use
+        """`storages`: leaves on these only. `count_blocks`: use is in blocks, else in bytes.
+
+        `leaves` and `turns`: those of a rehearsal instead of the group's.
+        """
         self._storages = storages
+        self._turns = use.turns if turns is None else turns
+        self._leaves: Mapping[int, LeafQueues] = (
+            {number: index.leaves for number, index in use.indexes.items()}
+            if leaves is None
+            else leaves
+        )
         # priority, what it has given, the step of a victim (a larger use first), instance
         self._heap: list[tuple[int, int, int, int]] = []
         self._steps: dict[int, int] = {}
-        self._last: int | None = None  # evicting there may have made new leaves
+        self._turn = (0, 0, 0, 0)  # the entry that `next` took
         for number, index in use.indexes.items():
             used = index.blocks if count_blocks else _bytes_on(index, storages)
             if used:
                 unit = 1 if count_blocks else index.instance.total_bytes
                 self._steps[number] = max(1, unit * WHOLE // used)
-                self._enter(number, max(use.given.get(number, 0), use.given_floor))
+                self._enter(number, self._turns.given_by(number))
 
     def _enter(self, number: int, given: int) -> None:
-        priority = self._use.indexes[number].leaves.lowest_priority(self._storages)
+        priority = self._leaves[number].lowest_priority(self._storages)
         if priority is not None:
             heappush(self._heap, (priority, given, self._steps[number], number))
 
-    def next(self) -> tuple[Index, int] | None:
-        """The next victim; evict it before asking again."""
-        if self._last is not None:
-            self._enter(self._last, self._use.given[self._last])
-            self._last = None
+    def next(self) -> tuple[int, int, int] | None:
+        """The next victim: instance number and id, and how often in a row it is its turn.
+
+        Evict it, and as many as that of those above it, and say how many (`took`).
+        """
         if not self._heap:
             return None
-        priority, given, step, number = heappop(self._heap)
-        use = self._use
-        use.given[number] = given + step
-        use.given_floor = max(use.given_floor, given)
-        self._last = number
-        index = use.indexes[number]
-        return index, index.leaves.victim(priority, self._storages)
+        priority, given, step, number = self._turn = heappop(self._heap)
+        turns = _ENDLESS
+        if self._heap and self._heap[0][0] == priority:
+            _, other, other_step, other_number = self._heap[0]
+            turns, rest = divmod(other - given, step)
+            if rest or (step, number) < (other_step, other_number):
+                turns += 1
+        return number, self._leaves[number].victim(priority, self._storages), turns
+
+    def took(self, count: int) -> None:
+        """So many of the instance's blocks have been evicted."""
+        _, given, step, number = self._turn
+        self._turns.took(number, given, step, count)
+        self._enter(number, given + step * count)
 
 
 def _bytes_on(index: Index, storages: frozenset[int] | None) -> int:

@@ -150,19 +150,30 @@ class RequestReader:
             requests += self._batch_exact(limit - len(requests))
         return requests
 
+    def single(self, data: bytes) -> list[bytes] | None:
+        """The request, if `data` is one small whole one and nothing waits; else it is not taken.
+
+        The shortest way: no `feed` and no `batch`.
+        """
+        if len(data) > _SMALL_BYTES_MAX or self._busy or self._chunk or self._parsed:
+            return None
+        parts = data.split(b"\r\n")
+        arguments = parts[2::2]
+        if (
+            len(arguments) < len(_SMALL_COUNTS)
+            and parts[0] == _SMALL_COUNTS[len(arguments)]
+            and parts[1::2] == [*map(_small_header, map(len, arguments)), b""]
+            and arguments
+        ):
+            self.ready = False
+            return arguments
+        return None
+
     def receive(self, data: bytes, limit: int) -> list[list[Any]]:
-        """`feed` and `batch` in one, and the shortest way for one small request."""
-        if len(data) <= _SMALL_BYTES_MAX and not (self._busy or self._chunk or self._parsed):
-            parts = data.split(b"\r\n")
-            arguments = parts[2::2]
-            if (
-                len(arguments) < len(_SMALL_COUNTS)
-                and parts[0] == _SMALL_COUNTS[len(arguments)]
-                and parts[1::2] == [*map(_small_header, map(len, arguments)), b""]
-                and arguments
-            ):
-                self.ready = False
-                return [arguments]
+        """`feed` and `batch` in one."""
+        request = self.single(data)
+        if request is not None:
+            return [request]
         self.feed(data)
         return self.batch(limit)
 

@@ -162,15 +162,20 @@ class Connection(asyncio.Protocol):
                     self._transport.pause_reading()
             return
         reader = self._reader
-        requests = reader.receive(data, BATCH_REQUESTS)
-        if len(requests) == 1 and not reader.ready and reader.stopped is None:
-            self.request = requests[0]
+        request = self.request = reader.single(data)
+        if request is not None:
             self._outbox.hear(self)
-        elif requests:
-            self._run(requests, 0)
         else:
-            self._saw_client()
-        if reader.ready or reader.stopped is not None:
+            reader.feed(data)
+            requests = reader.batch(BATCH_REQUESTS)
+            if len(requests) == 1 and not reader.ready and reader.stopped is None:
+                request = self.request = requests[0]
+                self._outbox.hear(self)
+            elif requests:
+                self._run(requests, 0)
+            else:
+                self._saw_client()
+        if request is None and (reader.ready or reader.stopped is not None):
             self._go_on()
         elif self._large is not None and self._large.quiet_reads > QUIET_READS_MAX:
             self._large = None

@@ -49,6 +49,7 @@ class KvCacheService:
             lease_ms_max=config.kvc_lease_max_ms,
             write_grace_ms=config.kvc_write_grace_ms,
             closed_sessions_max=config.kvc_closed_sessions_max,
+            thread_ns=engine.clock.thread_ns,
         )
         self._io = FileIo(loop)
         self._health = StorageHealth(self._catalog, self._cache, self._io, engine.clock)
@@ -135,6 +136,16 @@ class KvCacheService:
                 continue
             if isinstance(storage.store.inner, SegmentStore):
                 self._make_ahead(storage.store.inner)
+                self._empty(storage.store.inner)
+
+    def _empty(self, store: SegmentStore) -> None:
+        """Free what removed segments held, on a thread."""
+        empty = store.begin_emptying()
+        if empty is not None:
+            try:
+                self._io.submit(empty, done=_raise, lane=store.name)
+            except OSError:
+                empty()  # no thread is free: then here
 
     def _make_ahead(self, store: SegmentStore) -> None:
         make = store.begin_ahead()
@@ -146,7 +157,7 @@ class KvCacheService:
             self._make_ahead(store)
 
         try:
-            self._io.submit(make, done=finish)
+            self._io.submit(make, done=finish, lane=store.name)
         except OSError as error:
             store.finish_ahead(error)
 
@@ -163,7 +174,7 @@ class KvCacheService:
                 continue
             done = partial(_files_removed, store, store.inner)
             try:
-                self._io.submit(job, done=done)
+                self._io.submit(job, done=done, lane=store.name)
             except OSError as error:
                 store.inner.finish_removal(error)
 
@@ -184,6 +195,11 @@ class KvCacheService:
         if storage.type == "memory":
             return config.kvc_memory_capacity or default_memory_bytes()
         return config.kvc_ssd_capacity or default_ssd_bytes(Path(self._directory.path))
+
+
+def _raise(result: Any) -> None:
+    if isinstance(result, Exception):
+        raise result
 
 
 def _files_removed(store: WatchedStore, inner: FileStore, result: Any) -> None:

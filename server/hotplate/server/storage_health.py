@@ -40,9 +40,8 @@ class StorageHealth:
             if health.begin_probe(now_ms):
                 done = partial(self._probed, storage, store, slow_ms)
                 try:
-                    self._io.submit(
-                        store.examine, health.need_bytes, probe=bool(health.failure), done=done
-                    )
+                    examine = partial(store.examine, health.need_bytes, probe=bool(health.failure))
+                    self._io.submit(examine, done=done, lane=storage.name)
                 except OSError as error:  # nothing is wrong with the storage: only try later
                     health.end_probe(
                         now_ms, self._clock.monotonic_ns(), 0, error if health.failure else None

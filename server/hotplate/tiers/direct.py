@@ -8,16 +8,70 @@ Not for pieces that do not begin at a multiple, or are small: their caller uses 
 may be used on one file, the kernel keeps them coherent.
 """
 
+import ctypes
 import errno
 import mmap
 import os
+import threading
+import weakref
+from collections import deque
 from typing import Final
 
 from hotplate.wire.segment import round_up
 
 ALIGNMENT: Final = 4096
 DIRECT_BYTES_MIN: Final = 64 * 1024  # below it a copy in the page cache is cheaper than a wait
-_CHUNK_BYTES: Final = 8 * 1024 * 1024  # of one write
+_BUFFERS_BYTES_MAX: Final = 64 * 1024 * 1024  # kept for reads to come
+_CHUNK_BYTES: Final = 4 * 1024 * 1024  # of one write
+
+
+_threads: Final = threading.local()
+
+
+def _buffer_of_thread() -> mmap.mmap:
+    """An aligned buffer that this thread has used before: its pages are there already."""
+    buffer: mmap.mmap | None = getattr(_threads, "buffer", None)
+    if buffer is None:
+        buffer = _threads.buffer = mmap.mmap(-1, _CHUNK_BYTES)
+    return buffer
+
+
+class Buffers:
+    """Aligned buffers to read into, used again once nobody looks at them: the first touch of fresh
+    memory takes as long as the read. Any thread."""
+
+    __slots__ = ("_free", "_held_bytes")
+
+    def __init__(self) -> None:
+        self._free: deque[mmap.mmap] = deque()
+        self._held_bytes = 0  # of the free ones; threads may miscount it a little
+
+    def lend(self, size: int) -> memoryview:
+        """At least `size` bytes, cut to that. They are ours again when no view is left."""
+        mapping = self._find(size)
+        exported = (ctypes.c_char * len(mapping)).from_buffer(mapping)
+        weakref.finalize(exported, self._give_back, mapping).atexit = False
+        return memoryview(exported).cast("B")[:size]
+
+    def _find(self, size: int) -> mmap.mmap:
+        for _ in range(len(self._free)):
+            try:
+                mapping = self._free.popleft()
+            except IndexError:
+                break
+            if size <= len(mapping) <= 2 * size:
+                self._held_bytes -= len(mapping)
+                return mapping
+            self._free.append(mapping)
+        return mmap.mmap(-1, size)
+
+    def _give_back(self, mapping: mmap.mmap) -> None:
+        if self._held_bytes + len(mapping) <= _BUFFERS_BYTES_MAX:
+            self._held_bytes += len(mapping)
+            self._free.append(mapping)
+
+
+_buffers: Final = Buffers()
 
 
 class DirectFile:
@@ -42,11 +96,15 @@ class DirectFile:
     def write(self, offset: int, data: memoryview | bytes) -> None:
         """Write all. What follows up to the next multiple of ALIGNMENT becomes zero. OSError."""
         source = memoryview(data).cast("B")
-        buffer = mmap.mmap(-1, min(round_up(len(source), ALIGNMENT), _CHUNK_BYTES))
+        buffer = _buffer_of_thread()
         for start in range(0, len(source), _CHUNK_BYTES):
             piece = source[start : start + _CHUNK_BYTES]
             padded = round_up(len(piece), ALIGNMENT)
-            buffer[: len(piece)] = piece
+            if start == 0 and len(piece) == len(data) and isinstance(data, bytes):
+                # Other threads go on meanwhile, unlike during the copy of a slice.
+                ctypes.memmove(ctypes.addressof(ctypes.c_char.from_buffer(buffer)), data, len(data))
+            else:
+                buffer[: len(piece)] = piece
             if padded != len(piece):
                 buffer[len(piece) : padded] = bytes(padded - len(piece))
             self._write_all(memoryview(buffer)[:padded], offset + start)
@@ -54,7 +112,7 @@ class DirectFile:
     def read(self, offset: int, size: int) -> memoryview:
         """Read all; OSError where the file ends before."""
         start = offset - offset % ALIGNMENT
-        buffer = memoryview(mmap.mmap(-1, round_up(offset + size - start, ALIGNMENT)))
+        buffer = _buffers.lend(round_up(offset + size - start, ALIGNMENT))
         wanted = offset + size - start
         filled = 0
         while filled < wanted:

@@ -7,15 +7,17 @@ all different, a file ends up holding one block, and the file system does what w
 ours: find room for pieces of any size, and join what is freed. (ADR 10.)
 """
 
+import errno
 from dataclasses import dataclass, field
 from typing import Final
 
-from hotplate.blocks import Shape
+from hotplate.blocks import Shape, StoreFullError
 from hotplate.tiers.allocator import FreeRanges
 from hotplate.tiers.segment import Segment
 from hotplate.wire.segment import PAGE_BYTES, Layout, file_bytes_for, plan_layout, round_up
 
 ROOM_SHARE: Final = 64
+SHORTAGE: Final = frozenset((errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EMFILE, errno.ENFILE))
 SHARE_BYTES_MIN: Final = 64 * 1024  # small blocks share a file however little room is left
 
 
@@ -57,18 +59,24 @@ class Growth:
 
         It is at least `least_bytes` long. Its file ends with its last slot.
         """
-        usual = max(self._segment_bytes, self._file_bytes(shape, 1))
+        smallest = self._file_bytes(shape, 1)
+        if room_bytes < smallest:
+            return self.layout(shape, 0)
+        stride = self.stride(shape)
         share = max(room_bytes // ROOM_SHARE, SHARE_BYTES_MIN, least_bytes)
-        share = max(share, self._file_bytes(shape, min(wanted, usual // self.stride(shape) + 1)))
+        if wanted == 1 and share < smallest + stride:
+            return self.layout(shape, smallest)
+        usual = max(self._segment_bytes, smallest)
+        share = max(share, self._file_bytes(shape, min(wanted, usual // stride + 1)))
         layout = self.layout(shape, min(usual, share, room_bytes - room_bytes % PAGE_BYTES))
-        if not layout.slot_count:
-            return layout
         return self.layout(shape, self._file_bytes(shape, layout.slot_count))
 
-    def slots(self, shape: Shape, room_bytes: int) -> int:
-        """How many slots new segments could bring that fit the room."""
+    def slots(self, shape: Shape, room_bytes: int, wanted: int) -> int:
+        """How many slots new segments could bring that fit the room; at most 1 if one is wanted."""
         usual = max(self._segment_bytes, self._file_bytes(shape, 1))
         most = self.layout(shape, usual).slot_count
+        if wanted == 1:
+            return int(room_bytes >= self._file_bytes(shape, 1))
         room_bytes -= room_bytes % PAGE_BYTES  # files are whole pages
         segment_count, rest = divmod(room_bytes, self._file_bytes(shape, most))
         return segment_count * most + self.layout(shape, rest).slot_count
@@ -81,3 +89,15 @@ class Growth:
             sum_count=shape.sum_count,
             alignment=self._alignment,
         )
+
+
+def checked_shape(shape: Shape) -> Shape:
+    """The shape itself, or ValueError."""
+    if shape.payload_bytes < 1 or shape.key_bytes < 1 or shape.sum_count < 0:
+        raise ValueError(f"{shape} is no class of slots")
+    return shape
+
+
+def full_error(shape: Shape, count: int, obtainable: int) -> StoreFullError:
+    """So many slots were asked for, so many could be had."""
+    return StoreFullError(count * shape.payload_bytes, obtainable * shape.payload_bytes)

@@ -7,6 +7,7 @@ Invariants: a slot's generation is raised before its state says writing, keys an
 before it says serving; it says free before it can be reserved again.
 """
 
+import errno
 from typing import Final, Protocol
 
 from hotplate.blocks import Shape
@@ -137,6 +138,15 @@ class Segment:
         """Take slots away from their owner."""
         self.backing.put(self.layout.state_offset + slot, _FREE * count)
 
+    def refuse_lost(self) -> None:
+        """OSError if its bytes are gone."""
+        if self.lost:
+            raise OSError(errno.EIO, f"file {self.file.name} is gone or was cut")
+
+    def abandon(self) -> None:
+        """(any thread) The file was removed: give back the space of the payload."""
+        self.backing.abandon(self.payload_offset)
+
     def states(self, slot: int, count: int) -> bytes:
         """One byte a slot."""
         return self.backing.get(self.layout.state_offset + slot, count)
@@ -160,7 +170,8 @@ class Segment:
         return self.backing.get(layout.sum_offset + width * slot, width * count)
 
     def has_free(self, slot: int, count: int) -> bool:
-        """Whether any of these slots is free."""
+        """Whether any of these slots is free. OSError if the file was cut."""
+        self.backing.check()
         return _FREE in self.states(slot, count)
 
     def generation(self, slot: int) -> int:

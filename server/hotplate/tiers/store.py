@@ -32,11 +32,18 @@ from hotplate.blocks import (
     Extent,
     Found,
     Shape,
-    StoreFullError,
 )
 from hotplate.tiers.ahead import Blank, FilesAhead
 from hotplate.tiers.directory import Directory, DirectoryGoneError, SegmentFile
-from hotplate.tiers.growth import ROOM_SHARE, SHARE_BYTES_MIN, Growth, SlotClass
+from hotplate.tiers.growth import (
+    ROOM_SHARE,
+    SHARE_BYTES_MIN,
+    SHORTAGE,
+    Growth,
+    SlotClass,
+    checked_shape,
+    full_error,
+)
 from hotplate.tiers.recovery import (
     Leftovers,
     Run,
@@ -50,8 +57,6 @@ from hotplate.wire.segment import PAGE_BYTES, SUM_BYTES, VERSION, Layout, round_
 
 FILES_MAX: Final = 49_152  # of a storage: Linux maps 65530 in a process. Nearing it they get larger
 
-_SHORTAGE: Final = frozenset((errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.EMFILE, errno.ENFILE))
-
 
 class SegmentStore:
     """A BlockStore on segment files. Use memory.open_memory_store or ssd.open_ssd_store."""
@@ -61,6 +66,7 @@ class SegmentStore:
         "_classes",
         "_closed",
         "_directory",
+        "_emptied",
         "_file_bytes",
         "_files_max",
         "_growth",
@@ -101,6 +107,7 @@ class SegmentStore:
         self._classes: dict[Shape, SlotClass] = {}
         self._segments: dict[int, Segment] = {}
         self._next_index = 1
+        self._emptied: list[Segment] = []  # removed, with space that is not free yet
         self._leftovers = Leftovers([])
         self.unusable: list[Unusable] = []  # files that were left, and that settle removes
         self._spares: dict[int, SlotClass] = {}  # by the base of a segment without reserved slots
@@ -141,15 +148,21 @@ class SegmentStore:
         if segment.lost:
             self._release_lost(segment, count)
             return
-        if segment.has_free(slot, count):
-            raise ValueError(f"place {place:#x}: of {count} slots some are free already")
         try:
+            if segment.has_free(slot, count):
+                raise ValueError(f"place {place:#x}: of {count} slots some are free already")
             segment.mark_free(slot, count)
-        finally:
-            self._classes[shape].free.add(place, count)
-            segment.used -= count
-            if not segment.used:
-                self._retire(self._classes[shape], segment)
+        except OSError:
+            self._take_back(segment, place, count)
+            raise
+        self._take_back(segment, place, count)
+
+    def _take_back(self, segment: Segment, place: int, count: int) -> None:
+        slot_class = self._classes[segment.shape]
+        slot_class.free.add(place, count)
+        segment.used -= count
+        if not segment.used:
+            self._retire(slot_class, segment)
 
     def publish(self, shape: Shape, place: int, keys: bytes, sums: bytes) -> None:
         """Mark consecutive reserved slots as serving; as many as there are keys."""
@@ -159,7 +172,7 @@ class SegmentStore:
                 f"{len(keys)} bytes of keys and {len(sums)} of sums do not fit {shape}"
             )
         segment, slot = self._locate_range(shape, place, count)
-        _refuse_lost(segment)
+        segment.refuse_lost()
         if segment.has_free(slot, count):
             raise ValueError(f"place {place:#x}: of {count} slots some are free")
         segment.mark_serving(slot, count, keys, sums)
@@ -175,7 +188,7 @@ class SegmentStore:
         It stays readable however long it is kept, but is only the slot's while that is reserved.
         """
         segment = self._segments[place >> PLACE_SEGMENT_SHIFT]
-        _refuse_lost(segment)
+        segment.refuse_lost()
         start = segment.payload_offset + (place & PLACE_SLOT_MASK) * segment.stride
         return segment.backing.view(start, segment.payload_bytes)
 
@@ -231,6 +244,7 @@ class SegmentStore:
         self._ahead.close(remove=not remove)
         self._leftovers = Leftovers([])
         self.unusable = []
+        self._emptied.clear()
         self._segments.clear()
         self._classes.clear()
         self._file_bytes = 0
@@ -366,6 +380,19 @@ class SegmentStore:
             self._forget_if_empty(slot_class)
             self._discard(segment.file)
 
+    def begin_emptying(self) -> Callable[[], None] | None:
+        """The job of freeing what removed files held, whoever has them mapped; None if there is
+        nothing. Run it on a thread: freeing 64 MiB takes the kernel some 10 milliseconds."""
+        if not self._emptied:
+            return None
+        emptied, self._emptied = self._emptied, []
+
+        def empty() -> None:
+            while emptied:
+                emptied.pop().abandon()
+
+        return empty
+
     # Making files ahead
 
     def begin_ahead(self) -> Callable[[], Blank] | None:
@@ -394,12 +421,13 @@ class SegmentStore:
         """Reserve where no free range holds all: from new segments, then from what is left."""
         if self._closed:
             raise ValueError(f"storage {self.name} is closed")
-        slot_class = self._classes.get(shape) or SlotClass(_checked(shape))
-        obtainable = slot_class.free.total + self._growth.slots(
-            slot_class.shape, self._room_bytes(slot_class)
-        )
+        slot_class = self._classes.get(shape) or SlotClass(checked_shape(shape))
+        obtainable = slot_class.free.total
+        if count > obtainable:
+            room = self._room_bytes(slot_class)
+            obtainable += self._growth.slots(shape, room, count - obtainable)
         if obtainable < count:
-            raise _full(shape, count, obtainable)
+            raise full_error(shape, count, obtainable)
         self._classes[shape] = slot_class
         taken: list[tuple[int, int]] = []
         made: list[Segment] = []
@@ -421,9 +449,10 @@ class SegmentStore:
                     slot_class.free.add(start, length)
             for segment in made:
                 self._drop(slot_class, segment)
+                segment.abandon()
             self._forget_if_empty(slot_class)
-            if error.errno in _SHORTAGE:
-                raise _full(shape, count, slot_class.free.total) from error
+            if error.errno in SHORTAGE:
+                raise full_error(shape, count, slot_class.free.total) from error
             raise
 
     def _hand_over(self, slot_class: SlotClass, taken: list[tuple[int, int]]) -> list[Extent]:
@@ -438,6 +467,7 @@ class SegmentStore:
                 # The storage is failing, and that is what the caller hears. The columns in memory
                 # are right after this even if the file cannot be written.
                 with suppress(OSError):
+                    segment.backing.check()
                     segment.mark_free(start & PLACE_SLOT_MASK, length)
                 slot_class.free.add(start, length)
             raise
@@ -480,7 +510,7 @@ class SegmentStore:
         return segment
 
     def _next_layout(self, slot_class: SlotClass, wanted: int) -> Layout:
-        many = len(self._segments) >= self._files_max // 2
+        many = len(self._segments) >= self._files_max * 15 // 16
         return self._growth.next_layout(
             slot_class.shape,
             self._room_bytes(slot_class),
@@ -496,16 +526,16 @@ class SegmentStore:
             self._spare_bytes += segment.file.file_bytes
         else:
             self._drop(slot_class, segment)
+            self._emptied.append(segment)
 
     def _drop(self, slot_class: SlotClass, segment: Segment) -> None:
-        """Give back a segment without reserved slots."""
+        """Remove a segment without reserved slots. Its space is free once it is abandoned."""
         del self._segments[segment.base >> PLACE_SEGMENT_SHIFT]
         slot_class.free.remove(segment.base, segment.layout.slot_count)
         slot_class.segment_count -= 1
         self._end_spare(slot_class, segment)
         self._forget_if_empty(slot_class)
         self._discard(segment.file)
-        segment.backing.abandon(segment.payload_offset)
 
     def _end_spare(self, slot_class: SlotClass, segment: Segment) -> None:
         if slot_class.spare is segment:
@@ -528,17 +558,18 @@ class SegmentStore:
         """Drop the blank and other classes' spares until `size` bytes fit the capacity."""
         while self.allocated_bytes + size > self.capacity_bytes and self._ahead.drop():
             pass
-        for other in list(self._spares.values()):
-            if self.allocated_bytes + size <= self.capacity_bytes:
-                return
-            if other is not slot_class and other.spare is not None:
-                self._drop(other, other.spare)
+        while self._spares and self.allocated_bytes + size > self.capacity_bytes:
+            base, other = next(iter(self._spares.items()))
+            if other is slot_class:
+                if len(self._spares) == 1:
+                    return
+                self._spares[base] = self._spares.pop(base)  # behind the others
+            elif (spare := other.spare) is not None:
+                self._drop(other, spare)
+                spare.abandon()  # at once: the next file needs the space
 
     def _room_bytes(self, slot_class: SlotClass | None) -> int:
-        """What segments of this class could still take: all but what others really use.
-
-        None where the capacity was set below what is allocated.
-        """
+        """What segments of this class could still take: all but what others really use."""
         room = self.capacity_bytes - self.allocated_bytes + self._spare_bytes
         room += self._ahead.blank_bytes
         if slot_class is not None and slot_class.spare is not None:
@@ -562,22 +593,7 @@ class SegmentStore:
     ) -> tuple[Segment, int]:
         """Bytes of one slot's payload: the segment, and where they start in its file."""
         segment, slot = self._locate_range(shape, place, 1)
-        _refuse_lost(segment)
+        segment.refuse_lost()
         if offset < 0 or size < 0 or offset + size > segment.payload_bytes:
             raise ValueError(f"{size} bytes at {offset} exceed a slot of {segment.payload_bytes}")
         return segment, segment.payload_offset + slot * segment.stride + offset
-
-
-def _refuse_lost(segment: Segment) -> None:
-    if segment.lost:
-        raise OSError(errno.EIO, f"file {segment.file.name} is gone or was cut")
-
-
-def _checked(shape: Shape) -> Shape:
-    if shape.payload_bytes < 1 or shape.key_bytes < 1 or shape.sum_count < 0:
-        raise ValueError(f"{shape} is no class of slots")
-    return shape
-
-
-def _full(shape: Shape, count: int, obtainable: int) -> StoreFullError:
-    return StoreFullError(count * shape.payload_bytes, obtainable * shape.payload_bytes)

@@ -118,6 +118,22 @@ def test_the_blocks_a_write_builds_on_are_not_its_victims() -> None:
     assert user.matched(CHAIN) == 3, "the last of the other branch made room"
 
 
+def test_a_block_that_becomes_a_leaf_during_a_refused_write_still_expires() -> None:
+    marks: dict[str, Any] = {"high_watermark": 1.0, "low_watermark": 1.0}
+    user = CacheUser(max_blocks=2, quota_bytes=25, grace_ms=1000, **marks)
+    user.store(keys("a"), ttl_ms=1_000)
+    user.store(keys("a", "b"), ttl_ms=100_000)
+    user.now += 2_000
+    user.tick()
+    assert user.matched(keys("a", "b"), touch=False) == 2
+    with pytest.raises(QuotaError, match="group g"):
+        user.start(keys("a", "c"))
+    assert user.matched(keys("a", "b"), touch=False) == 1, "b made room among the blocks"
+    user.now += 100_000
+    user.tick()
+    assert user.cache.block_count(user.instance) == 0
+
+
 def test_a_full_storage_is_passed_over_and_then_made_room_on() -> None:
     user = CacheUser(capacity_bytes=40)
     user.store(keys("a", "b", "c"))

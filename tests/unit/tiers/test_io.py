@@ -103,13 +103,14 @@ def test_closing_waits_for_what_runs_and_refuses_what_waits() -> None:
         io.submit(job, "never", done=answers)
         started.wait()
         # Opened only once close() has begun: shutdown is what close() calls after marking itself.
-        real_shutdown = io._executor.shutdown
+        executor = io._lanes[""].executor
+        real_shutdown = executor.shutdown
 
         def shutdown(**options: Any) -> None:
             gate.set()
             real_shutdown(**options)
 
-        io._executor.shutdown = shutdown  # type: ignore[method-assign, assignment]
+        executor.shutdown = shutdown  # type: ignore[method-assign, assignment]
         io.close()
         first, second = await answers.all_of(2)
         assert first == "finished"
@@ -118,5 +119,25 @@ def test_closing_waits_for_what_runs_and_refuses_what_waits() -> None:
         with pytest.raises(FileIoClosedError):
             io.submit(slow, done=answers)
         assert io.in_flight == 0
+
+    asyncio.run(scenario())
+
+
+def test_a_lane_that_hangs_or_is_full_keeps_no_other_from_working() -> None:
+    async def scenario() -> None:
+        io = FileIo(asyncio.get_running_loop(), threads=2, queue_max=1)
+        hang, answers, hung = threading.Event(), Answers(), Answers()
+        for _ in range(3):
+            io.submit(hang.wait, done=hung, lane="mount")
+        with pytest.raises(FileIoFullError, match="3 jobs"):
+            io.submit(hang.wait, done=hung, lane="mount")
+        for _ in range(3):
+            io.submit(divmod, 17, 5, done=answers, lane="disk")
+        assert io.in_flight == 6
+        assert await answers.all_of(3) == [(3, 2)] * 3
+        assert (io.in_flight, hung.got) == (3, [])
+        hang.set()
+        await hung.all_of(3)
+        io.close()
 
     asyncio.run(scenario())

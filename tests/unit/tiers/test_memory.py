@@ -119,6 +119,10 @@ def test_a_mapping_of_a_removed_segment_shows_its_slots_as_gone(store: SegmentSt
             store.release(SHAPE, first.place, 1)
             assert not path.exists()
             assert reader.ask().startswith("False False False")
+            empty = store.begin_emptying()
+            assert empty is not None
+            empty()
+            assert store.begin_emptying() is None
             figures = os.fstat(file.fileno())
             assert figures.st_size == file_bytes, "no mapping is cut"
             assert figures.st_blocks * 512 <= 3 * 4096, "but its memory is given back"

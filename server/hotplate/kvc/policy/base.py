@@ -103,6 +103,10 @@ class Policy:
         self.forest = forest
         self.order = order
 
+    def copied(self, forest: Forest) -> "Policy":
+        """The same policy for a forest that begins as this one's is, without its ghosts."""
+        return type(self)(forest)  # type: ignore[call-arg]
+
     def lane(self, block: int) -> int:
         """The lane a leaf waits in, 0 or 1."""
         del block

@@ -36,6 +36,12 @@ class S3Fifo(Policy):
         # what entered the main queue later than it was stored: created, place, hits at entry
         self._entered: dict[int, tuple[int, int, int]] = {}
 
+    def copied(self, forest: Forest) -> "S3Fifo":
+        """With the entries to the main queue."""
+        copy = S3Fifo(forest)
+        copy._stamp, copy._entries, copy._entered = self._stamp, self._entries, dict(self._entered)
+        return copy
+
     def lane(self, block: int) -> int:
         """0 for the small queue, 1 for the main one."""
         return self.forest.proven[block]

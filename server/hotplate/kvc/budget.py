@@ -1,0 +1,32 @@
+"""How long one slice of background work may take: thread CPU time, so that others do not count."""
+
+from collections.abc import Callable
+from typing import Final
+
+SLICE_NS: Final = 5_000_000  # a client waits at most so long for a slice
+_CALLS_A_LOOK: Final = 32  # a look at the clock is a system call
+
+
+class Budget:
+    """Counts down; `spent` is asked for every item of work."""
+
+    __slots__ = ("_calls", "_deadline_ns", "_over", "_thread_ns")
+
+    def __init__(self, thread_ns: Callable[[], int], span_ns: int = SLICE_NS) -> None:
+        self._thread_ns = thread_ns
+        self._deadline_ns = thread_ns() + span_ns
+        self._calls = 0
+        self._over = False
+
+    def spent(self) -> bool:
+        """Whether the time is over."""
+        self._calls += 1
+        if self._calls >= _CALLS_A_LOOK and not self._over:
+            self._calls = 0
+            self._over = self._thread_ns() >= self._deadline_ns
+        return self._over
+
+    def over(self) -> bool:
+        """The same, with a look at the clock now."""
+        self._over = self._over or self._thread_ns() >= self._deadline_ns
+        return self._over
