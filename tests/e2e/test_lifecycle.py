@@ -285,7 +285,7 @@ def test_the_command_line_wins_over_the_file(launch: Launch, tmp_path: Path) -> 
         (("--port", "70000"), "port: "),
         (("--port", "abc"), "port: "),
         (("--hz", "10", "20"), "hz: wrong number of arguments"),
-        (("--appendonly", "yes"), "the append-only file is not in this version"),
+        (("--tls-port", "1"), "TLS is not in this version"),
         (("/nonexistent/hotplate.conf",), "/nonexistent/hotplate.conf: can't read it"),
         (("--logfile", "/nonexistent/log"), "can't log to /nonexistent/log"),
         (("--dir", "/dev/null"), "can't use directory /dev/null"),

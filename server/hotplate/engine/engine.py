@@ -35,6 +35,7 @@ from hotplate.keyspace.stream_policy import PolicySweep
 from hotplate.spec.registry import Registry
 
 if TYPE_CHECKING:
+    from hotplate.engine.persistence import Persistence
     from hotplate.kvc.cache import Cache
     from hotplate.kvc.model import Storage
     from hotplate.kvc.ports import BlockStore
@@ -71,6 +72,7 @@ class Engine:
         self.notifications = Notifications(self.pubsub.publish)
         self._expiry = ExpiryCycle(self.databases, clock.monotonic_ns)
         self.gates: int = Gate.OPEN
+        self.unsafe = ""  # why writes are refused while the gate UNSAFE is shut
         self.run_id = f"{rng.getrandbits(160):040x}"
         self.memory = MemoryLimit(self)
         self.scripts = Scripts(self)
@@ -88,6 +90,7 @@ class Engine:
         self._http_reported_ns: int | None = None
         # set by the server before the first client
         self.kvc: Cache | None = None
+        self.persistence: Persistence | None = None
         self.file_io: Any = None
         self.open_store: Callable[[Storage], BlockStore] | None = None
         self.request_shutdown: Callable[[], None] = _no_server
@@ -190,6 +193,11 @@ class Engine:
         elif lead_ms <= self._lead_ms:
             return
         self._lead_ms = lead_ms
+
+    def refuse_writes(self, why: str | None) -> None:
+        """Nothing may be changed, because of `why`; None: it may."""
+        self.unsafe = why or ""
+        self.gates = self.gates & ~Gate.UNSAFE if why is None else self.gates | Gate.UNSAFE
 
     def client_list(self) -> Sequence[Context]:
         """All clients, oldest first."""

@@ -23,6 +23,7 @@ from hotplate.keyspace.deadlines import Deadlines
 from hotplate.keyspace.discard import Discarded, is_large
 from hotplate.keyspace.entry import Entry, Value, type_of
 from hotplate.keyspace.hash import Hash
+from hotplate.keyspace.journal import Journal
 from hotplate.keyspace.meter import Meter
 
 SHARDS: Final = 1024
@@ -49,6 +50,7 @@ class Database:
         "field_names",
         "hits",
         "index",
+        "journal",
         "meter",
         "misses",
         "observer",
@@ -77,6 +79,7 @@ class Database:
         self.field_names: dict[bytes, bytes] = {}  # one object for each name, shared by hashes
         self.meter: Meter | None = None  # counts memory, while there is a limit
         self.observer: Callable[[int, bytes, str], None] | None = None
+        self.journal: Journal | None = None  # told what no command says, while there is a log
         # hears what is no change of its own: keymiss, new, overwritten, type_changed
         self.witness: Callable[[int, bytes, str], None] | None = None
 
@@ -202,9 +205,15 @@ class Database:
 
     def expire(self, key: bytes) -> None:
         """Remove a key whose time has come, and tell."""
-        if self.expires and self.delete(key):
+        if not self.expires:
+            return
+        if self.journal is not None:
+            self.journal.keep(self, key)
+        if self.delete(key):
             self.expired += 1
             self.changed(key, "expired")
+            if self.journal is not None:
+                self.journal.note(self.index, b"DEL", key)
 
     def changed(self, key: bytes, event: str) -> None:
         """A caller changed `key`; `event` is the name of the keyspace event."""
@@ -250,6 +259,8 @@ class Database:
         count = self.size()
         if not count:
             return 0
+        if self.journal is not None:
+            self.journal.keep_database(self)
         # empty shards stay: making a thousand anew takes longer than most commands
         for shards in (self.shards, self.expiring) if self.expiring_count else (self.shards,):
             for index, shard in enumerate(shards):
