@@ -91,6 +91,7 @@ class Server:
         self._persistence = PersistenceService(self.engine, self.directory, loop)
         self._clients = ClientTable(self.engine, loop, barrier=self._persistence.barrier)
         self._cron = Cron(loop, self.engine.clock.now_ms, lambda: self.config.hz)
+        self.engine.pacing.after = loop.call_later
         self._listeners = await serve(sockets, self._connection)
         busy = BusyPoll(self.engine, self._clients, sockets)
         self.engine.scripts.busy_poll = busy
@@ -106,6 +107,7 @@ class Server:
         self._cron.add(self._limit_memory)
         self._cron.add(self._free_memory)
         self._cron.add(self.engine.tend_streams)
+        self._cron.add(self.engine.tend_queues)
         self._cron.add(self._kvcache.tick)
         self._cron.add(self.engine.tracking.tick)
         self._cron.add(self._close_idle)
