@@ -49,13 +49,15 @@ def committed(call: Callable[_Parameters, _Answer]) -> Callable[_Parameters, _An
 class Journal:
     """Gathers operations. `append` takes those of one call."""
 
-    __slots__ = ("_append", "_operations", "leased_until_ms", "trouble")
+    __slots__ = ("_append", "_operations", "leased_until_ms", "sync", "trouble")
 
     def __init__(self, append: Callable[[list[Operation]], None]) -> None:
         self._append = append
         self._operations: list[Operation] = []
         self.leased_until_ms = 0  # as far as the journal says
         self.trouble: str | None = None  # why nothing can be written now
+        # (any thread) lets what was told be safe from a loss of power; None: nothing does
+        self.sync: Callable[[], None] | None = None
 
     def commit(self) -> None:
         """The call is over."""

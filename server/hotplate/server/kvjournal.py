@@ -34,6 +34,7 @@ class JournalKeeper:
         self._io = io
         self._files = JournalFiles(directory)
         self._journal = Journal(self._append)
+        self._journal.sync = self._files.sync
         self._compaction: Iterator[list[Operation]] | None = None
         self._base = 0  # the file that the compaction began
         self._base_bytes = 0  # what the last compaction wrote
