@@ -36,14 +36,12 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for number in range(20):
             key = b"k%07d" % number
             assert client.ask("KVC.PUT", "one", 1, key, key * (SIZE // 8)) == b":1\r\n"
+        for number in range(3):
+            client.ask("SET", f"logged {number}", "value")
     server.kill()
     console = ServerConsole()
     console("MSET", *(word for n in range(50) for word in (b"key %d" % n, b"value %d" % n)))
     (directory / "dump.rdb").write_bytes(write_snapshot(console.engine))
-    log = directory / "appendonlydir"
-    log.mkdir()
-    (log / "a.aof.manifest").write_text("file a.aof.1.incr.aof seq 1 type i\n")
-    (log / "a.aof.1.incr.aof").write_bytes(b"*3\r\n$3\r\nSET\r\n$1\r\na\r\n$1\r\n1\r\n" * 3)
     return directory
 
 
@@ -67,9 +65,9 @@ def test_sound_files_are_called_sound(left: Path, capsys: Said) -> None:
         lines[0]
         == f"sound    {left}/dump.rdb: a snapshot of {(left / 'dump.rdb').stat().st_size} bytes"
     )
-    assert "a.aof.1.incr.aof: 3 keys and commands in 81 bytes of a log" in lines[1]
+    assert " commands in " in lines[1]
     assert "of the KV cache's journal" in lines[2]
-    assert lines[3].endswith("segment files, 20 blocks")
+    assert lines[-1].endswith("segment files, 20 blocks")
 
 
 def test_a_torn_journal_is_repaired_and_the_rest_is_kept(left: Path, capsys: Said) -> None:
@@ -135,8 +133,9 @@ def test_a_damaged_block_is_named_and_its_slot_freed(left: Path, capsys: Said) -
 
 
 def test_logs_are_cut_and_snapshots_are_not_to_be_repaired(left: Path, capsys: Said) -> None:
-    log = left / "appendonlydir" / "a.aof.1.incr.aof"
-    log.write_bytes(log.read_bytes()[:-2])
+    (log,) = (left / "appendonlydir").glob("*.incr.aof")
+    whole = log.read_bytes()
+    log.write_bytes(whole[:-2])
     snapshot = left / "dump.rdb"
     data = bytearray(snapshot.read_bytes())
     data[len(data) // 2] ^= 1
@@ -146,11 +145,13 @@ def test_logs_are_cut_and_snapshots_are_not_to_be_repaired(left: Path, capsys: S
     damaged = [line for line in lines if line.startswith("DAMAGED")]
     assert "a damaged snapshot: " in damaged[0]
     assert "it cannot be repaired" in damaged[0]
-    assert damaged[1] == f"DAMAGED  {log}: an incomplete command (at byte 54, 25 bytes)"
+    assert damaged[1].startswith(f"DAMAGED  {log}: a damaged log: ")
+    offset = int(damaged[1].split("at byte ")[1].split(",")[0])
+    assert whole[offset:].startswith(b"#GROUP ")
     status, lines = check(capsys, left, "--repair")
     assert status == 1  # the snapshot
-    assert len(log.read_bytes()) == 54
-    assert (log.parent / f"{log.name}.cut-at-54").stat().st_size == 25
+    assert log.read_bytes() == whole[:offset]
+    assert (log.parent / f"{log.name}.cut-at-{offset}").read_bytes() == whole[offset:-2]
 
 
 def test_what_cannot_be_checked_is_told(

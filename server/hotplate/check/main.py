@@ -6,15 +6,14 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Final
 
-from hotplate.check.finding import Finding, Report, cut_off
+from hotplate.check.finding import Report
 from hotplate.check.journal import check_journal
 from hotplate.check.logs import check_log
 from hotplate.check.segments import check_storage, parts_of, storage_paths
-from hotplate.persist.rdb_reader import RdbFileError, RdbReader
+from hotplate.check.snapshots import check_snapshot
 
 _LOCK: Final = "hotplate.lock"
 _SOUND, _DAMAGED, _FAILED = 0, 1, 2
@@ -76,7 +75,7 @@ def _check(path: Path, report: Report) -> None:
         _check_file(path, report)
         return
     for snapshot in sorted(path.glob("*.rdb")):
-        _check_snapshot(snapshot, report)
+        check_snapshot(snapshot, report)
     for log in (path, *sorted(item for item in path.iterdir() if item.is_dir())):
         if any(log.glob("*.manifest")):
             check_log(log, report)
@@ -96,30 +95,9 @@ def _check_file(path: Path, report: Report) -> None:
     if path.suffix == ".segment":
         check_storage(path.parent, {}, report)
     elif path.suffix != ".aof" and (head[:5] == b"REDIS" or head == b"VALKEY"):
-        _check_snapshot(path, report)
+        check_snapshot(path, report)
     else:
         check_log(path, report)
-
-
-def _check_snapshot(path: Path, report: Report) -> None:
-    with path.open("rb") as file:
-        reader = RdbReader(file.read)
-        try:
-            for _ in reader.records():
-                pass
-        except RdbFileError as error:
-            size = path.stat().st_size - error.offset
-            what = f"a damaged snapshot: {error}; it cannot be repaired"
-            report.findings.append(Finding(path, error.offset, size, what))
-            return
-        end = reader.offset
-    size = path.stat().st_size
-    if size > end:
-        repair = partial(cut_off, path, end)
-        what = "bytes behind the end of the snapshot"
-        report.findings.append(Finding(path, end, size - end, what, repair))
-        return
-    report.sound.append(f"{path}: a snapshot of {size} bytes")
 
 
 def _finish(report: Report, *, repair: bool) -> int:

@@ -48,18 +48,13 @@ class Left:
     what: str
     why: str
     moved: bool = False
-    offset: int | None = None  # of an incomplete command, in its file
 
 
 Item: TypeAlias = Key | Code | Call | Left
 
 
 class SourceError(ValueError):
-    """A source that can't be read; the text says why. `offset` is where in the file."""
-
-    def __init__(self, text: str, offset: int = 0) -> None:
-        super().__init__(text)
-        self.offset = offset
+    """A source that can't be read; the text says why."""
 
 
 # -- a server --------------------------------------------------------------------------------------
@@ -159,16 +154,11 @@ def _items_of(record: Any) -> Iterator[Item]:
 
 def from_log(directory: Path) -> Iterator[Item]:
     """What the files of an append-only log's manifest hold, in order."""
-    for path in log_files(directory):
-        yield from from_log_file(path)
-
-
-def log_files(directory: Path) -> list[Path]:
-    """The files that a log's manifest names, in order."""
     manifests = sorted(directory.glob("*.manifest"))
     if len(manifests) != 1:
         raise SourceError(f"{directory}: {len(manifests)} manifests, where one should be")
-    return [directory / name for name in _manifest_files(manifests[0])]
+    for name in _manifest_files(manifests[0]):
+        yield from from_log_file(directory / name)
 
 
 def _manifest_files(path: Path) -> list[str]:
@@ -210,7 +200,7 @@ def _calls(path: Path, data: mmap.mmap, start: int) -> Iterator[Item]:
         call = _call(path, data, at)
         if call is None:
             why = f"an incomplete command at byte {at}, at the end of the log"
-            yield Left(f"{size - at} bytes of {path.name}", why, offset=at)
+            yield Left(f"{size - at} bytes of {path.name}", why)
             return
         argv, at = call
         yield Call(argv)
@@ -224,7 +214,7 @@ def _call(path: Path, data: mmap.mmap, start: int) -> tuple[list[bytes], int] | 
         is_cut = end < 0 and len(data) - at < _HEADER_BYTES
         text = data[at + 1 :].rstrip(b"\r") if is_cut else data[at + 1 : end]
         if data[at : at + 1] != mark or not (text.isdigit() or (is_cut and not text)):
-            raise SourceError(f"{path}: no command at byte {start}", start)
+            raise SourceError(f"{path}: no command at byte {start}")
         return None if is_cut else (int(text), end + 2)
 
     header = number(b"*", start)
