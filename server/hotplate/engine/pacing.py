@@ -12,6 +12,7 @@ Nothing is released within a batch of commands, a transaction or a script: their
 from typing import TYPE_CHECKING, Final
 
 from hotplate.engine.blocking import After, Timer
+from hotplate.engine.context import Gate
 from hotplate.keyspace.bucket_queue import BucketQueue
 from hotplate.keyspace.bucket_queue_release import Outlet
 from hotplate.keyspace.database import Database
@@ -62,6 +63,8 @@ class Pacing:
     def run(self) -> bool:
         """One pass at the engine's time; whether more is due at once."""
         engine = self._engine
+        if engine.gates & Gate.LOADING:
+            return False  # the log says what was released
         now_ns = engine.now_ns
         more = False
         first_ns = _NEVER_NS
@@ -87,7 +90,15 @@ class Pacing:
             if entry is None or not isinstance(entry.value, BucketQueue):
                 continue
             queue = entry.value
+            journal = db.journal
+            dirty = db.dirty
+            if journal is not None:
+                for name in (key, queue.settings.into, queue.settings.dead):
+                    if name is not None:
+                        journal.keep(db, name)
             more |= Outlet(db, key, queue, engine).release_due()
+            if journal is not None and db.dirty != dirty:
+                journal.note_exact(db.index, b"LBQ.RELEASE", key)
             wake_ns = queue.wake_ns(now_ns)
             if wake_ns is not None:
                 db.queue_wakes.set(key, wake_ns)

@@ -22,12 +22,11 @@ from hotplate.kvc.budget import Budget
 from hotplate.kvc.catalog import Catalog
 from hotplate.kvc.counters import Counters
 from hotplate.kvc.departed import Departed
-from hotplate.kvc.describe import block_meta, read_slot, session_slot
+from hotplate.kvc.describe import block_meta, read_slot, write_slot
 from hotplate.kvc.enter import WriteRequest
 from hotplate.kvc.explain import Explainer, Explanation
 from hotplate.kvc.holdings import Holdings
 from hotplate.kvc.index import Copy, Index
-from hotplate.kvc.instances import add_index, forget_index
 from hotplate.kvc.journal import Journal, committed
 from hotplate.kvc.keys import Keys
 from hotplate.kvc.leasing import LeaseBook
@@ -47,10 +46,6 @@ DEPARTED_SHARE: Final = 16  # of the index's memory, for explanations of what le
 LOOKUPS_A_SAMPLE_MASK: Final = 15  # of 16 lookups one is timed: two looks at a clock
 
 
-def _no_time() -> int:
-    return 0
-
-
 class Cache:
     """Blocks of every instance, over the storages of the catalog."""
 
@@ -62,22 +57,20 @@ class Cache:
         lease_ms_max: int = 60_000,
         write_grace_ms: int = 60_000,
         closed_sessions_max: int = 100_000,
-        thread_ns: Callable[[], int] = _no_time,
+        thread_ns: Callable[[], int] = int,
     ) -> None:
-        """`thread_ns`: the thread's CPU time, which bounds slices of background work."""
+        """`thread_ns`: the thread's CPU time, which bounds background work; 0 (int) bounds none."""
         self._thread_ns = thread_ns
         self.catalog = catalog
         self.lease_ms_max = lease_ms_max
         self.index_bytes_max = index_bytes_max
         self._lookups = 0
-        self.holdings = self._holdings = Holdings(
-            catalog, Departed(index_bytes_max // DEPARTED_SHARE)
-        )
+        self._holdings = Holdings(catalog, Departed(index_bytes_max // DEPARTED_SHARE))
         self._reclaimer = Reclaimer(self._holdings)
         self._retention = RetentionBook()
         self._leases = LeaseBook(self._holdings)
         self._remover = Remover(self._holdings, self._leases)
-        self.writer = self._writer = Writer(
+        self._writer = Writer(
             self._holdings,
             self._reclaimer,
             index_bytes_max=index_bytes_max,
@@ -116,12 +109,25 @@ class Cache:
         self._writer.expire(now_ms)
         self._leases.expire(now_ms)
 
+    # across restarts
+
+    @property
+    def holdings(self) -> Holdings:
+        """All state, for the journal."""
+        return self._holdings
+
+    @property
+    def writer(self) -> Writer:
+        """The sessions, for the journal."""
+        return self._writer
+
     def keep_journal(self, journal: Journal) -> None:
         """Tell a journal of every change from now on."""
         self._holdings.journal = journal
 
     def _check_journal(self) -> None:
-        if (journal := self._holdings.journal) is not None and journal.trouble:
+        journal = self._holdings.journal
+        if journal is not None and journal.trouble:
             raise StorageIOError(f"the KV cache's journal cannot be written: {journal.trouble}")
 
     # reading
@@ -170,18 +176,15 @@ class Cache:
             start, found = matcher.window(keys, window)
             counters.miss("behind", len(keys) - found.matched)
         matched = found.matched
+        tiers = matcher.tiers(found)
         counters.requested += len(keys)
-        counters.hits += matched
-        by_type, types = counters.hits_by_type, self._holdings.types
-        for number, count in matcher.tiers(found).items():
-            by_type[types[number]] = by_type.get(types[number], 0) + count
-        counters.hit_tokens += matched * instance.block_tokens
         counters.walks += found.walked
+        counters.hit(tiers, self._holdings.types, matched, matched * instance.block_tokens)
         if touch:
             if found.pieces and self._lookups & LOOKUPS_A_SAMPLE_MASK == 1:
                 counters.reuse_blocks.add(index.reuse_distance(found.pieces[-1][2] - 1))
             if instance.group.tiering != "none":
-                self._tiering.hit(index, found.pieces, matcher.tiers(found))
+                self._tiering.hit(index, found.pieces, tiers)
             matcher.touch(found.pieces, 1)
         answer = Match(matched, start)
         if spans:
@@ -235,17 +238,11 @@ class Cache:
 
     def pin(self, slot: Slot) -> None:
         """Keep a slot's bytes while they travel; each pin needs one unpin."""
-        pins = self._holdings.pins
-        pinned = slot.storage, slot.place
-        pins[pinned] = pins.get(pinned, 0) + 1
+        self._holdings.pin(slot.storage, slot.place)
 
     def unpin(self, slot: Slot) -> None:
         """The bytes have left."""
-        pins = self._holdings.pins
-        pinned = slot.storage, slot.place
-        pins[pinned] -= 1
-        if not pins[pinned]:
-            del pins[pinned]
+        self._holdings.unpin(slot.storage, slot.place)
 
     def meta(self, instance: Instance, keys: Keys, now_ms: int) -> list[BlockMeta | None]:
         """What is known of each key; no access."""
@@ -323,7 +320,7 @@ class Cache:
 
     def slot(self, session: WriteSession, index: int, spec: int | None) -> Slot:
         """Where the bytes of the session's new key `index` go, of one spec or of all it holds."""
-        return session_slot(self._holdings, session, index, spec)
+        return write_slot(self._holdings, session, index, spec)
 
     def written(
         self, session: WriteSession, index: int, spec: int | None, sums: Sequence[bytes]
@@ -466,11 +463,17 @@ class Cache:
     def create_index(self, instance: Instance) -> None:
         """An instance was registered, or given other userdata."""
         holdings = self._holdings
-        if instance.number not in holdings.indexes:
+        is_new = instance.number not in holdings.indexes
+        if is_new:
             self.group_changed(instance.group)
-            add_index(holdings, Index(instance))
         if holdings.journal is not None:
             holdings.journal.instance(instance)
+        if not is_new:
+            return
+        index = Index(instance)
+        holdings.indexes[instance.number] = index
+        holdings.counters[instance.number] = Counters()
+        holdings.uses[instance.group.name].indexes[instance.number] = index
 
     @committed
     def drop_index(self, instance: Instance, now_ms: int) -> int:
@@ -478,13 +481,15 @@ class Cache:
         holdings = self._holdings
         dropped = self.trim_all(instance, now_ms)
         index = holdings.indexes[instance.number]
-        for lease in [
-            item for item in self._leases.by_id.values() if item.index.instance is instance
-        ]:
-            self._leases.end(lease, now_ms)
+        self._leases.end_all(instance, now_ms)
         for session in list(index.sessions.values()):
             self._writer.drop(session, now_ms)
-        forget_index(holdings, index)
+        del holdings.indexes[instance.number]
+        use = holdings.uses[instance.group.name]
+        del use.indexes[instance.number]
+        use.turns.given.pop(instance.number, None)
+        del holdings.counters[instance.number]
+        holdings.departed.forget_instance(instance.number)
         self._tiering.forget_instance(instance.number)
         if holdings.journal is not None:
             holdings.journal.removed("i-", instance.number)
@@ -512,12 +517,7 @@ class Cache:
 
     def storage_bytes(self, storage: Storage) -> int:
         """Bytes of all copies on a storage, those on their way out included."""
-        number = storage.number
-        return sum(
-            use.by_storage[number].used
-            for use in self._holdings.uses.values()
-            if number in use.by_storage
-        )
+        return self._holdings.storage_bytes(storage.number)
 
     @committed
     def drop_storage(self, storage: Storage, now_ms: int) -> int:
@@ -554,10 +554,9 @@ class Cache:
     @committed
     def drop_group(self, group: Group) -> None:
         """A group without instances goes; what is on its way out still goes."""
-        holdings = self._holdings
-        use = holdings.uses.pop(group.name)
-        if holdings.journal is not None:
-            holdings.journal.removed("g-", group.name)
+        use = self._holdings.uses.pop(group.name)
+        if self._holdings.journal is not None:
+            self._holdings.journal.removed("g-", group.name)
         if use.used:
             self._holdings.orphans.append(use)
 

@@ -1,4 +1,4 @@
-"""META: what is known of one block; and where bytes lie, or go."""
+"""What META says of a block, and where READ and WRITE find its bytes."""
 
 from hotplate.errors import CommandError
 from hotplate.kvc.answers import BlockMeta, CopyMeta, ReadSlot, Slot
@@ -70,8 +70,8 @@ def read_slot(holdings: Holdings, instance: Instance, copy: Copy, spec: int | No
     )
 
 
-def session_slot(holdings: Holdings, session: WriteSession, index: int, spec: int | None) -> Slot:
-    """Where the bytes of a session's new key go, of one spec or of all that are reserved."""
+def write_slot(holdings: Holdings, session: WriteSession, index: int, spec: int | None) -> Slot:
+    """Where the bytes of a session's new key `index` go, of one spec or of all it holds."""
     if not 0 <= index < session.new_count:
         raise CommandError(f"index {index} of {session.new_count} new keys")
     part = session.part_of(index)

@@ -13,6 +13,7 @@ from hotplate.kvc.holdings import Holdings
 from hotplate.kvc.index import ABSENT, Index
 from hotplate.kvc.lease import LEASES_MAX, Lease
 from hotplate.kvc.match import Piece
+from hotplate.kvc.model import Instance
 
 
 class LeaseBook:
@@ -53,6 +54,11 @@ class LeaseBook:
         if index.chained:
             return [(low, high) for _, low, high in pieces]
         return [(block, block + 1) for _, low, high in pieces for block in range(low, high)]
+
+    def end_all(self, instance: Instance, now_ms: int) -> None:
+        """End every lease of an instance."""
+        for lease in [item for item in self.by_id.values() if item.index.instance is instance]:
+            self.end(lease, now_ms)
 
     def find(self, index: Index, lease_id: bytes) -> Lease | None:
         """The lease, if it is the instance's and has not ended."""

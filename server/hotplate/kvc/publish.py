@@ -6,8 +6,9 @@ Sums are settled first, without any change; `complete` then cannot fail.
 from collections.abc import Iterator
 
 from hotplate.errors import ChecksumError
+from hotplate.kvc.burial import Burial
 from hotplate.kvc.departed import Reason
-from hotplate.kvc.holdings import Burial, Holdings
+from hotplate.kvc.holdings import Holdings
 from hotplate.kvc.index import SERVING, Index
 from hotplate.kvc.model import SUM_BYTES
 from hotplate.kvc.quota import StorageUse

@@ -6,9 +6,9 @@ from typing import Any, Final
 
 from hotplate.blocks import Shape
 from hotplate.errors import CommandError
+from hotplate.kvc.burial import Burial, Grave
 from hotplate.kvc.cache import Cache
 from hotplate.kvc.enter import Entry, WriteRequest
-from hotplate.kvc.holdings import Burial, Grave
 from hotplate.kvc.index import Index
 from hotplate.kvc.keys import Keys
 from hotplate.kvc.plan import Plan, Planner, shapes_of

@@ -124,8 +124,8 @@ class Server:
         """Close everything, in order."""
         for listener in self._listeners:
             listener.close()
-        self._metrics.close()
         self._persistence.settle()
+        self._metrics.close()
         self._clients.close_all()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(DRAIN_SECONDS):
