@@ -24,6 +24,7 @@ from hotplate.config_kinds import (
     OutputLimit,
     OutputLimits,
     OutputLimitsKind,
+    SavePoints,
     Size,
     Text,
     ValueRefusedError,
@@ -222,6 +223,12 @@ class Settings:
     kvc_run_dir: str = _fixed(
         Text(), "", "Directory of the shared-memory segments; empty: one of our own in /dev/shm."
     )
+    kvc_memory_on_stop: str = _option(
+        Choice(("remove", "keep")),
+        "remove",
+        "what a clean stop does with the memory storages' segments: `keep` lets the next start"
+        " find their blocks, as it does after a crash",
+    )
     kvc_ssd_dir: str = _fixed(
         Text(), "", "Directory of the disk segments; empty: `kvc-ssd` under `dir`."
     )
@@ -267,9 +274,33 @@ class Settings:
     kvc_events_getloc_every: int = _option(
         Integer(0), 1, "Of how many lookups one is written as an event; 0: none."
     )
+    # the append-only file
+    appendonly: bool = _fixed(Boolean(), True, "Whether every change is logged, and read again.")
+    appendfsync: str = _option(
+        Choice(("always", "everysec", "no")),
+        "everysec",
+        "When the log is forced to disk: before replies leave, each second, or by the system.",
+    )
+    appenddirname: str = _fixed(Text(), "appendonlydir", "Directory of the log, under `dir`.")
+    appendfilename: str = _fixed(Text(), "appendonly.aof", "How the names of its files begin.")
+    aof_load_truncated: bool = _option(
+        Boolean(), True, "Whether a log whose end is damaged is cut off there, or not loaded."
+    )
+    auto_aof_rewrite_percentage: int = _option(
+        Integer(0, _INT32_MAX), 100, "Growth, in percent, at which the log is rewritten; 0: never."
+    )
+    auto_aof_rewrite_min_size: int = _option(
+        Size(), 64 * _MIB, "Bytes that the log must have before it is rewritten by itself."
+    )
+    # snapshots
+    dbfilename: str = _fixed(Text(), "dump.rdb", "Name of the snapshot, in `dir`.")
+    save: tuple[tuple[int, int], ...] = _option(
+        SavePoints(), (), "When a snapshot is saved: after so many seconds, if so much changed."
+    )
+    stop_writes_on_bgsave_error: bool = _option(
+        Boolean(), True, "Whether writes are refused while snapshots that are due can't be saved."
+    )
     # features to come: known, so that a file that asks for them is refused with the reason
-    appendonly: bool = _later(Boolean(), False, "the append-only file")
-    save: str = _later(Text(multiple=True), "", "snapshots")
     replicaof: str = _later(Text(multiple=True), "", "replication")
     masterauth: str = _later(Text(), "", "replication")
     masteruser: str = _later(Text(), "", "replication")
@@ -305,15 +336,8 @@ INERT: Final[Mapping[str, tuple[Kind, Any]]] = {
     "activedefrag": (Choice(("no",)), "no"),
     "activerehashing": _YES,
     "always-show-logo": _NO,
-    "aof-load-truncated": _YES,
     "aof-use-rdb-preamble": _YES,
-    "appenddirname": (Text(), "appendonlydir"),
-    "appendfilename": (Text(), "appendonly.aof"),
-    "appendfsync": (Choice(("always", "everysec", "no")), "everysec"),
-    "auto-aof-rewrite-min-size": (Size(), 64 * _MIB),
-    "auto-aof-rewrite-percentage": (Integer(0, _INT32_MAX), 100),
     "crash-log-enabled": _YES,
-    "dbfilename": (Text(), "dump.rdb"),
     "disable-thp": _YES,
     "dynamic-hz": _YES,
     "jemalloc-bg-thread": _YES,
@@ -340,7 +364,6 @@ INERT: Final[Mapping[str, tuple[Kind, Any]]] = {
     "replica-serve-stale-data": _YES,
     "set-proc-title": _NO,
     "shutdown-timeout": (Integer(0, _INT32_MAX), 10),
-    "stop-writes-on-bgsave-error": _YES,
     "stream-node-max-bytes": (Size(), 4096),
     "stream-node-max-entries": (Integer(), 100),
 }
@@ -438,7 +461,9 @@ class Config(Settings):
                 raise ConfigError(given, "duplicate parameter")
             if not words or (len(words) > 1 and not option.kind.multiple):
                 raise ConfigError(given, "wrong number of arguments")
-            current = changes.get(option.name, self.value(option.name))
+            starts_over = isinstance(option.kind, SavePoints)
+            before = option.default if starts_over else self.value(option.name)
+            current = changes.get(option.name, before)
             if option.kind.multiple and isinstance(option.kind, Text):
                 words = [" ".join(words)]
             try:

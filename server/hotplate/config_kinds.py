@@ -307,3 +307,38 @@ class OutputLimitsKind:
     def describe(self) -> str:
         """The form."""
         return "class hard soft seconds, repeated"
+
+
+@dataclass(frozen=True, slots=True)
+class SavePoints:
+    """`seconds changes`, repeated; no words, or an empty one, for none.
+
+    Lines of a file add up; a change at run time begins anew.
+    """
+
+    multiple: bool = True
+
+    def parse(self, words: Sequence[str], current: Any) -> tuple[tuple[int, int], ...]:
+        """Added to `current`."""
+        parts = [part for word in words for part in word.split()]
+        if not parts:
+            return ()
+        if len(parts) % 2:
+            raise ValueRefusedError("Invalid save parameters")
+        points: list[tuple[int, int]] = list(current)
+        for at in range(0, len(parts), 2):
+            try:
+                seconds = Integer(1, INT64_MAX).parse([parts[at]], None)
+                changes = Integer(0, INT64_MAX).parse([parts[at + 1]], None)
+            except ValueRefusedError as error:
+                raise ValueRefusedError("Invalid save parameters") from error
+            points.append((seconds, changes))
+        return tuple(points)
+
+    def show(self, value: Any) -> str:
+        """All of them in one line."""
+        return " ".join(f"{seconds} {changes}" for seconds, changes in value)
+
+    def describe(self) -> str:
+        """The form."""
+        return "seconds changes, repeated"

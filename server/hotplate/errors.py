@@ -89,6 +89,12 @@ class LoadingError(CommandError):
     code = "LOADING"
 
 
+class MisconfError(CommandError):
+    """Nothing can be written to disk, so that nothing may be changed."""
+
+    code = "MISCONF"
+
+
 class InvalidObjectError(CommandError):
     """A HyperLogLog whose bytes contradict themselves."""
 

@@ -75,7 +75,6 @@ def test_settings_of_missing_features_take_their_default_only() -> None:
     config = Config()
     config.apply([("appendonly", ["no"]), ("save", [""]), ("cluster-enabled", ["no"])])
     for name, value, needs in (
-        ("appendonly", "yes", "append-only file"),
         ("tls-port", "6380", "TLS"),
         ("replicaof", "127.0.0.1 6379", "replication"),
         ("aclfile", "/etc/acl", "users"),
@@ -127,7 +126,7 @@ def test_a_file_is_read_with_comments_quotes_and_repeated_settings(tmp_path: Pat
         ("port 1 2", "line 1: port: wrong number of arguments"),
         ("port x", "line 1: port: argument couldn't be parsed into an integer"),
         ("include other.conf", "line 1: 'include' is not supported"),
-        ("appendonly yes", "line 1: appendonly: the append-only file is not in this version"),
+        ("tls-port 1", "line 1: tls-port: TLS is not in this version"),
     ],
 )
 def test_what_a_file_may_not_say_is_refused_with_its_line(line: str, message: str) -> None:

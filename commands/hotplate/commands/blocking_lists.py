@@ -99,7 +99,13 @@ def _move_or_wait(ctx: Context, argv: list[bytes], *, from_head: bool, to_head: 
         return move_element(ctx, source, destination, from_head, to_head)
 
     return ctx.engine.blocking.wait(
-        ctx, [source], retry, timeout_ms=timeout_ms, nothing=NULL_ARRAY, share=List
+        ctx,
+        [source],
+        retry,
+        timeout_ms=timeout_ms,
+        nothing=NULL_ARRAY,
+        share=List,
+        changes=[destination],
     )
 
 

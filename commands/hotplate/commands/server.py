@@ -1,5 +1,6 @@
 """INFO, TIME, SHUTDOWN, LOLWUT, ROLE and the commands of features that this server lacks."""
 
+import logging
 import math
 from random import Random
 from typing import Any, Final
@@ -34,6 +35,8 @@ from hotplate.spec.reply import (
 _PLATE_COLUMNS: Final = 42
 _PLATE_ROWS: Final = 15
 _RINGS: Final = " .:-=+*#%@"
+
+log = logging.getLogger("hotplate.commands")
 
 
 @command(
@@ -100,8 +103,17 @@ def shutdown(ctx: Context, argv: list[bytes]) -> Reply:
         raise syntax_error()
     if b"ABORT" in words:
         raise CommandError("No shutdown in progress.")
-    if b"SAVE" in words:
-        raise CommandError("SHUTDOWN SAVE needs snapshots, which this version does not have")
+    persistence = ctx.engine.persistence
+    if b"NOSAVE" in words and persistence is not None:
+        persistence.end_without_save()
+    wants_save = b"SAVE" in words or (bool(ctx.engine.config.save) and b"NOSAVE" not in words)
+    if wants_save and persistence is not None:
+        try:
+            persistence.save()
+        except OSError as error:
+            log.error("can't save at shutdown: %s", error)
+            if b"FORCE" not in words:
+                raise CommandError("Errors trying to SHUTDOWN. Check logs.") from error
     ctx.engine.request_shutdown()
     ctx.engine.scripts.stop()
     ctx.gates |= Gate.CLOSING

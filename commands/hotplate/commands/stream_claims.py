@@ -13,7 +13,7 @@ from hotplate.commands.stream_arguments import (
     parse_min_idle_ms,
     parse_start,
 )
-from hotplate.engine.context import Context
+from hotplate.engine.context import Context, Gate
 from hotplate.errors import CommandError
 from hotplate.keyspace.stream import Stream
 from hotplate.keyspace.stream_entry import format_id, read_id
@@ -229,8 +229,11 @@ def xclaim(ctx: Context, argv: list[bytes]) -> Reply:
         if entry_id is None:
             break
         ids.append(entry_id)
-    claim = _parse_claim(argv, 5 + len(ids), ctx.now_ms)
-    group.last_id = max(group.last_id, claim.last_id)
+    is_loading = bool(ctx.engine.gates & Gate.LOADING)  # at times that may be later than its own
+    claim = _parse_claim(argv, 5 + len(ids), ctx.now_ms, is_loading=is_loading)
+    if claim.last_id > group.last_id:
+        group.last_id = claim.last_id
+        ctx.db.dirty += 1
     consumer = _consumer(ctx, group, argv)
     reply: list[Reply] = []
     for entry_id in ids:
@@ -255,7 +258,7 @@ def xclaim(ctx: Context, argv: list[bytes]) -> Reply:
     return reply
 
 
-def _parse_claim(argv: list[bytes], start: int, now_ms: int) -> _Claim:
+def _parse_claim(argv: list[bytes], start: int, now_ms: int, *, is_loading: bool) -> _Claim:
     claim = _Claim(now_ms)
     at_ms = now_ms
     args = Args(argv, start)
@@ -276,7 +279,7 @@ def _parse_claim(argv: list[bytes], start: int, now_ms: int) -> _Claim:
             claim.last_id = parse_id(args.take())
         else:
             raise CommandError(b"Unrecognized XCLAIM option '%b'" % text)
-    if 0 <= at_ms <= now_ms:
+    if 0 <= at_ms <= now_ms or is_loading:
         claim.at_ms = at_ms
     return claim
 

@@ -20,6 +20,7 @@ from hotplate.keyspace.stream import (
     Stream,
     Trim,
 )
+from hotplate.keyspace.stream_entry import format_id
 from hotplate.resp.types import ZERO, Reply
 from hotplate.spec.args import Args, syntax_error
 from hotplate.spec.model import (
@@ -91,7 +92,12 @@ def xtrim(ctx: Context, argv: list[bytes]) -> Reply:
 
 def trim_stream(ctx: Context, key: bytes, stream: Stream, trim: Trim) -> int:
     """Trim, and tell if anything went; how many entries."""
-    deleted = stream.trim(trim)
+    journal = ctx.db.journal
+    removed: list[int] = []
+    deleted = stream.trim(trim, removed)
+    if removed and journal is not None and trim.approximate:
+        # which ones went depends on where the last trimming ended
+        journal.note(ctx.db.index, b"XDEL", key, *map(format_id, removed))
     if deleted:
         ctx.db.changed(key, "xtrim")
     return deleted

@@ -24,7 +24,7 @@ from hotplate.engine.context import Context
 from hotplate.errors import BusyGroupError, CommandError
 from hotplate.keyspace.stream import DELETE_REFERENCES, Stream
 from hotplate.keyspace.stream_group import DELIVERIES_MAX, NOT_READ, Group, Policy
-from hotplate.keyspace.stream_policy import give_back
+from hotplate.keyspace.stream_policy import give_back, tell_released
 from hotplate.resp.types import OK, ONE, ZERO, Reply, Simple
 from hotplate.spec.args import Args, parse_int_within, syntax_error
 from hotplate.spec.model import (
@@ -39,6 +39,7 @@ from hotplate.spec.model import (
     specs_of,
     string,
     token,
+    unix_time,
 )
 from hotplate.spec.reply import OK_REPLY, ArrayReply, IntegerReply, SimpleReply
 
@@ -104,6 +105,8 @@ def xack(ctx: Context, argv: list[bytes]) -> Reply:
         return ZERO
     acknowledged = group.forget(parse_ids(argv[3:]))
     ctx.db.dirty += acknowledged
+    if ctx.db.credit_waits:
+        ctx.engine.pacing.acknowledged(ctx.db, argv[1])
     return acknowledged
 
 
@@ -140,6 +143,8 @@ def xackdel(ctx: Context, argv: list[bytes]) -> Reply:
             outcomes.append(-1)
     if 1 in outcomes:
         ctx.db.changed(argv[1], "xdel")
+    if ctx.db.credit_waits:
+        ctx.engine.pacing.acknowledged(ctx.db, argv[1])
     return outcomes
 
 
@@ -205,12 +210,48 @@ def xnack(ctx: Context, argv: list[bytes]) -> Reply:
             group.release(entry_id, deliveries)
         else:
             give_back(group, entry_id, deliveries, ctx.now_ms)
+        tell_released(ctx.db, argv[1], group, entry_id)
         released += 1
     if released:
         ctx.db.noted(argv[1], "xnack")
         ctx.engine.stream_policies.apply(ctx.db, argv[1], stream, group, ctx.now_ms)
         ctx.engine.blocking.touched(ctx.db.index, argv[1])
     return released
+
+
+@command(
+    "XRELEASE",
+    group="stream",
+    since="0.1.0",
+    arity=6,
+    is_internal=True,
+    summary="What the log says of an entry that was given back: pending, and nobody's.",
+    complexity="O(1)",
+    flags=Flag.WRITE | Flag.FAST,
+    keys=(Keys(flags=("RW", "UPDATE")),),
+    args=(
+        key(),
+        string("group"),
+        string("id"),
+        integer("deliveries"),
+        unix_time("available-milliseconds"),
+    ),
+    reply=IntegerReply(0, 1),
+    acl_categories=("stream",),
+)
+def xrelease(ctx: Context, argv: list[bytes]) -> Reply:
+    """XRELEASE key group id deliveries available-ms: 1, or 0 where there is no such entry"""
+    deliveries = parse_int_within(argv[4], "deliveries", 0)
+    available_ms = parse_int_within(argv[5], "available-milliseconds", 0)
+    stream, group = get_group(ctx, argv[1], argv[2])
+    entry_id = parse_id(argv[3])
+    if stream.get(entry_id) is None:
+        return ZERO
+    group.release(entry_id, deliveries, available_ms)
+    ctx.db.noted(argv[1], "xnack")
+    tell_released(ctx.db, argv[1], group, entry_id)
+    ctx.engine.blocking.touched(ctx.db.index, argv[1])
+    return ONE
 
 
 # -- XGROUP ------------------------------------------------------------------------------------
@@ -488,6 +529,7 @@ SPECS = specs_of(
     xack,
     xackdel,
     xnack,
+    xrelease,
     _XGROUP,
     xgroup_create,
     xgroup_setid,

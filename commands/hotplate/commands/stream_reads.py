@@ -24,6 +24,7 @@ from hotplate.keyspace.stream import Stream
 from hotplate.keyspace.stream_entry import ID_MAX, format_id
 from hotplate.keyspace.stream_group import Consumer, Group
 from hotplate.keyspace.stream_pending import Delivery
+from hotplate.persist.effects_streams import claims
 from hotplate.resp.types import NULL_ARRAY, Reply
 from hotplate.spec.args import parse_int, parse_timeout_ms, syntax_error
 from hotplate.spec.model import Flag, Keys, block, command, integer, key, specs_of, string, token
@@ -161,10 +162,11 @@ class Reading:
         if consumer is None:
             consumer = group.create_consumer(self.consumer, now_ms)
             db.noted(name, "xgroup-createconsumer")
+            self._tell(ctx, b"XGROUP", b"CREATECONSUMER", name, self.consumer)
         consumer.seen_ms = now_ms
         if after != _NEW:
             db.dirty += 1
-            return self._read_history(ctx, stream, group, consumer, after)
+            return self._read_history(ctx, name, stream, group, consumer=consumer, after=after)
         frames: list[bytes] = []
         limit = self._limit()
         if group.policy is not None or self.claim_ms is not None:
@@ -179,19 +181,49 @@ class Reading:
                 stream.note_read(group, ids)
                 if not self.no_acknowledge:
                     group.deliver(consumer, ids, now_ms)
+                    self._tell_claims(ctx, name, group, ids)
+                read = b"%d" % group.entries_read
+                position = (format_id(group.last_id), b"ENTRIESREAD", read)
+                self._tell(ctx, b"XGROUP", b"SETID", name, *position)
                 frames = frames + fresh if frames else fresh
         if not frames:
             return None
         db.dirty += 1
         return frames
 
+    def _tell(self, ctx: Context, *words: bytes) -> None:
+        """Note what became of the group: `words` are the command as far as the key, and the rest
+        behind the group's name."""
+        journal = ctx.db.journal
+        if journal is not None:
+            assert self.group is not None
+            at = 3 if words[0] == b"XGROUP" else 2
+            journal.note(ctx.db.index, *words[:at], self.group, *words[at:])
+
+    def _tell_claims(self, ctx: Context, name: bytes, group: Group, ids: list[int]) -> None:
+        """Note that these entries are pending with the consumer."""
+        journal = ctx.db.journal
+        if journal is not None and ids:
+            assert self.group is not None
+            found = [(it, delivery) for it in ids if (delivery := group.pending.get(it))]
+            for argv in claims(name, self.group, self.consumer, found):
+                journal.note(ctx.db.index, *argv)
+
     def _read_history(
-        self, ctx: Context, stream: Stream, group: Group, consumer: Consumer, after: int
+        self,
+        ctx: Context,
+        name: bytes,
+        stream: Stream,
+        group: Group,
+        *,
+        consumer: Consumer,
+        after: int,
     ) -> list[bytes]:
         """Entries that are pending with the consumer; looking at them again counts as delivery."""
         limit = self._limit()
         null = b"*-1\r\n" if ctx.resp == 2 else b"_\r\n"
         frames: list[bytes] = []
+        claimed: list[int] = []
         for entry_id, delivery in consumer.pending.walk(after + 1):
             frame = stream.get(entry_id)
             shown = frame
@@ -203,8 +235,10 @@ class Reading:
             frames.append(shown)
             if frame is not None:
                 group.claim(entry_id, consumer, ctx.now_ms, delivery.deliveries + 1)
+                claimed.append(entry_id)
             if len(frames) == limit:
                 break
+        self._tell_claims(ctx, name, group, claimed)
         return frames
 
     def _take_pending(
@@ -217,11 +251,13 @@ class Reading:
         if self.claim_ms is not None:
             due = chain(due, group.owned_since(now_ms - self.claim_ms))
         frames: list[bytes] = []
+        claimed: list[int] = []
         limit = self._limit()
         for entry_id, delivery in due:
             frame = stream.get(entry_id)
             if frame is None:
                 group.forget((entry_id,))
+                self._tell(ctx, b"XACK", name, format_id(entry_id))
                 continue
             deliveries = delivery.deliveries
             if self.claim_ms is not None:
@@ -232,8 +268,10 @@ class Reading:
             frames.append(frame)
             group.claim(entry_id, consumer, now_ms, deliveries + 1)
             consumer.active_ms = now_ms
+            claimed.append(entry_id)
             if len(frames) == limit:
                 break
+        self._tell_claims(ctx, name, group, claimed)
         return frames
 
 

@@ -21,7 +21,7 @@ from hotplate.commands.stream_arguments import (
 from hotplate.commands.stream_deletes import trim_arg, trim_stream
 from hotplate.commands.stream_runs import plain_form, xadd_run
 from hotplate.commands.values import write_value
-from hotplate.engine.context import Context
+from hotplate.engine.context import Context, Gate
 from hotplate.errors import CommandError, WrongTypeError
 from hotplate.keyspace.database import SHARD_MASK
 from hotplate.keyspace.stream import (
@@ -61,7 +61,7 @@ class _Addition:
 
     __slots__ = ("create", "entry_id", "fields", "message", "producer", "sequence_given", "trim")
 
-    def __init__(self, argv: list[bytes]) -> None:
+    def __init__(self, argv: list[bytes], *, is_loading: bool) -> None:
         self.create = True
         self.entry_id: int | None = None  # None: `*`
         self.sequence_given = True
@@ -84,7 +84,7 @@ class _Addition:
                 self._set_id(text)
                 break
         self.trim = reader.finish()
-        if self.message is not None and self.entry_id is not None:
+        if self.message is not None and self.entry_id is not None and not is_loading:
             raise CommandError("IDMP/IDMPAUTO can be used only with auto-generated IDs")
         self.fields = args.take_rest()
         if len(self.fields) < 2 or len(self.fields) % 2:
@@ -212,7 +212,8 @@ def xadd(ctx: Context, argv: list[bytes]) -> Reply:
 
 
 def _add_with_options(ctx: Context, argv: list[bytes]) -> Reply:
-    addition = _Addition(argv)
+    # the log has the id that a message got
+    addition = _Addition(argv, is_loading=bool(ctx.engine.gates & Gate.LOADING))
     key = argv[1]
     db = ctx.db
     stream = write_value(ctx, key, Stream)

@@ -15,7 +15,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
-from hotplate.bench import core, kvc, limits, payload, queues, tiers, types
+from hotplate.bench import core, durability, kvc, limits, payload, queues, tiers, types
 from hotplate.bench.index import run as run_index
 from hotplate.bench.link import Link, ReplyError, server_name
 from hotplate.bench.placement import Placement
@@ -23,7 +23,7 @@ from hotplate.bench.process import ServerStartError, redis_binary, start_hotplat
 from hotplate.bench.redis_benchmark import MissingProgramError
 from hotplate.bench.report import Suite, as_json, table
 
-SIDE_BY_SIDE: Final = ("core", "types", "queues", "kvc", "bytes", "limits")
+SIDE_BY_SIDE: Final = ("core", "types", "queues", "kvc", "bytes", "limits", "durability")
 SUITES: Final = (*SIDE_BY_SIDE, "index", "tiers", "all")
 ALTERNATIONS: Final = 9
 QUICK_ALTERNATIONS: Final = 3
@@ -129,7 +129,8 @@ def servers(
     if ours is None:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hotplate-bench-")))
         capacity = payload.CAPACITY_BYTES + blocks * STORAGE_BYTES_A_BLOCK
-        options = ("--kvc-memory-capacity", str(capacity), "--kvc-ssd-capacity", str(64 << 20))
+        options = ["--kvc-memory-capacity", str(capacity), "--kvc-ssd-capacity", str(64 << 20)]
+        options += ["--appendonly", "no"]  # neither side keeps anything; `durability` is apart
         hotplate = stack.enter_context(start_hotplate(directory, *options))
         pids.append(hotplate.pid)
         ours = hotplate.url
@@ -156,6 +157,9 @@ def measure(
         return queues.run(ours, theirs, alternations=alternations, seconds=seconds)
     if name == "kvc":
         return kvc.run(ours, theirs, blocks=blocks, alternations=alternations, seconds=seconds / 4)
+    if name == "durability":
+        keys = durability.KEYS if seconds >= RUN_SECONDS else durability.QUICK_KEYS
+        return durability.run(alternations=alternations, seconds=seconds, keys=keys)
     if name == "limits":
         return limits.run(ours, theirs, alternations=alternations, seconds=seconds, buckets=blocks)
     return payload.run(ours, theirs, alternations=alternations, seconds=seconds / 2)

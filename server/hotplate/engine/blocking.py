@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 from hotplate.engine.context import Context, Deferred, Done, Gate
 from hotplate.errors import CommandError, UnblockedError
+from hotplate.keyspace.database import Database
 from hotplate.resp.types import Reply
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ After: TypeAlias = Callable[[float, Callable[[], None]], Timer]
 class Waiter:
     """One blocked client."""
 
-    __slots__ = ("ctx", "done", "nothing", "places", "retry", "share", "timer")
+    __slots__ = ("changes", "ctx", "done", "nothing", "places", "retry", "share", "timer")
 
     def __init__(
         self, ctx: Context, places: list[Place], retry: Retry, share: Hashable, nothing: Reply
@@ -68,6 +69,7 @@ class Waiter:
         self.retry = retry
         self.share = share
         self.nothing = nothing  # the reply of a timeout
+        self.changes: Sequence[bytes] = ()  # keys that `retry` may change, beside those of `places`
         self.done: Done | None = None  # until the connection awaits it
         self.timer: Timer | None = None
 
@@ -105,6 +107,8 @@ class Blocking:
         self._waiters: dict[int, Waiter] = {}  # by the client's id
         self._observing = False
         self.ready: dict[Place, None] = {}
+        # hears of keys that a waiter is about to change, while a snapshot is taken
+        self.before_retry: Callable[[Database, bytes], None] | None = None
 
     def __len__(self) -> int:
         return len(self._waiters)
@@ -127,13 +131,15 @@ class Blocking:
         timeout_ms: int,
         nothing: Reply,
         share: Hashable,
+        changes: Sequence[bytes] = (),
     ) -> Reply:
         """Wait until `retry` has something for one of `keys`, or `timeout_ms` (0: for ever) passed,
-        which answers `nothing`."""
+        which answers `nothing`. `changes`: other keys that `retry` may change."""
         if ctx.deny_blocking:
             return nothing
         places = [(ctx.db.index, key) for key in dict.fromkeys(keys)]
         waiter = Waiter(ctx, places, retry, share, nothing)
+        waiter.changes = changes
 
         def start(done: Done) -> None:
             waiter.done = done
@@ -228,6 +234,9 @@ class Blocking:
     def _try(self, waiter: Waiter, key: bytes) -> Reply:
         ctx = waiter.ctx
         ctx.now_ms = self._engine.now_ms
+        if self.before_retry is not None:
+            for changed in (key, *waiter.changes):
+                self.before_retry(ctx.db, changed)
         try:
             return waiter.retry(key)
         except CommandError as error:

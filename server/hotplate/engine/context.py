@@ -40,6 +40,7 @@ class Gate:
     BUSY: Final = 512  # (engine) a script has been running for too long
     TRACKING: Final = 1024  # what the client reads is remembered (CLIENT TRACKING)
     PAUSED: Final = 2048  # (engine) CLIENT PAUSE
+    UNSAFE: Final = 4096  # (engine) writes can't be made safe: `Engine.unsafe` says why
 
 
 class Link(Protocol):

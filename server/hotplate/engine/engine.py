@@ -16,6 +16,7 @@ from hotplate.engine.context import Context, Gate, Link
 from hotplate.engine.kvc_events import KvcEvents
 from hotplate.engine.memory import MemoryLimit
 from hotplate.engine.outbox import Outbox
+from hotplate.engine.pacing import Pacing
 from hotplate.engine.pause import Pause
 from hotplate.engine.pubsub import PubSub
 from hotplate.engine.scripting import Scripts
@@ -35,6 +36,7 @@ from hotplate.keyspace.stream_policy import PolicySweep
 from hotplate.spec.registry import Registry
 
 if TYPE_CHECKING:
+    from hotplate.engine.persistence import Persistence
     from hotplate.kvc.cache import Cache
     from hotplate.kvc.model import Storage
     from hotplate.kvc.ports import BlockStore
@@ -65,12 +67,14 @@ class Engine:
         self.pause = Pause(self)
         self.blocking = Blocking(self)
         self.stream_policies = PolicySweep(self.databases, self.blocking.touched)
+        self.pacing = Pacing(self)
         self.active_expire = True  # DEBUG SET-ACTIVE-EXPIRE
         self.discards = DiscardCycle(self.databases, clock.monotonic_ns)
         self._observers: list[Observer] = []
         self.notifications = Notifications(self.pubsub.publish)
         self._expiry = ExpiryCycle(self.databases, clock.monotonic_ns)
         self.gates: int = Gate.OPEN
+        self.unsafe = ""  # why writes are refused while the gate UNSAFE is shut
         self.run_id = f"{rng.getrandbits(160):040x}"
         self.memory = MemoryLimit(self)
         self.scripts = Scripts(self)
@@ -88,6 +92,7 @@ class Engine:
         self._http_reported_ns: int | None = None
         # set by the server before the first client
         self.kvc: Cache | None = None
+        self.persistence: Persistence | None = None
         self.file_io: Any = None
         self.open_store: Callable[[Storage], BlockStore] | None = None
         self.request_shutdown: Callable[[], None] = _no_server
@@ -163,6 +168,19 @@ class Engine:
             self.blocking.serve()
         return more
 
+    def tend_queues(self, now_ms: int) -> bool:
+        """One bounded pass over paced queues that are due; whether there is more.
+
+        None while writes are paused: cron finds what is due afterwards.
+        """
+        if self.gates & Gate.PAUSED:
+            return False
+        self._read_clocks(now_ms)
+        more = self.pacing.run()
+        if self.blocking.ready:
+            self.blocking.serve()
+        return more
+
     def free_memory(self) -> bool:
         """One bounded pass over what was deleted; whether there is more."""
         return self.discards.run()
@@ -190,6 +208,11 @@ class Engine:
         elif lead_ms <= self._lead_ms:
             return
         self._lead_ms = lead_ms
+
+    def refuse_writes(self, why: str | None) -> None:
+        """Nothing may be changed, because of `why`; None: it may."""
+        self.unsafe = why or ""
+        self.gates = self.gates & ~Gate.UNSAFE if why is None else self.gates | Gate.UNSAFE
 
     def client_list(self) -> Sequence[Context]:
         """All clients, oldest first."""

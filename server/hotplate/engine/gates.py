@@ -1,7 +1,8 @@
 """The checks before a command runs, in one fixed order, for all that is not the hot path.
 
-    exists ─► arity ─► authenticated ─► memory for it ─► allowed to a subscriber ─► not loading
-      ─► no busy script ─► not paused ─► queue it in MULTI, or run it
+    exists ─► arity ─► authenticated ─► memory for it ─► its changes can be made safe
+      ─► allowed to a subscriber ─► not loading ─► no busy script ─► not paused
+      ─► queue it in MULTI, or run it
 
 Every refusal taints an open transaction; that of EXEC ends it. The dispatcher comes here when a
 gate bit is set, when the name or the number of arguments is not plain, and never else.
@@ -14,6 +15,7 @@ from hotplate.errors import (
     CommandError,
     ExecAbortError,
     LoadingError,
+    MisconfError,
     NoAuthError,
     OutOfMemoryError,
 )
@@ -86,7 +88,7 @@ def _run(ctx: Context, command: Command | None, argv: list[Any]) -> Reply:
         ctx.engine.stats.count_error(error.code)
         return Raw(error.frame)
     assert command is not None
-    if ctx.engine.gates & Gate.PAUSED and ctx.engine.pause.stops(ctx, command):
+    if ctx.engine.gates & Gate.PAUSED and ctx.engine.pause.stops(ctx, command, argv):
         return ctx.engine.pause.postpone(ctx)
     if ctx.queue is not None and command.name not in _RUNS_IN_TRANSACTION:
         ctx.queue.append((command, argv))
@@ -158,6 +160,8 @@ def _check(ctx: Context, command: Command | None, argv: list[Any]) -> None:
         and _needs_memory(ctx, command)
     ):
         raise OutOfMemoryError("command not allowed when used memory > 'maxmemory'.")
+    if ctx.engine.gates & Gate.UNSAFE and _writes(ctx, command):
+        raise MisconfError(ctx.engine.unsafe)
     if ctx.gates & Gate.SUBSCRIBED and ctx.resp == 2 and command.name not in _RUNS_WHILE_SUBSCRIBED:
         raise not_while_subscribed(command)
     if ctx.engine.gates & Gate.LOADING and not flags & Flag.LOADING:
@@ -166,6 +170,13 @@ def _check(ctx: Context, command: Command | None, argv: list[Any]) -> None:
         raise ctx.engine.scripts.busy_error()
     if ctx.queue is not None and flags & Flag.NO_MULTI:
         raise CommandError("Command not allowed inside a transaction")
+
+
+def _writes(ctx: Context, command: Command) -> bool:
+    """Whether a command may change data; PING asks whether it could, as in Redis."""
+    if ctx.queue is not None and command.name == b"exec":
+        return any(queued.flags & Flag.WRITE for queued, _ in ctx.queue)
+    return bool(command.flags & Flag.WRITE) or command.name == b"ping"
 
 
 def _needs_memory(ctx: Context, command: Command) -> bool:

@@ -143,22 +143,15 @@ def _memory(engine: "Engine") -> Rows:
 
 
 def _persistence(engine: "Engine") -> Rows:
-    yield "loading", int(bool(engine.gates & Gate.LOADING))
-    yield "async_loading", 0
-    yield "rdb_changes_since_last_save", sum(database.dirty for database in engine.databases)
-    yield "rdb_bgsave_in_progress", 0
-    yield "rdb_last_save_time", engine.started_ms // 1000
-    yield "rdb_last_bgsave_status", "ok"
-    yield "rdb_last_bgsave_time_sec", -1
-    yield "rdb_current_bgsave_time_sec", -1
-    yield "rdb_saves", 0
-    yield "aof_enabled", 0
-    yield "aof_rewrite_in_progress", 0
-    yield "aof_rewrite_scheduled", 0
-    yield "aof_last_rewrite_time_sec", -1
-    yield "aof_current_rewrite_time_sec", -1
-    yield "aof_last_bgrewrite_status", "ok"
-    yield "aof_last_write_status", "ok"
+    if engine.persistence is None:
+        yield "loading", int(bool(engine.gates & Gate.LOADING))
+        yield "rdb_changes_since_last_save", sum(database.dirty for database in engine.databases)
+        yield "rdb_bgsave_in_progress", 0
+        yield "rdb_last_save_time", engine.started_ms // 1000
+        yield "rdb_last_bgsave_status", "ok"
+        yield "aof_enabled", 0
+    else:
+        yield from engine.persistence.info()
     yield "module_fork_in_progress", 0
 
 

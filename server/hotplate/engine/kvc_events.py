@@ -76,6 +76,9 @@ class KvcEvents:
             self.dropped += 1
             return
         assert isinstance(stream, Stream)
+        journal = database.journal
+        if journal is not None:
+            journal.keep(database, key)
         if entry is None:
             database.assign(key, stream, now_ms)
         text = format_id(entry_id)
@@ -93,6 +96,9 @@ class KvcEvents:
         length_max = engine.config.kvc_events_maxlen
         if len(stream) > length_max and stream.trim(Trim(length_max)):
             database.changed(key, "xtrim")
+        if journal is not None:
+            limit = (b"MAXLEN", b"=", b"%d" % length_max)
+            journal.note(database.index, b"XADD", key, *limit, text, *head, *fields)
 
     def _is_full(self) -> bool:
         """Whether memory has reached its limit and nothing may make room."""

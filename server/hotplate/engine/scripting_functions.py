@@ -77,6 +77,10 @@ class Libraries:
         """FUNCTION FLUSH"""
         self._install({})
 
+    def sources(self) -> list[bytes]:
+        """The code of all libraries, as FUNCTION LOAD takes it."""
+        return [library.text for library in self.libraries.values()]
+
     def dump(self) -> bytes:
         """FUNCTION DUMP"""
         pieces: list[bytes] = []

@@ -97,6 +97,7 @@ class Caller:
         self.seen_flags = 0  # of the commands that ran
         self._is_read_only = False
         self._is_full = False
+        self._is_unsafe = False
         self.random = engine.rng.getrandbits(48)  # goes on from script to script, as in Redis
 
     def begin(self, ctx: Context, *, read_only: bool, allow_oom: bool) -> None:
@@ -113,7 +114,11 @@ class Caller:
         # whether memory is short is decided once, before the script, so that it runs as a whole
         self._is_full = bool(self._engine.gates & Gate.FULL) and not allow_oom
         self._is_read_only = read_only
-        self.forbidden = _NEVER | (WRITE if read_only else 0) | (_DENYOOM if self._is_full else 0)
+        self._is_unsafe = bool(self._engine.gates & Gate.UNSAFE)
+        may_not_write = read_only or self._is_unsafe
+        self.forbidden = (
+            _NEVER | (WRITE if may_not_write else 0) | (_DENYOOM if self._is_full else 0)
+        )
 
     def admit(self, argv: list[bytes]) -> Command:
         """The command that `argv` names, if it may run. ScriptError says why not."""
@@ -129,6 +134,8 @@ class Caller:
             why = _NOT_ALLOWED
         elif command.flags & WRITE and self._is_read_only:
             why = _READ_ONLY
+        elif command.flags & WRITE and self._is_unsafe:
+            why = b"MISCONF " + self._engine.unsafe.encode()
         elif self._is_full and command.flags & _DENYOOM and not self.seen_flags & WRITE:
             why = _OUT_OF_MEMORY
         if why is not None:

@@ -32,6 +32,9 @@ NEVER_MS: Final = -2  # no wait helps
 # how many more may be there, so that making room is rare
 HOLDS_MAX: Final = 1024
 HOLDS_OVER_MAX: Final = 128
+# the log runs calls of before the machine started again: at times below zero
+_LONG_AGO_NS: Final = -(2**63)
+_NEVER_USED: Final = -(2**126)  # no greater than any time by any count
 RATES_MAX: Final = 4096  # distinct limits that are remembered
 
 HoldState: TypeAlias = tuple[bytes, int, int, int, int, int, int, int]
@@ -143,7 +146,7 @@ class Ledger:
         self.holds: dict[bytes, Hold] = {}
         self.slack: int | None = None
         self.due_ns = INT64_MAX
-        self.latest_ns = 0
+        self.latest_ns = _LONG_AGO_NS
 
     def saw(self, level: int) -> None:
         """A charge came that nobody will settle, and found `level`."""
@@ -208,7 +211,7 @@ class Ledger:
         self.holds = dict(islice(kept.items(), max(0, len(kept) - HOLDS_MAX + 1), None))
         ends = [hold.expires_ns for hold in self.holds.values()]
         self.due_ns = min(ends, default=INT64_MAX)
-        self.latest_ns = max(ends, default=0)
+        self.latest_ns = max(ends, default=_LONG_AGO_NS)
 
     def copy(self) -> "Ledger":
         """An equal ledger that shares nothing."""
@@ -227,7 +230,7 @@ class Bucket:
 
     def __init__(self, rate: Rate) -> None:
         self.rate = rate
-        self.mark = 0
+        self.mark = _NEVER_USED
         self.ledger: Ledger | None = None
         self.admitted = self.limited = self.refunded = 0
 
@@ -391,8 +394,8 @@ class Bucket:
     # -- what every type of value can say --------------------------------------------------------
 
     def __len__(self) -> int:
-        """The bucket itself, and its open reservations."""
-        return 1 if self.ledger is None else 1 + len(self.ledger.holds)
+        """Its open reservations, those included whose time has come unseen."""
+        return 0 if self.ledger is None else len(self.ledger.holds)
 
     def encoding(self) -> bytes:
         """There is only one."""

@@ -37,7 +37,7 @@ class Leases:
         self.used = 0
         self.admitted = self.limited = 0
         self._soonest_ns = INT64_MAX  # nothing ends before; may be too early
-        self._latest_ns = 0  # when the last one ends, exactly
+        self._latest_ns = -INT64_MAX  # when the last one ends, exactly
 
     def expire(self, now_ns: int) -> None:
         """Free the places of those whose time has come."""
@@ -69,7 +69,7 @@ class Leases:
         hold = self.holds.pop(rid)
         self.used -= hold.cost
         if hold.expires_ns == self._latest_ns:
-            self._latest_ns = max(_ends(self.holds.values()), default=0)
+            self._latest_ns = max(_ends(self.holds.values()), default=-INT64_MAX)
 
     def extend(self, rid: bytes, expires_ns: int) -> None:
         """Let a lease end at that time, unless it ends later anyway."""

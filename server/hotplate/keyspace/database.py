@@ -18,11 +18,13 @@ from itertools import islice
 from random import Random
 from typing import Final
 
+from hotplate.keyspace.bucket_queue import BucketQueue
 from hotplate.keyspace.deadlines import NEVER_MS as NEVER_MS
 from hotplate.keyspace.deadlines import Deadlines
 from hotplate.keyspace.discard import Discarded, is_large
 from hotplate.keyspace.entry import Entry, Value, type_of
 from hotplate.keyspace.hash import Hash
+from hotplate.keyspace.journal import Journal
 from hotplate.keyspace.meter import Meter
 
 SHARDS: Final = 1024
@@ -37,6 +39,7 @@ class Database:
 
     __slots__ = (
         "added",
+        "credit_waits",
         "dirty",
         "discarded",
         "earliest_ms",
@@ -49,9 +52,11 @@ class Database:
         "field_names",
         "hits",
         "index",
+        "journal",
         "meter",
         "misses",
         "observer",
+        "queue_wakes",
         "removed",
         "shards",
         "witness",
@@ -74,9 +79,14 @@ class Database:
         self.expires = True  # False: keys whose time has come are hidden, not removed
         # of hashes with fields that expire, by key; a key may be gone or hold something else by now
         self.field_deadlines = Deadlines()
+        # of paced queues, by key, in nanoseconds of the clock that never steps; alike
+        self.queue_wakes = Deadlines()
+        # of queues that are held back until a stream's group has acknowledged more, by stream
+        self.credit_waits: dict[bytes, set[bytes]] = {}
         self.field_names: dict[bytes, bytes] = {}  # one object for each name, shared by hashes
         self.meter: Meter | None = None  # counts memory, while there is a limit
         self.observer: Callable[[int, bytes, str], None] | None = None
+        self.journal: Journal | None = None  # told what no command says, while there is a log
         # hears what is no change of its own: keymiss, new, overwritten, type_changed
         self.witness: Callable[[int, bytes, str], None] | None = None
 
@@ -170,6 +180,7 @@ class Database:
         expire_at_ms, entry.expire_at_ms = entry.expire_at_ms, 0
         self.set_expiry(key, entry, expire_at_ms)
         self.track_fields(key, entry.value)
+        self.track_queue(key, entry.value)
 
     def track_fields(self, key: bytes, value: Value) -> None:
         """See to it that fields of the hash stored at `key` expire though nobody asks for them."""
@@ -177,6 +188,11 @@ class Database:
             due_ms = self.field_deadlines.get(key)
             if due_ms is None or value.first_ms < due_ms:
                 self.field_deadlines.set(key, value.first_ms)
+
+    def track_queue(self, key: bytes, value: Value) -> None:
+        """See to it that somebody looks when the paced queue stored at `key` is due."""
+        if isinstance(value, BucketQueue):
+            self.queue_wakes.set(key, 0)
 
     def delete(self, key: bytes) -> bool:
         """Remove the key; whether it was there."""
@@ -202,9 +218,15 @@ class Database:
 
     def expire(self, key: bytes) -> None:
         """Remove a key whose time has come, and tell."""
-        if self.expires and self.delete(key):
+        if not self.expires:
+            return
+        if self.journal is not None:
+            self.journal.keep(self, key)
+        if self.delete(key):
             self.expired += 1
             self.changed(key, "expired")
+            if self.journal is not None:
+                self.journal.note(self.index, b"DEL", key)
 
     def changed(self, key: bytes, event: str) -> None:
         """A caller changed `key`; `event` is the name of the keyspace event."""
@@ -250,6 +272,8 @@ class Database:
         count = self.size()
         if not count:
             return 0
+        if self.journal is not None:
+            self.journal.keep_database(self)
         # empty shards stay: making a thousand anew takes longer than most commands
         for shards in (self.shards, self.expiring) if self.expiring_count else (self.shards,):
             for index, shard in enumerate(shards):
@@ -261,6 +285,8 @@ class Database:
         if self.field_deadlines:
             self.discarded.append(self.field_deadlines)
             self.field_deadlines = Deadlines()
+        self.queue_wakes = Deadlines()
+        self.credit_waits = {}
         self.added = self.removed = 0
         if self.meter is not None:
             self.meter.flushed(self.index)
@@ -269,8 +295,8 @@ class Database:
 
     def swap(self, other: "Database") -> None:
         """Exchange all keys with another database; observers and counters of use stay."""
-        names = ("shards", "expiring", "expiring_count", "added", "removed", "field_deadlines")
-        for name in names:
+        names = ("shards", "expiring", "expiring_count", "added", "removed")
+        for name in (*names, "field_deadlines", "queue_wakes", "credit_waits"):
             mine, theirs = getattr(self, name), getattr(other, name)
             setattr(self, name, theirs)
             setattr(other, name, mine)

@@ -146,9 +146,14 @@ class Evictor:
         return False
 
     def _remove(self, database: "Database", key: bytes) -> None:
+        journal = database.journal
+        if journal is not None:
+            journal.keep(database, key)
         database.delete(key)
         self.evicted += 1
         database.changed(key, "evicted")
+        if journal is not None:
+            journal.note(database.index, b"DEL", key)
 
     def _offer(self, index: int, key: bytes, entry: Entry, score: int) -> None:
         """Put a candidate into the pool, if it is better than the worst there."""

@@ -30,10 +30,14 @@ def expire_fields(
     """
     value = database.shards[hash(key) & SHARD_MASK][key].value
     assert isinstance(value, Hash)
-    gone = len(value.expire_named(now_ms, fields)) + len(value.expire_fields(now_ms, limit))
+    if database.journal is not None and value.first_ms < now_ms:
+        database.journal.keep(database, key)
+    gone = value.expire_named(now_ms, fields) + value.expire_fields(now_ms, limit)
     if gone:
-        database.expired_fields += gone
+        database.expired_fields += len(gone)
         database.changed(key, "hexpired")
+        if database.journal is not None:
+            database.journal.note(database.index, b"HDEL", key, *gone)
         if not value:
             database.delete(key)
             database.changed(key, "del")

@@ -194,10 +194,16 @@ class Stream:
         """Whether approximate trimming to a length would remove something."""
         return self._length > length_max and self._length - len(self._ids[0]) >= length_max
 
-    def trim(self, rule: Trim) -> int:
-        """Remove the oldest entries as the rule says; how many."""
+    def trim(self, rule: Trim, acknowledged: list[int] | None = None) -> int:
+        """Remove the oldest entries as the rule says; how many.
+
+        What ACKED removes is added to `acknowledged`: those need not be the oldest.
+        """
         if self.groups and rule.references == ACKNOWLEDGED_ONLY:
-            return self._trim_acknowledged(rule)
+            free = self._trim_acknowledged(rule)
+            if acknowledged is not None:
+                acknowledged += free
+            return len(free)
         keeps_ids = bool(self.groups) and rule.references == DELETE_REFERENCES
         removed: list[int] = []
         deleted = chunk = 0
@@ -232,7 +238,7 @@ class Stream:
             return len(ids) if ids[-1] < rule.min_id else bisect_left(ids, rule.min_id)
         return min(max(self._length - deleted - rule.length_max, 0), len(ids))
 
-    def _trim_acknowledged(self, rule: Trim) -> int:
+    def _trim_acknowledged(self, rule: Trim) -> list[int]:
         """Remove the oldest entries that no group waits for.
 
         Approximately: not all are looked at each time, but where the last time ended the next goes
@@ -247,7 +253,7 @@ class Stream:
         if rule.length_max is None:
             end = min(end, rule.min_id - 1)
         if wanted <= 0:
-            return 0
+            return []
         examined_max = 0
         start = 0
         if rule.approximate:
@@ -267,7 +273,7 @@ class Stream:
         for entry_id in free:
             chunk = bisect_right(self._starts, entry_id) - 1
             self._remove(chunk, bisect_left(self._ids[chunk], entry_id))
-        return len(free)
+        return free
 
     def _walk_ids(self, start: int, end: int) -> Iterator[int]:
         for chunk in range(max(bisect_right(self._starts, start) - 1, 0), len(self._starts)):

@@ -196,6 +196,12 @@ class Group:
         until = _OWNED_MS + until_ms << _SERIAL_BITS | self._serial
         return self._in_time(_OWNED_MS << _SERIAL_BITS, until)
 
+    def release_of(self, entry_id: int) -> tuple[int, int]:
+        """Of a released entry: how often it was delivered, and from when on it is available."""
+        delivery = self.pending.get(entry_id)
+        assert delivery is not None
+        return delivery.deliveries, delivery.order >> _SERIAL_BITS
+
     def is_available(self, delivery: Delivery, now_ms: int) -> bool:
         """False for a released entry whose time has not come."""
         return delivery.consumer is not None or delivery.order >> _SERIAL_BITS <= now_ms

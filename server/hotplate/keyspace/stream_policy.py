@@ -47,17 +47,38 @@ def give_back(group: Group, entry_id: int, deliveries: int, now_ms: int) -> None
         group.release(entry_id, deliveries, _NEVER_MS)
 
 
+def _tell(db: Database, word: bytes, key: bytes, group: Group, *about: bytes) -> None:
+    """Note what became of a group's pending entry, while there is a log."""
+    if db.journal is not None:
+        stream = db.shard_of(key)[key].value
+        assert isinstance(stream, Stream)
+        name = next(name for name, other in stream.groups.items() if other is group)
+        db.journal.note(db.index, word, key, name, *about)
+
+
+def tell_released(db: Database, key: bytes, group: Group, entry_id: int) -> None:
+    """Note that an entry was given back, and when it may be handed out again."""
+    if db.journal is not None:
+        deliveries, available_ms = group.release_of(entry_id)
+        about = (format_id(entry_id), b"%d" % deliveries, b"%d" % available_ms)
+        _tell(db, b"XRELEASE", key, group, *about)
+
+
 def apply_policy(db: Database, key: bytes, stream: Stream, group: Group, now_ms: int) -> int:
     """Release and move what is due, about ENTRIES_MAX entries at most; how many."""
     policy = group.policy
     if policy is None:
         return 0
     done = 0
+    if db.journal is not None:
+        db.journal.keep(db, key)
+        db.journal.keep(db, policy.dead)
     if policy.visibility_ms:
         due = list(islice(group.owned_since(now_ms - policy.visibility_ms), ENTRIES_MAX))
         for entry_id, delivery in due:
             if stream.get(entry_id) is None:
                 group.forget((entry_id,))
+                _tell(db, b"XACK", key, group, format_id(entry_id))
                 continue
             available_ms = 0
             if policy.is_dead(delivery.deliveries):
@@ -65,6 +86,7 @@ def apply_policy(db: Database, key: bytes, stream: Stream, group: Group, now_ms:
             elif delay_ms := policy.delay_ms(delivery.deliveries):
                 available_ms = delivery.at_ms + policy.visibility_ms + delay_ms
             group.release(entry_id, delivery.deliveries, available_ms)
+            tell_released(db, key, group, entry_id)
         done = len(due)
     if done:
         db.noted(key, "xnack")
@@ -89,9 +111,14 @@ def _bury(db: Database, key: bytes, stream: Stream, group: Group, now_ms: int) -
                 why = b"fatal" if delivery.deliveries == DELIVERIES_MAX else reason
                 about = [b"_origin", key, b"_id", format_id(entry_id)]
                 about += [b"_deliveries", b"%d" % delivery.deliveries, b"_reason", why]
-                dead.append(dead_id, build_frame(format_id(dead_id), fields_of(frame) + about))
+                fields = fields_of(frame) + about
+                dead.append(dead_id, build_frame(format_id(dead_id), fields))
                 db.changed(policy.dead, "xadd")
+                if db.journal is not None:
+                    dead_text = format_id(dead_id)
+                    db.journal.note(db.index, b"XADD", policy.dead, dead_text, *fields)
             group.forget((entry_id,))
+            _tell(db, b"XACK", key, group, format_id(entry_id))
             moved += 1
     return moved
 
@@ -112,7 +139,7 @@ class PolicySweep:
     `wake(database, key)` tells those who wait for the key; it answers whether there are any.
     """
 
-    __slots__ = ("_claimed", "_databases", "_keys", "_known", "_reported_ms", "_wake")
+    __slots__ = ("_claimed", "_databases", "_keys", "_known", "_reported_ms", "_wake", "is_frozen")
 
     def __init__(self, databases: Sequence[Database], wake: Callable[[int, bytes], bool]) -> None:
         self._databases = databases
@@ -121,6 +148,7 @@ class PolicySweep:
         self._known: set[tuple[int, bytes]] = set()
         self._claimed: set[tuple[int, bytes]] = set()
         self._reported_ms: int | None = None
+        self.is_frozen = False  # while the log is read, which says what policies did
 
     def watch(self, db: Database, key: bytes) -> None:
         """A group of this key has a policy."""
@@ -137,7 +165,7 @@ class PolicySweep:
         """Do now what is due in a group, before a command looks at it."""
         if group.policy is not None:
             self.watch(db, key)
-            if apply_policy(db, key, stream, group, now_ms):
+            if not self.is_frozen and apply_policy(db, key, stream, group, now_ms):
                 self._wake(db.index, key)
 
     def run(self, now_ms: int) -> bool:

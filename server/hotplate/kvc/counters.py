@@ -3,7 +3,7 @@
 Counters are written where things happen and added up when somebody asks (metrics.py).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Final
 
@@ -100,6 +100,16 @@ class Counters:
     lookup_ns: Histogram = field(default_factory=Histogram)  # of every 16th lookup
     reuse_blocks: Histogram = field(default_factory=Histogram)  # of the same lookups
     residence_ms: Histogram = field(default_factory=Histogram)  # of blocks evicted or expired
+
+    def hit(
+        self, blocks_by_storage: Mapping[int, int], types: Sequence[str], blocks: int, tokens: int
+    ) -> None:
+        """A lookup hit so many blocks; `types` are those of the storages."""
+        self.hits += blocks
+        self.hit_tokens += tokens
+        by_type = self.hits_by_type
+        for number, count in blocks_by_storage.items():
+            by_type[types[number]] = by_type.get(types[number], 0) + count
 
     def evict(self, cause: str, count: int) -> None:
         """Blocks were evicted: for room that a write needs, by a watermark, by a command."""

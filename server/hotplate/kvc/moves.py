@@ -15,8 +15,9 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from hotplate.blocks import PLACE_SEGMENT_SHIFT, Shape
+from hotplate.kvc.burial import Burial
 from hotplate.kvc.departed import Reason
-from hotplate.kvc.holdings import Burial, Holdings, plain_copy
+from hotplate.kvc.holdings import Holdings, plain_copy
 from hotplate.kvc.index import DETAILED, SERVING, Copy, Detail, Index
 from hotplate.kvc.model import SUM_BYTES, Storage
 from hotplate.kvc.ports import BlockStore
@@ -215,6 +216,8 @@ class Moves:
                 copy.generation = move.target_generation
             else:
                 relocate(index, (low, high), move.target, place, move.target_generation)
+        if holdings.journal is not None:
+            holdings.journal.stored(index, low, high)
         first = high - 1 if index.chained else low
         for block in range(first, high):
             if not index.children[block]:

@@ -11,8 +11,9 @@ from typing import Final
 from hotplate.errors import QuotaError
 from hotplate.kvc.answers import Reclaimed
 from hotplate.kvc.budget import Budget
+from hotplate.kvc.burial import Burial
 from hotplate.kvc.departed import Reason
-from hotplate.kvc.holdings import Burial, Holdings
+from hotplate.kvc.holdings import Holdings
 from hotplate.kvc.index import DETAILED, SERVING, WRITING, Index
 from hotplate.kvc.policy.base import ID_BITS, ID_MASK
 from hotplate.kvc.quota import GroupUse, Shortage

@@ -16,9 +16,10 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final
 
+from hotplate.kvc.burial import Burial
 from hotplate.kvc.cold import ColdQueues, order, served_copies
 from hotplate.kvc.fullness import Fullness
-from hotplate.kvc.holdings import Burial, Holdings, plain_copy
+from hotplate.kvc.holdings import Holdings, plain_copy
 from hotplate.kvc.index import DETAILED, SERVING, STAMP_SHIFT, Copy, Index
 from hotplate.kvc.match import Piece
 from hotplate.kvc.model import Group, Storage

@@ -287,3 +287,14 @@ def _frames_bytes(requests: list[list[bytes]]) -> int:
     return (
         sum(map(header_bytes, counts)) + sum(map(header_bytes, sizes)) + sum(sizes) + 2 * len(sizes)
     )
+
+
+def parse_requests(data: bytes) -> list[list[bytes]] | None:
+    """All requests that `data`, written by `encode_requests`, consists of; None: it does not."""
+    parser = _parser()
+    parser.feed(data)
+    try:
+        requests: list[list[bytes]] = list(iter(parser.gets, _NEED_DATA))
+    except hiredis.ProtocolError:
+        return None
+    return None if parser.has_data() else requests

@@ -1,7 +1,8 @@
 """The composition root: builds the parts, joins them, starts, serves, stops.
 
-Start order: configuration, directory lock, descriptors, engine, storages, sockets, timer, ready
-line. Stop order: sockets, clients (what is answered is sent), timer, storages, lock.
+Start order: configuration, directory lock, descriptors, engine, storages, sockets, data (clients
+are answered -LOADING), timer, ready line. Stop order: sockets, what is logged is made safe, clients
+(what is answered is sent), timer, log, storages, lock.
 """
 
 import asyncio
@@ -25,6 +26,7 @@ from hotplate.config import Config, ConfigError
 from hotplate.config_file import load, parse_command_line
 from hotplate.engine.engine import Engine
 from hotplate.engine.prometheus import CONTENT_TYPE, metrics_text
+from hotplate.persist.loader import LoadError
 from hotplate.server.busy import BusyPoll
 from hotplate.server.clients import ClientTable
 from hotplate.server.connection import Connection
@@ -40,6 +42,7 @@ from hotplate.server.listener import (
 )
 from hotplate.server.loop import loop_factory
 from hotplate.server.metrics_http import MetricsServer
+from hotplate.server.persistence import PersistenceService
 from hotplate.tiers.directory import StoreOpenError
 from hotplate.tiers.store import FILES_MAX
 
@@ -63,7 +66,8 @@ class Server:
         self._metrics = MetricsServer(lambda: metrics_text(self.engine), CONTENT_TYPE)
 
     async def start(self) -> None:
-        """Open storages and sockets; ListenError or StoreOpenError where that can't be."""
+        """Open storages and sockets, and load; ListenError, StoreOpenError or LoadError where that
+        can't be."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
@@ -84,17 +88,26 @@ class Server:
             self.directory.close()
             raise
         self.engine.after = loop.call_later
-        self._clients = ClientTable(self.engine, loop)
+        self._persistence = PersistenceService(self.engine, self.directory, loop)
+        self._clients = ClientTable(self.engine, loop, barrier=self._persistence.barrier)
+        self._cron = Cron(loop, self.engine.clock.now_ms, lambda: self.config.hz)
+        self.engine.pacing.after = loop.call_later
         self._listeners = await serve(sockets, self._connection)
         busy = BusyPoll(self.engine, self._clients, sockets)
         self.engine.scripts.busy_poll = busy
         self.engine.scripts.busy_end = busy.end
+        try:
+            await self._persistence.load(self._stopping.is_set)
+        except LoadError:
+            await self.stop()
+            raise
         self.addresses = [_shown(sock.getsockname()) for sock in sockets]
-        self._cron = Cron(loop, self.engine.clock.now_ms, lambda: self.config.hz)
+        self._cron.add(self._persistence.tick)
         self._cron.add(self._expire_keys)
         self._cron.add(self._limit_memory)
         self._cron.add(self._free_memory)
         self._cron.add(self.engine.tend_streams)
+        self._cron.add(self.engine.tend_queues)
         self._cron.add(self._kvcache.tick)
         self._cron.add(self.engine.tracking.tick)
         self._cron.add(self._close_idle)
@@ -111,12 +124,14 @@ class Server:
         """Close everything, in order."""
         for listener in self._listeners:
             listener.close()
+        self._persistence.settle()
         self._metrics.close()
         self._clients.close_all()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(DRAIN_SECONDS):
                 await self._clients.wait_empty()
         self._cron.stop()
+        self._persistence.stop()
         self._kvcache.close()
         if self.config.unixsocket:
             remove_socket_file(self.config.unixsocket)
@@ -222,7 +237,7 @@ def main(argv: Sequence[str]) -> int:
     try:
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
             runner.run(_serve(config))
-    except (DirectoryError, ListenError, StoreOpenError) as error:
+    except (DirectoryError, ListenError, LoadError, StoreOpenError) as error:
         print(f"hotplate: {error}", file=sys.stderr)
         return 1
     return 0

@@ -12,6 +12,7 @@ from hotplate import limits
 from hotplate.engine.context import Context, Gate
 from hotplate.engine.engine import Engine
 from hotplate.resp.reader import ReaderLimits, RequestReader
+from hotplate.server.barrier import ReplyBarrier
 from hotplate.server.large_bulk import ReadNow, read_socket
 from hotplate.server.output_limits import OutputLimits
 
@@ -36,8 +37,10 @@ class ClientTable:
         loop: asyncio.AbstractEventLoop,
         *,
         read_now: ReadNow = read_socket,
+        barrier: ReplyBarrier | None = None,
     ) -> None:
         self.engine = engine
+        self.barrier = barrier or ReplyBarrier()
         self.loop = loop
         self.read_now = read_now
         self.output_limits = OutputLimits(engine)

@@ -13,6 +13,7 @@ Flow control, both ways:
   then it lets other clients go first.
 - While the transport holds unsent bytes above its limit nothing more is read or run.
 - While a Deferred reply is awaited nothing more is read or run: replies keep their order.
+- While replies wait for the log to be safe, nothing more of their client is run.
 Views into storage that were handed to the transport stay pinned until the transport is empty.
 """
 
@@ -43,15 +44,19 @@ _FULL: Final = 1  # the transport is
 _SCHEDULED: Final = 2  # a pass is due
 _DEFERRED: Final = 4  # a reply is awaited
 _CLOSED: Final = 8  # or about to be
+_KEPT: Final = 16  # replies wait until the log is safe (server.barrier)
 
 
 class Connection(asyncio.Protocol):
     """The protocol object of one client."""
 
     __slots__ = (
+        "_at_end",
+        "_barrier",
         "_clients",
         "_deferred",
         "_held",
+        "_kept",
         "_large",
         "_listed",
         "_outbox",
@@ -96,6 +101,9 @@ class Connection(asyncio.Protocol):
         self._pushed_bytes = 0
         self._listed = False
         self._outbox = clients.engine.outbox
+        self._barrier = clients.barrier
+        self._kept: list[bytes] = []  # sent once the log is safe
+        self._at_end = False  # the client sends no more, and replies are kept
         self._held: list[Callable[[], None]] = []  # releases, due when the transport is empty
         self.unsent_seen = 0  # by the table of clients, when it last looked for idle ones
         # a Deferred under way, and the requests behind it
@@ -137,6 +145,7 @@ class Connection(asyncio.Protocol):
         self._requests = []
         self._unsent.clear()
         self._pushed.clear()
+        self._kept.clear()
         if self._deferred is not None and self._deferred.cancel is not None:
             self._deferred.cancel()
         self._release()
@@ -177,7 +186,8 @@ class Connection(asyncio.Protocol):
         if self.request is not None:
             self._outbox.flush()
         self.flush()
-        return False
+        self._at_end = bool(self._waits & _KEPT)
+        return self._at_end
 
     def pause_writing(self) -> None:
         """The transport is full."""
@@ -251,7 +261,10 @@ class Connection(asyncio.Protocol):
             self._unsent.append(data)
         elif not self._waits & _CLOSED:
             self._stats.net_output_bytes += len(data)
-            self._transport.write(data)
+            if self._kept or (self._barrier.closed and not self._barrier.opens()):
+                self._keep(data)
+            else:
+                self._transport.write(data)
 
     def _drop(self, requests: list[Any]) -> None:
         """These will not run: give back the targets among their arguments."""
@@ -320,6 +333,9 @@ class Connection(asyncio.Protocol):
             requests, self._requests = self._requests, []
             self._run(requests, 0)
             self._schedule()
+            return
+        if self._at_end and not self._reader.pending_bytes:
+            self.close()
             return
         self._transport.resume_reading()
         large = self._large
@@ -471,15 +487,49 @@ class Connection(asyncio.Protocol):
             data = b"".join(unsent)
             unsent.clear()
             self._stats.net_output_bytes += len(data)
-            self._transport.write(data)
+            if self._kept or (self._barrier.closed and not self._barrier.opens()):
+                self._keep(data)
+            else:
+                self._transport.write(data)
         if self._pushed_bytes:
             self._pushed_bytes = 0
             limits = self._clients.output_limits
             if self._transport.get_write_buffer_size() > limits.push_bytes_max:
                 limits.check(self)
 
+    def _keep(self, data: bytes) -> None:
+        """Keep a reply until the log is safe, and run nothing more until then."""
+        if not self._kept:
+            self._waits |= _KEPT
+            self._barrier.hold(self)
+        self._kept.append(data)
+
+    def release_kept(self) -> None:
+        """The log is safe: what was kept leaves."""
+        data = b"".join(self._kept)
+        self._kept.clear()
+        self._waits &= ~_KEPT
+        if not data or self._transport.is_closing():
+            return
+        self._transport.write(data)
+        if self._waits & _CLOSED:
+            self._transport.close()
+        elif (
+            self._requests
+            or self._at_end
+            or self._large is not None
+            or self._reader.pending_bytes
+            or not self._transport.is_reading()
+        ):
+            self._schedule()
+
     def _write_held(self) -> None:
         """Write views into storage at once, and learn when all of it is gone."""
+        if self._kept or (self._barrier.closed and not self._barrier.opens()):
+            self._unsent = [b"".join(self._unsent)]  # the views are not ours for so long
+            self.flush()
+            self._release()
+            return
         frames, self._unsent = self._unsent, []
         self._stats.net_output_bytes += sum(map(len, frames))
         self._transport.set_write_buffer_limits(high=0, low=0)
@@ -506,6 +556,7 @@ class Connection(asyncio.Protocol):
         self.ctx.gates |= Gate.CLOSING
         self._unsent.clear()
         self._pushed.clear()
+        self._kept.clear()
         self._transport.abort()
 
     def close(self) -> None:
@@ -513,7 +564,8 @@ class Connection(asyncio.Protocol):
         self.flush()
         self._waits |= _CLOSED
         self.ctx.gates |= Gate.CLOSING
-        self._transport.close()
+        if not self._kept:  # else once the log is safe
+            self._transport.close()
 
     def push(self, frames: bytes) -> None:
         """Write frames outside of a reply, behind what was answered so far."""
@@ -529,6 +581,7 @@ class Connection(asyncio.Protocol):
     def output_bytes(self) -> int:
         """Bytes that wait to be sent."""
         gathered = sum(map(len, self._unsent)) + sum(map(len, self._pushed))
+        gathered += sum(map(len, self._kept))
         return self._transport.get_write_buffer_size() + gathered
 
     def query_bytes(self) -> int:

@@ -1,0 +1,68 @@
+"""Effects of commands that take by chance, or after a wait: SPOP, BLPOP and its like.
+
+A blocked command is translated when it is served, with the reply that its client gets.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from hotplate.engine.context import Context
+
+Requests = list[list[bytes]]
+
+
+def _spop(ctx: Context, argv: list[bytes], reply: Any) -> Requests:
+    members = reply if isinstance(reply, list) else [reply]
+    return [[b"SREM", argv[1], *members]]
+
+
+def _blpop(ctx: Context, argv: list[bytes], reply: Any) -> Requests:
+    return [[b"LPOP", reply[0]]]
+
+
+def _brpop(ctx: Context, argv: list[bytes], reply: Any) -> Requests:
+    return [[b"RPOP", reply[0]]]
+
+
+def _blmove(ctx: Context, argv: list[bytes], reply: Any) -> Requests:
+    return [[b"LMOVE", *argv[1:5]]]
+
+
+def _brpoplpush(ctx: Context, argv: list[bytes], reply: Any) -> Requests:
+    return [[b"RPOPLPUSH", *argv[1:3]]]
+
+
+def _where(argv: list[bytes]) -> bytes:
+    """LEFT, RIGHT, MIN or MAX of BLMPOP and BZMPOP: behind the keys."""
+    return argv[3 + int(argv[2])]
+
+
+def _blmpop(ctx: Context, argv: list[bytes], reply: Any) -> Requests:
+    word = b"LPOP" if _where(argv).upper() == b"LEFT" else b"RPOP"
+    return [[word, reply[0], b"%d" % len(reply[1])]]
+
+
+def _bzpopmin(ctx: Context, argv: list[bytes], reply: Any) -> Requests:
+    return [[b"ZPOPMIN", reply[0]]]
+
+
+def _bzpopmax(ctx: Context, argv: list[bytes], reply: Any) -> Requests:
+    return [[b"ZPOPMAX", reply[0]]]
+
+
+def _bzmpop(ctx: Context, argv: list[bytes], reply: Any) -> Requests:
+    word = b"ZPOPMIN" if _where(argv).upper() == b"MIN" else b"ZPOPMAX"
+    return [[word, reply[0], b"%d" % len(reply[1])]]
+
+
+EFFECTS: Final[Mapping[str, Callable[[Context, list[bytes], Any], Requests]]] = {
+    "spop": _spop,
+    "blpop": _blpop,
+    "brpop": _brpop,
+    "blmove": _blmove,
+    "brpoplpush": _brpoplpush,
+    "blmpop": _blmpop,
+    "bzpopmin": _bzpopmin,
+    "bzpopmax": _bzpopmax,
+    "bzmpop": _bzmpop,
+}

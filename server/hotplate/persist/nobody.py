@@ -1,0 +1,33 @@
+"""The connection of a context that no client is behind: loading runs commands with it."""
+
+from collections.abc import Callable
+
+
+class NoLink:
+    """Nobody at the other end."""
+
+    peer = "log"
+    local = ""
+    kind = "log"
+    descriptor = -1
+
+    def close_now(self) -> None:
+        """There is nothing to drop."""
+
+    def close(self) -> None:
+        """There is nothing to close."""
+
+    def hold(self, release: Callable[[], None]) -> None:
+        """Nobody reads what is answered."""
+        release()
+
+    def push(self, frames: bytes) -> None:
+        """It subscribes to nothing."""
+
+    def output_bytes(self) -> int:
+        """Nothing waits."""
+        return 0
+
+    def query_bytes(self) -> int:
+        """Nothing waits."""
+        return 0

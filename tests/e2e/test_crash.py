@@ -1,0 +1,21 @@
+"""A short crash run; the long one is `python -m tests.soak.crash --kills 1000`."""
+
+import os
+from pathlib import Path
+
+import pytest
+from tests.soak.crash import crash
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+
+KILLS = int(os.environ.get("HOTPLATE_CRASH_KILLS", "30"))
+
+
+@pytest.mark.parametrize(("policy", "share"), [("everysec", 2), ("always", 3), ("no", 6)])
+def test_nothing_acknowledged_is_lost_by_kills_at_random_moments(
+    policy: str, share: int, tmp_path: Path
+) -> None:
+    total = crash(
+        KILLS // share, policy=policy, clients=4, seed=KILLS, directory=tmp_path, shows=False
+    )
+    assert total > KILLS

@@ -1,0 +1,179 @@
+"""A file system in memory that can fail, stop, and forget what was not synced.
+
+    write ──► volatile content of a file ──sync──► durable content
+    names ──► volatile directory ──sync_directory──► durable directory
+
+Every operation that changes something is counted. One of them can be made to fail with an error,
+to take only part of what it is given, or to be the last one before the power fails (`Stopped`).
+`after_kill` is what a process finds that follows one killed there: all that was written.
+`after_power_failure` is what a machine may find: what was synced, and of the rest what a `Fate`
+says. Changes of directories survive in order (a journal has them), content does not.
+"""
+
+import errno
+import os
+from dataclasses import dataclass, field
+from enum import Enum, auto
+
+
+class Stopped(BaseException):
+    """The process, or the machine, stops here."""
+
+
+class Fate(Enum):
+    """What becomes of content that was not synced."""
+
+    LOST = auto()
+    KEPT = auto()
+    TORN = auto()  # the first half of it is kept
+    REORDERED = auto()  # the last half of it is kept, and zeros stand where the first half was
+    GARBAGE = auto()  # the file is as long as it was, and holds zeros there
+
+
+@dataclass
+class Inode:
+    """A file: its content, and how much of it is on disk."""
+
+    data: bytearray = field(default_factory=bytearray)
+    durable: bytes = b""
+
+    def after(self, fate: Fate) -> bytes:
+        """What is found after a power failure."""
+        known = len(self.durable)
+        if not self.data.startswith(self.durable):  # it was cut off since
+            return bytes(self.data) if fate is Fate.KEPT else self.durable
+        rest = bytes(self.data[known:])
+        half = len(rest) // 2
+        kept = {
+            Fate.LOST: b"",
+            Fate.KEPT: rest,
+            Fate.TORN: rest[:half],
+            Fate.REORDERED: bytes(half) + rest[half:],
+            Fate.GARBAGE: bytes(len(rest)),
+        }
+        return self.durable + kept[fate]
+
+
+class MemoryFiles:
+    """Implements persist.files.Files."""
+
+    def __init__(self) -> None:
+        self.inodes: dict[str, Inode] = {}
+        self.directories: set[str] = set()
+        self.history: list[dict[str, Inode]] = []  # of names, since the last sync of the directory
+        self.durable_names: dict[str, Inode] = {}
+        self.handles: dict[int, Inode] = {}
+        self._next_handle = 3
+        self.operations = 0
+        self.log: list[str] = []
+        self.stop_at: int | None = None
+        self.fail_at: dict[int, OSError] = {}
+        self.short_at: int | None = None
+        self.failing: OSError | None = None  # every operation, until it is None again
+
+    # -- faults --------------------------------------------------------------------------------
+
+    def _count(self, what: str) -> int:
+        self.operations += 1
+        self.log.append(what)
+        if self.operations == self.stop_at:
+            raise Stopped
+        error = self.fail_at.pop(self.operations, None) or self.failing
+        if error is not None:
+            raise error
+        return self.operations
+
+    def after_kill(self) -> "MemoryFiles":
+        """What the next process finds."""
+        found = MemoryFiles()
+        found.directories = set(self.directories)
+        for path, inode in self.inodes.items():
+            found.inodes[path] = Inode(bytearray(inode.data), bytes(inode.data))
+        found.durable_names = dict(found.inodes)
+        return found
+
+    def after_power_failure(self, fate: Fate, names_kept: int) -> "MemoryFiles":
+        """What the machine finds; `names_kept` of the unsynced changes of names survived."""
+        names = self.durable_names if names_kept == 0 else self.history[names_kept - 1]
+        found = MemoryFiles()
+        found.directories = set(self.directories)
+        for path, inode in names.items():
+            data = inode.after(fate)
+            found.inodes[path] = Inode(bytearray(data), data)
+        found.durable_names = dict(found.inodes)
+        return found
+
+    def _named(self) -> None:
+        self.history.append(dict(self.inodes))
+
+    # -- Files ---------------------------------------------------------------------------------
+
+    def make_directory(self, path: str) -> None:
+        self._count(f"mkdir {path}")
+        self.directories.add(path)
+
+    def names(self, directory: str) -> list[str]:
+        prefix = directory + "/"
+        return sorted(path[len(prefix) :] for path in self.inodes if path.startswith(prefix))
+
+    def exists(self, path: str) -> bool:
+        return path in self.inodes or path in self.directories
+
+    def size(self, path: str) -> int:
+        return len(self._inode(path).data)
+
+    def open_append(self, path: str) -> int:
+        self._count(f"open {path}")
+        if path not in self.inodes:
+            self.inodes[path] = Inode()
+            self._named()
+        self._next_handle += 1
+        self.handles[self._next_handle] = self.inodes[path]
+        return self._next_handle
+
+    def write(self, handle: int, data: bytes) -> int:
+        number = self._count(f"write {len(data)}")
+        taken = len(data) // 2 if number == self.short_at else len(data)
+        self.handles[handle].data += data[:taken]
+        return taken
+
+    def sync(self, handle: int) -> None:
+        self._count("sync")
+        inode = self.handles[handle]
+        inode.durable = bytes(inode.data)
+
+    def truncate(self, handle: int, size: int) -> None:
+        self._count(f"truncate {size}")
+        inode = self.handles[handle]
+        if size < len(inode.data):
+            del inode.data[size:]
+        else:
+            inode.data += bytes(size - len(inode.data))
+
+    def close(self, handle: int) -> None:
+        del self.handles[handle]
+
+    def read(self, path: str, offset: int, size: int) -> bytes:
+        return bytes(self._inode(path).data[offset : offset + size])
+
+    def replace(self, source: str, destination: str) -> None:
+        self._count(f"rename {source}")
+        self._inode(source)
+        self.inodes[destination] = self.inodes.pop(source)
+        self._named()
+
+    def remove(self, path: str) -> None:
+        self._count(f"remove {path}")
+        self._inode(path)
+        del self.inodes[path]
+        self._named()
+
+    def sync_directory(self, path: str) -> None:
+        self._count(f"sync {path}")
+        self.durable_names = dict(self.inodes)
+        self.history.clear()
+
+    def _inode(self, path: str) -> Inode:
+        if path not in self.inodes:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+        return self.inodes[path]
