@@ -46,10 +46,6 @@ DEPARTED_SHARE: Final = 16  # of the index's memory, for explanations of what le
 LOOKUPS_A_SAMPLE_MASK: Final = 15  # of 16 lookups one is timed: two looks at a clock
 
 
-def _no_time() -> int:
-    return 0
-
-
 class Cache:
     """Blocks of every instance, over the storages of the catalog."""
 
@@ -61,9 +57,9 @@ class Cache:
         lease_ms_max: int = 60_000,
         write_grace_ms: int = 60_000,
         closed_sessions_max: int = 100_000,
-        thread_ns: Callable[[], int] = _no_time,
+        thread_ns: Callable[[], int] = int,
     ) -> None:
-        """`thread_ns`: the thread's CPU time, which bounds slices of background work."""
+        """`thread_ns`: the thread's CPU time, which bounds background work; 0 (int) bounds none."""
         self._thread_ns = thread_ns
         self.catalog = catalog
         self.lease_ms_max = lease_ms_max
