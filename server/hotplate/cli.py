@@ -9,6 +9,7 @@ _SUBCOMMANDS: Final = {
     "demo": ("hotplate.clients.demo", "a real model, its KV cache stored and found again"),
     "import": ("hotplate.transfer.import_data", "bring the data of a Redis in: a server or files"),
     "export": ("hotplate.transfer.export_data", "take the data out, to a Redis or into a file"),
+    "check": ("hotplate.check.main", "are a server's files sound: hotplate check DIR [--repair]"),
     "bench": ("hotplate.bench.main", "measure Hotplate beside a Redis, in turn, as ratios"),
     "replay": ("hotplate.optimizer.main", "a trace of requests through the reclaim policies"),
 }

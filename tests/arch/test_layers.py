@@ -15,6 +15,7 @@ HOMES = {
         "hotplate.tiers.io",
         "hotplate.persist.fsync",
         "hotplate.clients",
+        "hotplate.bench.tiers",
     ),
     "uvloop": ("hotplate.server.loop",),
     "hiredis": ("hotplate.resp.reader", "hotplate.bench"),

@@ -10,6 +10,7 @@ from tests.testing.kvc_context import Client, KvcServer
 from xxhash import xxh3_64_intdigest
 
 from hotplate.errors import CommandError
+from hotplate.kvc.journal import Journal
 from hotplate.wire.codes import parse_fields
 from hotplate.wire.schema import decode_locations
 
@@ -386,3 +387,26 @@ def test_a_refused_trim_changes_nothing(
     with pytest.raises(CommandError, match=text):
         client("KVC.TRIM", *words)
     assert server.state({b"free": KEYS}) == before
+
+
+def test_with_appendfsync_always_bytes_are_synced_before_the_index_and_both_before_the_reply(
+    server: KvcServer, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order: list[str] = []
+    journal = Journal(lambda operations: order.extend(item[0] for item in operations))
+    journal.sync = lambda: order.append("journal is safe")
+    server.cache.keep_journal(journal)
+    store: Any = server.cache.catalog.get_storage("ssd").opened()
+    monkeypatch.setattr(
+        type(store), "sync", lambda self, places: order.append(f"{len(places)} bytes are safe")
+    )
+    client("CONFIG", "SET", "appendfsync", "always")
+    session = client("KVC.STARTWRITE", "one", "STORAGE", "ssd", *keys(*KEYS[:2]))[0]
+    order.clear()
+    assert client("KVC.FINISH", "one", session, "ALL", "CHECKSUMS", bytes(range(1, 17))) == [2, 0]
+    assert order == ["1 bytes are safe", "bl", "fi", "journal is safe"]
+    assert client("KVC.FINISH", "one", session, "ALL") == [2, 0]  # nothing is left to sync
+    session = client("KVC.STARTWRITE", "one", "STORAGE", "memory", *keys(KEYS[3]))[0]
+    order.clear()
+    client("KVC.FINISH", "one", session, "NONE")
+    assert order == ["fi"]

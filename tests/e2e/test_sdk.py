@@ -208,6 +208,14 @@ def test_small_chains_are_put_in_one_step(cache: KVCache) -> None:
     assert cache.read_many(keys, exact=True)[7:] == [payload(7), None, None]
 
 
+def test_what_became_of_blocks_is_explained(cache: KVCache) -> None:
+    keys = cache.keys(TOKENS)
+    cache.put({key: payload(index) for index, key in enumerate(keys[:2])})
+    cache.remove(keys[1:2])
+    reasons = [item["reason"] for item in cache.explain(keys[:3])]
+    assert reasons == [b"serving", b"removed", b"never-stored"]
+
+
 def test_lookups_of_all_kinds(cache: KVCache) -> None:
     keys = cache.keys(TOKENS)
     cache.put({key: payload(index) for index, key in enumerate(keys[:6])})

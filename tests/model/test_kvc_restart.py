@@ -46,6 +46,9 @@ class RestartMachine(CacheMachine):
         self.begin_compaction()
         self.say_all()
 
+    def retain(self, *_: Any, **__: Any) -> None:
+        """Not called: what RETAIN says ends with the server."""
+
     def write(self, operations: list[Operation]) -> None:
         self.journal.append(pack_operations(operations))
 

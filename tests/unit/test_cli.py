@@ -11,7 +11,7 @@ def test_help_names_every_subcommand(argv: list[str], capsys: pytest.CaptureFixt
     assert cli.main(argv) == 0
     printed = capsys.readouterr()
     assert printed.err == ""
-    for name in ("serve", "demo", "import", "export", "bench"):
+    for name in ("serve", "demo", "import", "export", "check", "bench"):
         assert f"  hotplate {name} " in printed.out
 
 

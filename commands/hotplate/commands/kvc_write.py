@@ -28,6 +28,7 @@ from hotplate.commands.kvc_arguments import (
 from hotplate.commands.kvc_events import tell_finish, tell_remove, tell_start, tell_trim
 from hotplate.commands.kvc_locations import location_entries, packed_locations
 from hotplate.commands.kvc_read import LOCATIONS_REPLY
+from hotplate.commands.kvc_sync import finish_safely
 from hotplate.errors import BadMaskError, ChecksumError, CommandError
 from hotplate.kvc import write_session
 from hotplate.kvc.keys import Keys
@@ -261,11 +262,15 @@ def kvc_finish(ctx: "Context", argv: list[Any]) -> Reply:
     instance = cache.catalog.get_instance(argv[1])
     outcome, sums = _parse_outcome(argv)
     session_id = bytes(argv[2])
-    told = cache.open_session(session_id) if ctx.engine.kvc_events.on else None
-    published, dropped = cache.finish(instance, session_id, outcome, sums, ctx.now_ms)
-    if told is not None:
-        tell_finish(ctx, instance, told, outcome)
-    return [published, dropped]
+
+    def finish() -> Reply:
+        told = cache.open_session(session_id) if ctx.engine.kvc_events.on else None
+        answer = cache.finish(instance, session_id, outcome, sums, ctx.now_ms)
+        if told is not None:
+            tell_finish(ctx, instance, told, outcome)
+        return list(answer)
+
+    return finish_safely(ctx, cache.open_session(session_id), finish)
 
 
 @command(

@@ -178,6 +178,9 @@ class Holdings:
         """The same for the plain blocks from `low` to the end of its run, none of them leased."""
         storage = index.state[low] - SERVING
         count = index.tail[index.run[low]] - low
+        if self.journal is not None:
+            for block in range(low + count - 1, low - 1, -1):
+                self.journal.gone(index, block)
         burial.note(index, low, count)
         self.count_leaving(index, storage, index.shape.payload_bytes * count)
         burial.add(storage, index.shape, index.place_of(low), count)

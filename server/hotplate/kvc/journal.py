@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeAlias, TypeVar
 
 from hotplate.kvc.index import ABSENT, DETAILED, SERVING, WRITING, Index
 from hotplate.kvc.model import Group, Instance, Storage
+from hotplate.kvc.retention import NEUTRAL
 
 if TYPE_CHECKING:
     from hotplate.kvc.cache import Cache
@@ -48,13 +49,15 @@ def committed(call: Callable[_Parameters, _Answer]) -> Callable[_Parameters, _An
 class Journal:
     """Gathers operations. `append` takes those of one call."""
 
-    __slots__ = ("_append", "_operations", "leased_until_ms", "trouble")
+    __slots__ = ("_append", "_operations", "leased_until_ms", "sync", "trouble")
 
     def __init__(self, append: Callable[[list[Operation]], None]) -> None:
         self._append = append
         self._operations: list[Operation] = []
         self.leased_until_ms = 0  # as far as the journal says
         self.trouble: str | None = None  # why nothing can be written now
+        # (any thread) lets what was told be safe from a loss of power; None: nothing does
+        self.sync: Callable[[], None] | None = None
 
     def commit(self) -> None:
         """The call is over."""
@@ -189,7 +192,10 @@ def _alike_until(index: Index, start: int, high: int) -> int:
     generation, created = index.generation, index.created
     expires, priority = index.expires, index.priority
     limit = min(high, index.tail[index.run[start]]) if index.chained else high
-    if index.chained and _are_alike(index, start, limit):
+    retained = index.retained
+    if retained and start in retained:
+        return end
+    if index.chained and not retained and _are_alike(index, start, limit):
         return limit
     place = index.place_of(start) - start
     while (
@@ -199,6 +205,7 @@ def _alike_until(index: Index, start: int, high: int) -> int:
         and created[end] == created[start]
         and expires[end] == expires[start]
         and priority[end] == priority[start]
+        and end not in retained
         and (index.chained or index.place[end] == place + end)
     ):
         end += 1
@@ -227,6 +234,11 @@ def _name_row(index: Index, block: int) -> Operation:
     return ["na", *about, index.key_of(block), index.expires[block]]
 
 
+def _priority(index: Index, block: int) -> int:
+    """A block's own: what RETAIN gave it ends with the server."""
+    return NEUTRAL if block in index.retained else index.priority[block]
+
+
 def _plain_row(index: Index, start: int, end: int, *, with_use: bool) -> Operation:
     width, size = index.width, index.sum_bytes
     return [
@@ -234,7 +246,7 @@ def _plain_row(index: Index, start: int, end: int, *, with_use: bool) -> Operati
         bytes(index.keys[start * width : end * width]),
         *(index.state[start] - SERVING, index.place_of(start), index.generation[start]),
         bytes(index.sums[start * size : end * size]),
-        *(index.created[start], index.expires[start], index.priority[start]),
+        *(index.created[start], index.expires[start], _priority(index, start)),
         index.accessed[start:end].tobytes() if with_use else b"",
         index.hits[start:end].tobytes() if with_use else b"",
     ]
@@ -252,7 +264,7 @@ def _detail_row(index: Index, block: int, *, with_use: bool) -> Iterator[Operati
         return
     yield [
         *("co", *about, index.key_of(block), copies, index.created[block]),
-        *(index.expires[block], index.priority[block]),
+        *(index.expires[block], _priority(index, block)),
         index.accessed[block] if with_use else 0,
         index.hits[block] if with_use else 0,
     ]

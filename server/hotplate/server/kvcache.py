@@ -65,21 +65,26 @@ class KvCacheService:
         try:
             now_ms = engine.clock.now_ms()
             if not self._journal.restore(self._reopen_store, now_ms):
-                self._add_builtin("memory", config.kvc_run_dir or None)
-                self._add_builtin("ssd", config.kvc_ssd_dir or str(directory.path / "kvc-ssd"))
+                self._add_builtin("memory", self._builtin_path("memory"))
+                self._add_builtin("ssd", self._builtin_path("ssd"))
                 self._cache.group_changed(self._catalog.create_group(DEFAULT_GROUP, {}))
             self._journal.begin()
         except (StoreOpenError, JournalError, RestoreError, OSError) as error:
             self._close_stores(remove_memory=False)
             raise StoreOpenError(str(error)) from error
 
+    def _builtin_path(self, kind: str) -> str | None:
+        """Where a built-in storage is; None: where memory storages are without being told."""
+        config = self._engine.config
+        if kind == "memory":
+            return config.kvc_run_dir or None
+        return config.kvc_ssd_dir or str(self._directory.path / "kvc-ssd")
+
     def _reopen_store(self, storage: Storage) -> WatchedStore:
         """The store of a storage of before a restart, with what is there."""
         if storage.name == storage.type:  # built in: the settings say how large it is, and where
-            config = self._engine.config
             storage.capacity_bytes = None
-            configured = config.kvc_run_dir if storage.type == "memory" else config.kvc_ssd_dir
-            storage.path = configured or storage.path
+            storage.path = self._builtin_path(storage.type)
         return self.open_store(storage, keep=True)
 
     def open_store(self, storage: Storage, *, keep: bool = False) -> WatchedStore:

@@ -34,6 +34,7 @@ class JournalKeeper:
         self._io = io
         self._files = JournalFiles(directory)
         self._journal = Journal(self._append)
+        self._journal.sync = self._files.sync
         self._compaction: Iterator[list[Operation]] | None = None
         self._base = 0  # the file that the compaction began
         self._base_bytes = 0  # what the last compaction wrote
@@ -136,6 +137,7 @@ class JournalKeeper:
     def _compact(self, now_ms: int) -> bool:
         """A slice of a compaction, if one is due or under way. Files are synced on a thread."""
         files = self._files
+        self._journal.commit()  # what calls that only read let end
         if self._told_all:
             if self._may_roll and not self._syncing:
                 self._told_all = False

@@ -252,6 +252,11 @@ class AsyncKVCache:
         """The instance's figures."""
         return mapping_of(await self._call("KVC.STATS", "INSTANCE", self.id))
 
+    async def explain(self, keys: KeyList) -> list[dict[str, Any]]:
+        """Why each block is stored or not: `state`, `reason`, `why` and more, as KVC.EXPLAIN."""
+        command = ["KVC.EXPLAIN", self.id, *Keys.of(keys).arguments]
+        return [mapping_of(item) for item in await self._call(*command)]
+
     # for matches and reservations
 
     async def execute(self, *command: Any) -> Any:

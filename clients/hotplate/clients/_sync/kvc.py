@@ -253,6 +253,11 @@ class KVCache:
         """The instance's figures."""
         return mapping_of(self._call("KVC.STATS", "INSTANCE", self.id))
 
+    def explain(self, keys: KeyList) -> list[dict[str, Any]]:
+        """Why each block is stored or not: `state`, `reason`, `why` and more, as KVC.EXPLAIN."""
+        command = ["KVC.EXPLAIN", self.id, *Keys.of(keys).arguments]
+        return [mapping_of(item) for item in self._call(*command)]
+
     # for matches and reservations
 
     def execute(self, *command: Any) -> Any:
