@@ -55,7 +55,7 @@ def plain(value: Value, now_ns: int = 0) -> Any:
     if isinstance(value, BucketQueue):
         twin = value.copy()
         twin.timebase = Moment(0, now_ns)
-        return queue_row(b"", Entry(twin, 0, 0))
+        return queue_row(b"", Entry(twin, 0, 0), None)
     raise AssertionError(value)
 
 

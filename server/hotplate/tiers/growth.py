@@ -4,7 +4,7 @@ A file belongs to one shape until its last slot is freed. So that no shape sits 
 need, a new file takes no more than a 64th of the room that is left, or what the request needs if
 that is more: large files while there is much room, small ones when it is scarce. Where sizes are
 all different, a file ends up holding one block, and the file system does what would otherwise be
-ours: find room for pieces of any size, and join what is freed. (ADR 10.)
+ours: find room for pieces of any size, and join what is freed. (ADR 12.)
 """
 
 import errno

@@ -4,14 +4,13 @@
     Shape ──► SlotClass ──► free: FreeRanges     place ──► Segment ──► columns, payload
                             (of places)            └─ index << 32 | slot
 
-Owns which slots are free and when segment files come and go. What differs between memory and disk
-is a Medium (memory.py, ssd.py). Knows no block, no instance, no client.
+Owns which slots are free and when segment files come and go. Memory and disk differ in their Medium
+(memory.py, ssd.py). It knows no block and no client.
 
 Invariants:
 - the files' sizes sum up to `allocated_bytes`, never over `capacity_bytes`;
 - a slot is in its class's free ranges exactly if its state column says free;
-- `reserve` takes all or nothing; a refused one has neither made nor removed a file. If the system
-  refuses a file, what was made for the request is undone;
+- `reserve` takes all or nothing: what was made for a refused one is undone;
 - segment indices are not used twice, so that an old place never means a new slot;
 - segments without a reserved slot (spares) are kept: one, more up to a quarter of the capacity.
   They go as soon as another class needs the room, and so do files made ahead.
