@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from hotplate.engine.engine import Engine
 
 MOVES_AT_ONCE: Final = 3  # one of the threads of file IO is always the clients'
+_NO_SUM: Final = bytes(SUM_BYTES)
 
 
 class Mover:
@@ -60,15 +61,19 @@ class Mover:
 
 
 def copy_slots(move: Move) -> None:
-    """Copy slot by slot. CorruptError for one whose bytes do not fit their sums; OSError."""
-    shape, sums = move.shape, move.sums
-    at = 0
+    """Copy slot by slot. CorruptError for one whose bytes do not fit their sums; OSError.
+
+    Blocks that came without sums (storages of type `file`) have those of the copied bytes then.
+    """
+    shape, found = move.shape, bytearray()
     for offset in range(move.count):
         data = move.source_store.read(shape, move.source_place + offset, 0, shape.payload_bytes)
         view, start = memoryview(data), 0
         for size in move.sizes:
-            if xxh3_64_digest(view[start : start + size]) != sums[at : at + SUM_BYTES]:
+            own = xxh3_64_digest(view[start : start + size])
+            if move.sums[len(found) : len(found) + SUM_BYTES] not in (own, _NO_SUM):
                 raise CorruptError(offset)
+            found += own
             start += size
-            at += SUM_BYTES
         move.target_store.write(shape, move.target_place + offset, 0, data)
+    move.sums = bytes(found)
