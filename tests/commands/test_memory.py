@@ -1,10 +1,13 @@
 """MEMORY, WAIT and WAITAOF."""
 
+from typing import Any, cast
+
 import pytest
 from tests.testing.box import Box
 from tests.testing.connection_bench import Bench, request
 from tests.testing.server_console import ServerConsole
 
+from hotplate.engine.blocking import LOG_PLACE
 from hotplate.keyspace.meter import BASE_BYTES
 
 
@@ -129,3 +132,36 @@ def test_who_wants_replicas_waits_until_the_timeout(words: str, frames: bytes) -
 )
 def test_waiting_is_refused_as_in_redis(console: ServerConsole, words: str, text: str) -> None:
     assert console.refused(words) == f"ERR {text}"
+
+
+class Disk:
+    """As much of persistence as WAITAOF asks for."""
+
+    has_log = True
+
+    def __init__(self) -> None:
+        self.logged = 3
+        self.synced = 2
+
+
+def test_who_wants_the_log_on_disk_waits_for_it() -> None:
+    bench = Bench()
+    disk = Disk()
+    bench.engine.persistence = cast("Any", disk)
+    local, both, any_ = (bench.client()[0] for _ in range(3))
+    assert bench.ask(any_, request("WAITAOF", 0, 0, 0)) == b"*2\r\n:0\r\n:0\r\n"
+    assert bench.ask(local, request("WAITAOF", 1, 0, 0)) == b""
+    assert bench.ask(both, request("WAITAOF", 1, 1, 1000)) == b""
+    disk.logged = 4  # what comes later does not concern them
+    disk.synced = 3
+    assert bench.engine.blocking.touched(*LOG_PLACE)
+    bench.engine.blocking.serve()
+    bench.settle()
+    assert local.take() == b"*2\r\n:1\r\n:0\r\n"
+    assert both.take() == b""
+    bench.timers.advance(1000)
+    bench.settle()
+    assert both.take() == b"*2\r\n:1\r\n:0\r\n"
+    assert bench.ask(any_, request("MULTI") + request("WAITAOF", 1, 0, 0) + request("EXEC")) == (
+        b"+OK\r\n+QUEUED\r\n*1\r\n*2\r\n:0\r\n:0\r\n"
+    )

@@ -305,3 +305,11 @@ def limit_file_size(server: ServerProcess, size: int) -> None:
     """What stands for a disk that is full, or is not any more."""
     limits = f"--fsize={size}:{2**50}"
     subprocess.run(["prlimit", "--pid", str(server.pid), limits], check=True)
+
+
+def test_waitaof_answers_when_the_writes_before_are_on_disk(start_server: StartHotplate) -> None:
+    redis = client(start_server(*SMALL_STORAGES))
+    for number in range(3):
+        redis.set("key", number)
+        assert redis.execute_command("WAITAOF", 1, 0, 60_000) == [1, 0]
+    assert redis.execute_command("WAITAOF", 1, 1, 10) == [1, 0]

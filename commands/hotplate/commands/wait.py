@@ -1,11 +1,13 @@
-"""WAIT and WAITAOF: nobody replicates this server and no file keeps its writes, and they say so.
+"""WAIT and WAITAOF: what is on disk; nobody replicates this server, and they say so.
 
 Who asks for more than there is waits until the timeout, as in Redis: it may stand for "or give up".
 """
 
 from typing import Final
 
+from hotplate.engine.blocking import LOG_PLACE
 from hotplate.engine.context import Context
+from hotplate.engine.persistence import Persistence
 from hotplate.errors import CommandError
 from hotplate.resp.types import Reply
 from hotplate.spec.args import parse_int, parse_timeout_ms
@@ -50,7 +52,7 @@ def wait(ctx: Context, argv: list[bytes]) -> Reply:
     tips=("request_policy:all_shards", "response_policy:agg_min"),
 )
 def waitaof(ctx: Context, argv: list[bytes]) -> Reply:
-    """WAITAOF numlocal numreplicas timeout: neither a file here nor one elsewhere has them"""
+    """WAITAOF numlocal numreplicas timeout: whether the log has them on disk; no replica has"""
     local = parse_int(argv[1])
     if not 0 <= local <= 1:
         raise CommandError("value is out of range, value must between 0 and 1")
@@ -58,11 +60,33 @@ def waitaof(ctx: Context, argv: list[bytes]) -> Reply:
     if replicas < 0:
         raise CommandError(_NOT_POSITIVE)
     timeout_ms = parse_timeout_ms(argv[3])
+    persistence = ctx.engine.persistence
+    if persistence is not None and persistence.has_log:
+        return _wait_for_disk(ctx, persistence, (local, replicas), timeout_ms)
     if local:
         raise CommandError(
             "WAITAOF cannot be used when numlocal is set but appendonly is disabled."
         )
     return _give_up_after(ctx, timeout_ms, [0, 0]) if replicas else [0, 0]
+
+
+def _wait_for_disk(
+    ctx: Context, persistence: Persistence, wanted: tuple[int, int], timeout_ms: int
+) -> Reply:
+    local, replicas = wanted
+    position = persistence.logged
+    answer = [0, 0]  # a timeout's, kept up to date
+
+    def look(key: bytes) -> Reply:
+        answer[0] = int(persistence.synced >= position)
+        return None if replicas or answer[0] < local else answer
+
+    found = look(b"")
+    if found is not None:
+        return found
+    return ctx.engine.blocking.wait(
+        *(ctx, (), look), timeout_ms=timeout_ms, nothing=answer, share=look, place=LOG_PLACE
+    )
 
 
 def _give_up_after(ctx: Context, timeout_ms: int, reply: Reply) -> Reply:

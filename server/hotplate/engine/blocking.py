@@ -40,6 +40,7 @@ log = logging.getLogger("hotplate.engine")
 Place: TypeAlias = tuple[int, bytes]  # number of the database, key
 Retry: TypeAlias = Callable[[bytes], Reply]
 """(key) -> the command's reply, None: still nothing there."""
+LOG_PLACE: Final = (-1, b"")  # of those who wait for the log: it is no key
 _INTERNAL_ERROR: Final = "internal error"
 _FEW: Final = 4
 
@@ -132,12 +133,14 @@ class Blocking:
         nothing: Reply,
         share: Hashable,
         changes: Sequence[bytes] = (),
+        place: Place | None = None,
     ) -> Reply:
         """Wait until `retry` has something for one of `keys`, or `timeout_ms` (0: for ever) passed,
-        which answers `nothing`. `changes`: other keys that `retry` may change."""
+        which answers `nothing`. `changes`: other keys that `retry` may change.
+        `place`: what to wait for instead of keys."""
         if ctx.deny_blocking:
             return nothing
-        places = [(ctx.db.index, key) for key in dict.fromkeys(keys)]
+        places = [(ctx.db.index, key) for key in dict.fromkeys(keys)] if place is None else [place]
         waiter = Waiter(ctx, places, retry, share, nothing)
         waiter.changes = changes
 

@@ -13,6 +13,16 @@ class Persistence(Protocol):
         ...
 
     @property
+    def logged(self) -> int:
+        """How far the log goes with all that was done until now."""
+        ...
+
+    @property
+    def synced(self) -> int:
+        """How far of it is on disk."""
+        ...
+
+    @property
     def is_rewriting(self) -> bool:
         """Whether the log is being rewritten."""
         ...

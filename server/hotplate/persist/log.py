@@ -80,6 +80,8 @@ class AppendLog:
         self._synced_at_ns = 0
         self._unsettled = False  # written, with `always`, not synced yet
         self._syncing_takes = 0  # what the fsync under way settles
+        self.synced_takes = 0  # so many takes of the journal are known to be on disk
+        self.on_synced: Callable[[], object] = _nobody  # hears that they have become more
         # what INFO tells
         self.failure: str | None = None
         self.is_distrusted = False  # an fsync failed: nobody knows what is on disk
@@ -130,6 +132,7 @@ class AppendLog:
         self._synced = 0
         self._size_before = size_before
         self._syncing_since_ns = self._monotonic_ns()
+        self._syncing_takes = self._journal.taken
         self._worker.run(lambda: files.sync(old), lambda error: self._on_left(old, size, error))
         return True
 
@@ -142,6 +145,7 @@ class AppendLog:
             self._fail(f"{error.strerror or error} (fsync)")
             return
         self._synced = size
+        self._reached(self._syncing_takes)
         if self._journal.is_pending:
             self.flush()
 
@@ -163,6 +167,7 @@ class AppendLog:
         self.is_distrusted = False
         takes = self._journal.taken
         self._heal()
+        self._reached(takes)
         self._settled(takes)
         self.flush()
 
@@ -282,11 +287,17 @@ class AppendLog:
         self.fsyncs += 1
         self._synced_at_ns = self._monotonic_ns()
         self._synced = max(self._synced, self._syncing_to)
+        self._reached(self._syncing_takes)
         if self._unsettled and not self.is_distrusted and self._synced >= self._data_end:
             self._unsettled = False
             self._settled(self._syncing_takes)
             if self._journal.is_pending:
                 self.flush()
+
+    def _reached(self, takes: int) -> None:
+        if takes > self.synced_takes:
+            self.synced_takes = takes
+            self.on_synced()
 
     def tick(self) -> None:
         """Now and then: fsync as the policy says, and try again what failed."""
@@ -340,3 +351,7 @@ class AppendLog:
         if self._handle >= 0:
             self._files.close(self._handle)
             self._handle = -1
+
+
+def _nobody() -> None:
+    """Nobody asks what is on disk."""

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
+from hotplate.engine.blocking import LOG_PLACE
 from hotplate.engine.context import Gate
 from hotplate.engine.engine import Engine
 from hotplate.persist.appendonly import AppendOnly
@@ -57,6 +58,7 @@ class PersistenceService:
                 hear=self,
                 load_base=base_loader(engine, self._files, drop_expired=False),
             )
+            self._appendonly.log.on_synced = self._on_synced
             self.barrier.journal = self._appendonly.journal
             self.barrier.write_log = self.flush
             self.barrier.soon = loop.call_soon
@@ -199,6 +201,23 @@ class PersistenceService:
     def has_log(self) -> bool:
         """Whether `appendonly` is on."""
         return self._appendonly is not None
+
+    @property
+    def logged(self) -> int:
+        """How far the log goes with all that was done until now, in takes of the journal."""
+        journal = self.barrier.journal
+        return 0 if journal is None else journal.taken + journal.is_pending
+
+    @property
+    def synced(self) -> int:
+        """How far of it is on disk."""
+        return 0 if self._appendonly is None else self._appendonly.log.synced_takes
+
+    def _on_synced(self) -> None:
+        """Serve who waits for it (WAITAOF)."""
+        blocking = self._engine.blocking
+        if blocking.touched(*LOG_PLACE):
+            blocking.serve()
 
     @property
     def is_rewriting(self) -> bool:
