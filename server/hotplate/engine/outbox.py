@@ -54,6 +54,7 @@ class Outbox:
         """Run what was heard and let all that are listed flush; new ones on the way, too."""
         self._is_due = True
         singles, listed = self._singles, self._listed
+        singles.send_answered()  # where this is called amid a pass
         try:
             while singles or listed:
                 if singles:

@@ -10,7 +10,7 @@ connection, which runs it as a batch of one.
 """
 
 from collections import deque
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 from hotplate.engine.context import Context
 from hotplate.engine.dispatch import failed
@@ -44,14 +44,18 @@ class Single(Protocol):
         ...
 
 
+Answered: TypeAlias = tuple[Single, list[Any], bytes]  # its request and what is to be sent
+
+
 class Singles:
     """The requests that wait for the end of the pass, and how they are run."""
 
-    __slots__ = ("_engine", "_heard")
+    __slots__ = ("_answered", "_engine", "_heard")
 
     def __init__(self, engine: "Engine") -> None:
         self._engine = engine
         self._heard: deque[Single] = deque()
+        self._answered: list[Answered] = []  # by the run of equal commands under way
 
     def __len__(self) -> int:
         return len(self._heard)
@@ -72,7 +76,7 @@ class Singles:
         current: Command | None = None
         handler: Any = None
         arity_min, arity_max, alone = -1, -1, False  # nothing fits: back to its connection
-        answered: list[tuple[Single, list[Any], bytes]] = []
+        answered = self._answered = []
         has_served = False
         engine.read_clocks()
         while heard:
@@ -123,9 +127,14 @@ class Singles:
             engine.outbox.flush_listed()  # who waited hears of it before who ended the wait
         self._finish(current, answered)
 
-    def _finish(
-        self, command: Command | None, answered: list[tuple[Single, list[Any], bytes]]
-    ) -> None:
+    def send_answered(self) -> None:
+        """Send what is answered: the command that runs now takes long."""
+        for position, (single, argv, frames) in enumerate(self._answered):
+            if frames:
+                self._answered[position] = single, argv, b""
+                single.send(frames)
+
+    def _finish(self, command: Command | None, answered: "list[Answered]") -> None:
         """Count a run of equal commands, and write what it answers."""
         if command is None or not answered:
             return
