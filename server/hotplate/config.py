@@ -100,6 +100,9 @@ class Settings:
     # network
     bind: tuple[str, ...] = _fixed(Words(), ("127.0.0.1",), "Addresses to listen on.")
     port: int = _fixed(Integer(0, 65535), 6379, "TCP port; 0 listens on a free one.")
+    metrics_port: int = _fixed(
+        Integer(0, 65535), 0, "Port on 127.0.0.1 for GET /metrics (Prometheus); 0: none."
+    )
     unixsocket: str = _fixed(Text(), "", "Path of a unix socket to listen on.")
     unixsocketperm: int = _fixed(Octal(), 0, "Permissions of that socket; 0 leaves them.")
     tcp_backlog: int = _fixed(Integer(0, _INT32_MAX), 511, "Connections waiting to be accepted.")
@@ -219,6 +222,12 @@ class Settings:
     )
     kvc_run_dir: str = _fixed(
         Text(), "", "Directory of the shared-memory segments; empty: one of our own in /dev/shm."
+    )
+    kvc_memory_on_stop: str = _option(
+        Choice(("remove", "keep")),
+        "remove",
+        "what a clean stop does with the memory storages' segments: `keep` lets the next start"
+        " find their blocks, as it does after a crash",
     )
     kvc_ssd_dir: str = _fixed(
         Text(), "", "Directory of the disk segments; empty: `kvc-ssd` under `dir`."

@@ -16,6 +16,12 @@ NAME_BYTES_MAX: Final = 512
 BLOCK_KEY_BYTES_MAX: Final = 128
 KEYS_PER_CALL_MAX: Final = 65_536
 
+# Paced queues (LBQ)
+QUEUE_CLASSES_MAX: Final = 64  # all are looked at for every entry that is released
+QUEUE_WEIGHT_MAX: Final = 1_000_000
+QUEUE_BURST_MAX: Final = 1_000_000
+QUEUE_ENTRIES_MAX: Final = 10_000_000  # without CAPACITY; some 4 GB of them even without fields
+
 # What KVC.EXPLAIN remembers (kvc), of each instance; one EXPLAIN scans it in milliseconds
 EXPLAINED_KEY_BYTES_MAX: Final = 1024 * 1024  # keys of blocks that left
 EXPLAINED_CALLS_MAX: Final = 16  # writes that were refused

@@ -248,6 +248,26 @@ def test_keys_neither_expire_nor_go_in_a_pause(
     assert (writer("DBSIZE"), engine.databases[0].expired) == (0, 1)
 
 
+def test_scripts_that_declare_that_they_write_nothing_go_on_in_a_pause_of_writes(
+    writer: Subscriber, engine: Engine, timers: ManualTimers
+) -> None:
+    reading, writing = b"#!lua flags=no-writes\nreturn 1", b"#!lua\nreturn 2"
+    library = b"""#!lua name=l
+redis.register_function{function_name='r', callback=function() return 3 end, flags={'no-writes'}}
+redis.register_function('w', function() return 4 end)"""
+    writer("FUNCTION", "LOAD", library)
+    shas = [writer("SCRIPT", "LOAD", script) for script in (reading, writing)]
+    calls = [[b"EVAL", reading], [b"EVALSHA", shas[0]], [b"FCALL", b"r"]]
+    stopped = [[b"EVAL", writing], [b"EVALSHA", shas[1]], [b"FCALL", b"w"]]
+    stopped += [[b"EVAL", b"return 5"], [b"EVALSHA", b"0" * 40], [b"FCALL", b"none"]]
+    writer("CLIENT PAUSE 100 WRITE")
+    for argv, changes in [(argv, False) for argv in calls] + [(argv, True) for argv in stopped]:
+        out: list[Any] = []
+        outcome = run(writer.ctx, [[*argv, b"0"]], out)
+        assert (type(outcome) is Deferred) is changes, argv
+    timers.advance(100)
+
+
 def test_a_reply_that_is_skipped_stays_skipped(
     writer: Subscriber, engine: Engine, timers: ManualTimers
 ) -> None:

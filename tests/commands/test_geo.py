@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from tests.testing.checked_console import CheckedConsole
+from tests.testing.console import Console
 
 from hotplate.errors import CommandError
 from hotplate.keyspace.database import Database
@@ -24,20 +24,20 @@ class Listener:
 
 
 @pytest.fixture(params=[2, 3])
-def console(request: pytest.FixtureRequest) -> CheckedConsole:
-    console = CheckedConsole(resp=request.param)
+def console(request: pytest.FixtureRequest) -> Console:
+    console = Console(resp=request.param)
     assert console(SICILY) == 2
     return console
 
 
-def point(console: CheckedConsole, longitude: bytes, latitude: bytes) -> list[Any]:
+def point(console: Console, longitude: bytes, latitude: bytes) -> list[Any]:
     """A point as the console's protocol has it."""
     if console.ctx.resp == 3:
         return [float(longitude), float(latitude)]
     return [longitude, latitude]
 
 
-def test_points_are_scores_of_a_sorted_set(console: CheckedConsole) -> None:
+def test_points_are_scores_of_a_sorted_set(console: Console) -> None:
     assert console("TYPE s") == b"zset"
     assert float(console("ZSCORE s Palermo")) == 3479099956230698
     assert console("GEOHASH s Palermo none Catania") == [b"sqc8b49rny0", None, b"sqdtr74hyu0"]
@@ -51,7 +51,7 @@ def test_points_are_scores_of_a_sorted_set(console: CheckedConsole) -> None:
     assert console("GEOHASH none") == []
 
 
-def test_coordinates_have_all_their_digits_in_both_protocols(console: CheckedConsole) -> None:
+def test_coordinates_have_all_their_digits_in_both_protocols(console: Console) -> None:
     frames = console.execute([b"GEOPOS", b"s", b"Catania"])
     assert b"15.08726745843887329\r\n" in frames
     assert b"37.50266842333162032\r\n" in frames
@@ -60,7 +60,7 @@ def test_coordinates_have_all_their_digits_in_both_protocols(console: CheckedCon
     assert frames.startswith(b"*1\r\n*2\r\n," if console.ctx.resp == 3 else b"*1\r\n*2\r\n$")
 
 
-def test_distances_come_in_the_unit_that_is_asked_for(console: CheckedConsole) -> None:
+def test_distances_come_in_the_unit_that_is_asked_for(console: Console) -> None:
     assert console("GEODIST s Palermo Catania") == b"166274.1516"
     assert console("GEODIST s Palermo Catania KM") == b"166.2742"
     assert console("GEODIST s Palermo Catania mi") == b"103.3182"
@@ -68,7 +68,7 @@ def test_distances_come_in_the_unit_that_is_asked_for(console: CheckedConsole) -
     assert console("GEODIST none a b") is None
 
 
-def test_options_of_adding_are_those_of_zadd(console: CheckedConsole) -> None:
+def test_options_of_adding_are_those_of_zadd(console: Console) -> None:
     assert console("GEOADD s NX 0 0 Palermo 1 1 new") == 1
     assert console("GEODIST s Palermo Catania km") == b"166.2742"
     assert console("GEOADD s XX CH 0 0 Palermo 1 1 other") == 1
@@ -76,7 +76,7 @@ def test_options_of_adding_are_those_of_zadd(console: CheckedConsole) -> None:
     assert console("EXISTS none") == 0
 
 
-def test_a_search_answers_what_it_is_asked_to_show(console: CheckedConsole) -> None:
+def test_a_search_answers_what_it_is_asked_to_show(console: Console) -> None:
     assert console(f"GEOSEARCH s {AROUND} ASC") == [b"Catania", b"Palermo"]
     assert console(f"GEOSEARCH s {AROUND} DESC COUNT 1") == [b"Palermo"]
     assert console(f"GEOSEARCH s {AROUND} COUNT 1") == [b"Catania"]
@@ -95,7 +95,7 @@ def test_a_search_answers_what_it_is_asked_to_show(console: CheckedConsole) -> N
     assert console("GEOSEARCH s FROMLONLAT 0 0 BYRADIUS 1 m") == []
 
 
-def test_the_older_searches_find_the_same(console: CheckedConsole) -> None:
+def test_the_older_searches_find_the_same(console: Console) -> None:
     assert console("GEORADIUS s 15 37 200 km ASC") == [b"Catania", b"Palermo"]
     assert console("GEORADIUS_RO s 15 37 100 km WITHDIST") == [[b"Catania", b"56.4413"]]
     assert console("GEORADIUSBYMEMBER s Palermo 100 km") == [b"Palermo"]
@@ -103,7 +103,7 @@ def test_the_older_searches_find_the_same(console: CheckedConsole) -> None:
     assert console("GEORADIUSBYMEMBER none a 200 km") == []
 
 
-def test_what_is_found_can_be_stored(console: CheckedConsole) -> None:
+def test_what_is_found_can_be_stored(console: Console) -> None:
     events = Listener(console.ctx.db).events
     assert console(f"GEOSEARCHSTORE d s {AROUND}") == 2
     assert console("GEODIST d Palermo Catania km") == b"166.2742"
@@ -169,7 +169,7 @@ def test_what_is_found_can_be_stored(console: CheckedConsole) -> None:
     ],
 )
 def test_a_refused_command_says_why_and_changes_nothing(
-    console: CheckedConsole, command: str, message: str
+    console: Console, command: str, message: str
 ) -> None:
     console("SET text x")
     changes = console.ctx.db.dirty

@@ -42,6 +42,55 @@ def test_a_key_lasts_until_its_bucket_is_empty(console: ServerConsole) -> None:
     ]
 
 
+def test_freeing_a_bucket_with_many_reservations_ends(console: ServerConsole) -> None:
+    """It went on for ever: an emptied bucket said that there was more to free."""
+    for number in range(100):
+        console(f"LB.ACQUIRE 1 k LIMIT RATE 1000 1 1000 1 ID {number}")
+    console("DEL k")
+    assert console.engine.discards.pending() == 1
+    assert not console.engine.free_memory()
+    assert console.engine.discards.pending() == 0
+
+
+def test_saved_buckets_and_leases_are_the_same_when_loaded(console: ServerConsole) -> None:
+    """No credit appears: what has drained meanwhile has, and a lease ends when it would have."""
+    console("LB.ACQUIRE 2 t c LIMIT RATE 100 10 1000 60 20 CONC 2 ID a TTL 5000")
+    console("LB.ACQUIRE 2 t c LIMIT RATE 100 10 1000 30 CONC 2 ID b TTL 5000")
+    console("CL.THROTTLE k 9 10 60 5")
+    payloads = {key: console("DUMP", key) for key in "tck"}
+    later = ServerConsole(resp=console.ctx.resp)
+    later.clock.advance(1001)  # when it was saved is rounded up to milliseconds
+    for key, payload in payloads.items():
+        assert later("RESTORE", key, 0, payload) == b"OK"
+    console.clock.advance(1000)
+    for key in "tck":
+        assert later("PTTL", key) == console("PTTL", key)
+    settle = "LB.SETTLE a 2 t c ACTUAL 5 0"
+    assert later(settle) == console(settle)
+    assert later("LB.ACQUIRE 2 t c LIMIT RATE 100 10 1000 30 CONC 2 ID b")[0] == 0  # known
+    assert later("CL.THROTTLE k 9 10 60 6")[0] == console("CL.THROTTLE k 9 10 60 6")[0] == 1
+
+
+def test_a_saved_bucket_that_drained_meanwhile_is_no_key(console: ServerConsole) -> None:
+    console("CL.THROTTLE k 9 10 60 5")
+    payload = console("DUMP k")
+    console.clock.advance(30_001)
+    assert console("RESTORE", "other", 0, payload) == b"OK"
+    assert console("EXISTS k other") == 0
+    console.clock.step_wall(-3_600_000)
+    assert console("RESTORE", "other", 0, payload) == b"OK"
+    assert console("PTTL other") == 30_000  # a wall clock set back drains nothing
+
+
+def test_a_saved_bucket_keeps_the_expiry_it_is_given(console: ServerConsole) -> None:
+    console("CL.THROTTLE k 9 10 60 5")
+    payload = console("DUMP k")
+    assert console("RESTORE", "k", 1000, payload, "REPLACE") == b"OK"
+    assert console("PTTL k") == 1000
+    assert console("RESTORE", "k", 10**9, payload, "REPLACE") == b"OK"
+    assert console("PTTL k") == 30_000
+
+
 def test_drained_buckets_are_swept(console: ServerConsole) -> None:
     for number in range(100):
         console("CL.THROTTLE", number, 9, 10, 60, 1 + number % 2)

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from tests.testing.checked_console import CheckedConsole
+from tests.testing.console import Console
 
 from hotplate.errors import CommandError
 from hotplate.keyspace.database import Database
@@ -23,28 +23,28 @@ class Listener:
 
 
 @pytest.fixture(params=[2, 3])
-def console(request: pytest.FixtureRequest) -> CheckedConsole:
-    return CheckedConsole(resp=request.param)
+def console(request: pytest.FixtureRequest) -> Console:
+    return Console(resp=request.param)
 
 
 @pytest.fixture
-def events(console: CheckedConsole) -> list[tuple[bytes, str]]:
+def events(console: Console) -> list[tuple[bytes, str]]:
     return Listener(console.ctx.db).events
 
 
-def scored(console: CheckedConsole, *pairs: tuple[str, float]) -> list[Any]:
+def scored(console: Console, *pairs: tuple[str, float]) -> list[Any]:
     """Members with scores as the console's protocol has them."""
     if console.ctx.resp == 3:
         return [[member.encode(), score] for member, score in pairs]
     return [item for member, score in pairs for item in (member.encode(), b"%g" % score)]
 
 
-def number(console: CheckedConsole, value: float) -> Any:
+def number(console: Console, value: float) -> Any:
     """One score."""
     return value if console.ctx.resp == 3 else b"%g" % value
 
 
-def test_members_stand_by_score_then_by_bytes(console: CheckedConsole) -> None:
+def test_members_stand_by_score_then_by_bytes(console: Console) -> None:
     assert console("ZADD z 2 b 1 c 2 a 1 \xff -inf low +inf high -0 zero 0 null") == 8
     order = ["low", "null", "zero", "c", "\xff", "a", "b", "high"]
     assert console("ZRANGE z 0 -1") == [name.encode() for name in order]
@@ -53,7 +53,7 @@ def test_members_stand_by_score_then_by_bytes(console: CheckedConsole) -> None:
     assert console("ZRANGE none 0 -1") == []
 
 
-def test_adding_again_moves_and_counts_only_new_members(console: CheckedConsole) -> None:
+def test_adding_again_moves_and_counts_only_new_members(console: Console) -> None:
     assert console("ZADD z 1 a 2 b") == 2
     assert console("ZADD z 3 a 2 b 4 c") == 1
     assert console("ZADD z CH 5 a 2 b 6 d") == 2
@@ -78,14 +78,14 @@ def test_adding_again_moves_and_counts_only_new_members(console: CheckedConsole)
     ],
 )
 def test_conditions_decide_what_is_written(
-    console: CheckedConsole, command: str, reply: int, score: float
+    console: Console, command: str, reply: int, score: float
 ) -> None:
     console("ZADD z 5 m")
     assert console(command) == reply
     assert console("ZSCORE z m") == number(console, score)
 
 
-def test_conditions_let_missing_members_and_keys_be(console: CheckedConsole) -> None:
+def test_conditions_let_missing_members_and_keys_be(console: Console) -> None:
     assert console("ZADD z XX 1 a") == 0
     assert console("ZADD z XX INCR 1 a") is None
     assert console("EXISTS z") == 0
@@ -95,7 +95,7 @@ def test_conditions_let_missing_members_and_keys_be(console: CheckedConsole) -> 
     assert console("ZCARD z") == 1
 
 
-def test_increments_answer_the_new_score_or_null(console: CheckedConsole) -> None:
+def test_increments_answer_the_new_score_or_null(console: Console) -> None:
     assert console("ZINCRBY z 1.5 a") == number(console, 1.5)
     assert console("ZINCRBY z -2 a") == number(console, -0.5)
     assert console("ZADD z INCR 3 a") == number(console, 2.5)
@@ -167,7 +167,7 @@ def test_increments_answer_the_new_score_or_null(console: CheckedConsole) -> Non
     ],
 )
 def test_a_refused_command_says_why_and_changes_nothing(
-    console: CheckedConsole, command: str, message: str
+    console: Console, command: str, message: str
 ) -> None:
     console("SET s text")
     console("ZADD z 1 a inf big")
@@ -181,7 +181,7 @@ def test_a_refused_command_says_why_and_changes_nothing(
 
 
 def test_the_last_member_takes_the_key_along(
-    console: CheckedConsole, events: list[tuple[bytes, str]]
+    console: Console, events: list[tuple[bytes, str]]
 ) -> None:
     emptying = {
         "ZREM z a": "zrem",
@@ -200,9 +200,7 @@ def test_the_last_member_takes_the_key_along(
         assert console("EXISTS z") == 0
 
 
-def test_changes_are_told_by_their_names(
-    console: CheckedConsole, events: list[tuple[bytes, str]]
-) -> None:
+def test_changes_are_told_by_their_names(console: Console, events: list[tuple[bytes, str]]) -> None:
     console("ZADD z 1 a 2 b")
     console("ZADD z 1 a")
     console("ZINCRBY z 1 a")
@@ -219,7 +217,7 @@ def test_changes_are_told_by_their_names(
     ]
 
 
-def test_ranges_by_score_include_their_ends_unless_told(console: CheckedConsole) -> None:
+def test_ranges_by_score_include_their_ends_unless_told(console: Console) -> None:
     console("ZADD z 1 a 2 b 3 c 4 d 5 e")
     assert console("ZRANGEBYSCORE z 2 4") == [b"b", b"c", b"d"]
     assert console("ZRANGEBYSCORE z (2 (4") == [b"c"]
@@ -232,7 +230,7 @@ def test_ranges_by_score_include_their_ends_unless_told(console: CheckedConsole)
     assert console("ZCOUNT z 5 1") == 0
 
 
-def test_ranges_by_bytes_need_equal_scores(console: CheckedConsole) -> None:
+def test_ranges_by_bytes_need_equal_scores(console: Console) -> None:
     console("ZADD z 0 a 0 b 0 c 0 d")
     assert console("ZRANGEBYLEX z - +") == [b"a", b"b", b"c", b"d"]
     assert console("ZRANGEBYLEX z [b (d") == [b"b", b"c"]
@@ -244,7 +242,7 @@ def test_ranges_by_bytes_need_equal_scores(console: CheckedConsole) -> None:
     assert console("ZRANGE z 0 -1") == [b"a", b"d"]
 
 
-def test_a_range_is_stored_with_its_scores(console: CheckedConsole) -> None:
+def test_a_range_is_stored_with_its_scores(console: Console) -> None:
     console("ZADD z 1 a 2 b 3 c 4 d")
     console("SET d text")
     assert console("ZRANGESTORE d z 1 2") == 2
@@ -257,7 +255,7 @@ def test_a_range_is_stored_with_its_scores(console: CheckedConsole) -> None:
     assert console("ZRANGE z 0 -1") == [b"a"]
 
 
-def test_ranks_count_from_either_end(console: CheckedConsole) -> None:
+def test_ranks_count_from_either_end(console: Console) -> None:
     console("ZADD z 1 a 2 b 3 c")
     assert console("ZRANK z c") == 2
     assert console("ZREVRANK z c") == 0
@@ -269,7 +267,7 @@ def test_ranks_count_from_either_end(console: CheckedConsole) -> None:
     )
 
 
-def test_popping_takes_from_the_ends(console: CheckedConsole) -> None:
+def test_popping_takes_from_the_ends(console: Console) -> None:
     console("ZADD z 1 a 2 b 3 c 4 d 5 e 6 f")
     assert console("ZPOPMIN z") == [b"a", number(console, 1)]
     assert console("ZPOPMAX z") == [b"f", number(console, 6)]
@@ -285,14 +283,14 @@ def test_popping_takes_from_the_ends(console: CheckedConsole) -> None:
     )
 
 
-def test_several_scores_are_told_at_once(console: CheckedConsole) -> None:
+def test_several_scores_are_told_at_once(console: Console) -> None:
     console("ZADD z 1.5 a")
     assert console("ZMSCORE z a none") == [number(console, 1.5), None]
     assert console("ZMSCORE none a b") == [None, None]
     assert console("ZSCORE none a") is None
 
 
-def test_random_members_are_members(console: CheckedConsole) -> None:
+def test_random_members_are_members(console: Console) -> None:
     console("ZADD z " + " ".join(f"{at} m{at}" for at in range(40)))
     everything = set(console("ZRANGE z 0 -1"))
     assert console("ZRANDMEMBER z") in everything
@@ -308,12 +306,12 @@ def test_random_members_are_members(console: CheckedConsole) -> None:
     assert found == scored(console, *[(f"m{at}", at) for at in range(40)])
 
 
-def test_every_member_is_drawn_sometime(console: CheckedConsole) -> None:
+def test_every_member_is_drawn_sometime(console: Console) -> None:
     console("ZADD z 1 a 2 b 3 c")
     assert {console("ZRANDMEMBER z") for _ in range(100)} == {b"a", b"b", b"c"}
 
 
-def test_algebra_joins_sorted_and_plain_sets(console: CheckedConsole) -> None:
+def test_algebra_joins_sorted_and_plain_sets(console: Console) -> None:
     console("ZADD z 1 a 2 b 3 c")
     console("ZADD y 10 b 20 c")
     console("SADD s c d")
@@ -335,7 +333,7 @@ def test_algebra_joins_sorted_and_plain_sets(console: CheckedConsole) -> None:
     assert console("EXISTS d") == 0
 
 
-def test_encodings_follow_size_and_never_go_back(console: CheckedConsole) -> None:
+def test_encodings_follow_size_and_never_go_back(console: Console) -> None:
     def encoding(key: str) -> bytes:
         return bytes(console(f"OBJECT ENCODING {key}"))
 
@@ -358,7 +356,7 @@ def test_encodings_follow_size_and_never_go_back(console: CheckedConsole) -> Non
     assert encoding("new") == b"skiplist"
 
 
-def test_a_scan_passes_every_member_once(console: CheckedConsole) -> None:
+def test_a_scan_passes_every_member_once(console: Console) -> None:
     console("ZADD small 1 a 2 b")
     assert console("ZSCAN small 0") == [b"0", [b"a", b"1", b"b", b"2"]]
     assert console("ZSCAN small 7 MATCH b*") == [b"0", [b"b", b"2"]]
@@ -375,7 +373,7 @@ def test_a_scan_passes_every_member_once(console: CheckedConsole) -> None:
     assert set(found) == {b"m%d" % at for at in range(MANY)}
 
 
-def test_large_sets_answer_like_small_ones(console: CheckedConsole) -> None:
+def test_large_sets_answer_like_small_ones(console: Console) -> None:
     console("ZADD z " + " ".join(f"{at // 3} {at:05}" for at in range(3000)))
     members = [b"%05d" % at for at in range(3000)]
     assert console("ZRANGE z 0 -1") == members
@@ -389,7 +387,7 @@ def test_large_sets_answer_like_small_ones(console: CheckedConsole) -> None:
 
 
 def test_an_expiry_stays_through_changes_and_goes_with_a_new_value(
-    console: CheckedConsole,
+    console: Console,
 ) -> None:
     console("ZADD z 1 a")
     console("EXPIRE z 100")
@@ -404,7 +402,7 @@ def test_an_expiry_stays_through_changes_and_goes_with_a_new_value(
     assert console("ZRANGE z 0 -1") == [b"c"]
 
 
-def test_reading_does_not_hand_out_what_changes_later(console: CheckedConsole) -> None:
+def test_reading_does_not_hand_out_what_changes_later(console: Console) -> None:
     console("ZADD z 1 a 2 b")
     assert console("MULTI") == b"OK"
     console("ZRANGE z 0 -1")

@@ -3,6 +3,7 @@
 Commands newer than the differential oracle are held to the examples of their documentation.
 """
 
+import hiredis
 import pytest
 from tests.testing.server_console import ServerConsole
 
@@ -432,3 +433,36 @@ def test_empty_names_of_producers_are_refused(console: ServerConsole) -> None:
         with pytest.raises(CommandError, match=message):
             console(b"XADD", b"s", *words, b"*", b"a", b"b")
     assert console("EXISTS s") == 0
+
+
+@pytest.mark.parametrize(
+    ("last", "expected"),
+    [
+        ("1-5", ["N-0", "N-1", "N-2", "N-3"]),
+        ("N-0", ["N-1", "N-2", "N-3", "N-4"]),
+        ("N-M2", ["N-M1", "N-M", "P-0", "P-1"]),  # the sequence is used up
+        ("P-M1", ["P-M", "Q-0", "Q-1", "Q-2"]),
+        ("M-M1", ["M-M", "error", "error", "error"]),
+        ("M-M", ["error"] * 4),
+    ],
+)
+def test_ids_of_a_pipeline_go_on_from_the_last_one(
+    console: ServerConsole, last: str, expected: list[str]
+) -> None:
+    now, most = console.clock.now_ms(), 2**64 - 1
+    numbers = {"M2": most - 2, "M1": most - 1, "M": most, "N": now, "P": now + 1, "Q": now + 2}
+
+    def spelled(text: str) -> str:
+        return "-".join(str(numbers.get(part, part)) for part in text.split("-"))
+
+    console(f"XADD s {spelled(last)} a b")
+    out: list[bytes] = []
+    console.ctx.now_ms = now
+    run(console.ctx, [[b"XADD", b"s", b"*", b"a", b"b"] for _ in range(4)], out)
+    reader = hiredis.Reader()
+    reader.feed(b"".join(out))
+    replies = [reader.gets() for _ in range(4)]
+    shown = ["error" if isinstance(r, hiredis.ReplyError) else r.decode() for r in replies]
+    assert shown == [spelled(text) for text in expected]
+    rows = console("XRANGE s - +")
+    assert [row[0].decode() for row in rows[1:]] == [text for text in shown if text != "error"]

@@ -57,13 +57,18 @@ def test_the_session_of_the_guide_runs_without_an_error(hotplate_server: ServerP
 def test_the_sessions_of_the_page_on_limits_answer_as_it_says(
     hotplate_server: ServerProcess,
 ) -> None:
-    throttle, generation, _ = blocks(REPOSITORY / "docs/limits.md", "redis-cli")
+    throttle, generation, queue, _ = blocks(REPOSITORY / "docs/limits.md", "redis-cli")
     printed = typed(hotplate_server, throttle)
     assert [line[-2:] for line in printed if line.startswith("1)")] == [" 0", " 1", " 0"]
     printed = typed(hotplate_server, generation)
     assert not [line for line in printed if "(error)" in line]
     assert '2) "req-7f3a"' in printed
     assert [line for line in printed if "(integer) 550" in line]  # of 2000 reserved, 1450 used
+    printed = typed(hotplate_server, queue)
+    assert not [line for line in printed if "(error)" in line]
+    replies = [line for line in printed if line.startswith("1) (integer)")]
+    assert replies == ["1) (integer) 1", "1) (integer) 1", "1) (integer) 3"]
+    assert [line for line in printed if '"_ticket"' in line]
 
 
 def test_the_recipe_with_plain_lists_works_as_written(hotplate_server: ServerProcess) -> None:

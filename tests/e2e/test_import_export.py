@@ -156,7 +156,7 @@ def test_all_that_a_redis_can_hold_is_exported_to_it(
     assert cli.main(["export", theirs.url, "--from", here.url]) == 1
     said = capsys.readouterr().out.splitlines()
     assert said[0] == f"moved {len(keys) + 3002} keys, 1 libraries"
-    assert "a leakybucket" in said[2]
+    assert "rate limits and paced queues: that server does not know them" in said[2]
     assert said[3:] == [
         "moved in part: 1",
         "  1  fields of the hash never expire there: that server knows no such times; for example"
@@ -165,6 +165,24 @@ def test_all_that_a_redis_can_hold_is_exported_to_it(
     assert there("HGETALL", "fading") == [b"a", b"1", b"b", b"2"]
     ours("DEL", "bucket")
     check_equal(ours, there, keys)
+
+
+def test_limits_go_into_a_file_and_out_of_it(
+    start_server: StartHotplate, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here, there = start_server(), start_server()
+    ours, theirs = asker(here.url), asker(there.url)
+    ours("CL.THROTTLE", "bucket", 15, 30, 6000)
+    ours("LBQ.CREATE", "queue", "INTO", "stream", "RATE", 1, 10**9)
+    ours("LBQ.ADD", "queue", "FIELDS", 1, "a", "b")
+    file = tmp_path / "dump.rdb"
+    assert cli.main(["export", str(file), "--from", here.url]) == 0
+    assert cli.main(["import", str(file), "--to", there.url]) == 0
+    assert theirs("CL.THROTTLE", "bucket", 15, 30, 6000, 16)[0] == 1
+    assert theirs("LBQ.RANGE", "queue", 0, -1)[0][5] == [b"a", b"b"]
+    other = str(tmp_path / "redis.rdb")
+    assert cli.main(["export", other, "--from", here.url, "--redis-7"]) == 1
+    assert "2  rate limits and paced queues" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("into_redis", [False, True])

@@ -177,7 +177,7 @@ def test_one_directory_has_one_server(start_server: StartHotplate, tmp_path: Pat
     start_server(directory=tmp_path)
 
 
-def test_what_a_killed_server_left_is_removed_by_the_next(
+def test_what_a_killed_server_left_is_taken_up_by_the_next_and_goes_with_it(
     start_server: StartHotplate, tmp_path: Path
 ) -> None:
     first = start_server(directory=tmp_path)
@@ -189,7 +189,8 @@ def test_what_a_killed_server_left_is_removed_by_the_next(
     place = shared_memory(tmp_path)
     assert left <= {path.name for path in place.iterdir()}
     second = start_server(directory=tmp_path)
-    assert not left & {path.name for path in place.iterdir()}
+    with WireClient(second.port) as client:
+        assert client.ask("KVC.READ", "m", b"k" * 8).endswith(b"v" * 200_000 + b"\r\n")
     assert second.stop() == 0
     assert not place.exists()
 

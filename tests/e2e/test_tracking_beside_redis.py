@@ -63,7 +63,7 @@ ANY_PROTOCOL = {
     "a pause begins behind its transaction": "a: MULTI|a: SET k 1|a: CLIENT PAUSE 100000 WRITE"
     "|a: SET k 2|a: EXEC|b~ SET k 3|a: GET k|a: CLIENT UNPAUSE|b<|a: GET k",
     "all pause for a while": "a: CLIENT PAUSE 50|a: PING|b: SET k 1",
-    "nobody unblocks a paused client": "a: CLIENT PAUSE 100000 WRITE|b~ RPUSH l x"
+    "a push that was paused comes through": "a: CLIENT PAUSE 100000 WRITE|b~ RPUSH l x"
     "|a: CLIENT UNPAUSE|b<|b: LLEN l",
     "a waiting client is served after a pause": "b~ BLPOP l 0|a: CLIENT PAUSE 100000 WRITE"
     "|c~ RPUSH l x|a: LLEN l|a: CLIENT UNPAUSE|b<|c<",

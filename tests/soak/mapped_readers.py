@@ -42,10 +42,11 @@ from hotplate.clients import (
 
 BLOCK_BYTES: Final = 128 * 1024
 CHAIN: Final = 6
-CHAINS_MAX: Final = 400  # a multiple of what fits
+CHAINS_MAX: Final = 120  # a multiple of what fits
 MIB: Final = 1 << 20
 LATE_SHARE: Final = 0.02  # of the writes
 LEASE_MS: Final = 5000
+GRACE: Final = ("--kvc-write-grace-ms", "5000")  # a late writer is 300 ms late
 PASSED_OVER: Final = (QuotaError, NoSpaceError, NoSessionError)
 
 
@@ -145,7 +146,9 @@ def run(arguments: argparse.Namespace) -> Counter[str]:
     capacity = arguments.capacity * MIB
     with tempfile.TemporaryDirectory(prefix="mapped-readers-") as directory:
         options = ("--kvc-memory-capacity", str(capacity), "--kvc-segment-bytes", str(4 * MIB))
-        with start_hotplate(Path(directory), *options, "--kvc-ssd-capacity", "64mb") as server:
+        with start_hotplate(
+            Path(directory), *options, "--kvc-ssd-capacity", "64mb", *GRACE
+        ) as server:
             with redis.Redis.from_url(server.url) as client:
                 group = ("STORAGES", 1, "memory", "GRACE", 0, "WATERMARKS", "0.7", "0.5")
                 quota = ("QUOTA", capacity * 9 // 10)

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import hiredis
+from tests.testing.reply_schema import check_replies, check_reply
 
 from hotplate.clock import Clock, ManualClock
 from hotplate.commands import build_registry
@@ -12,6 +13,7 @@ from hotplate.config import Config
 from hotplate.engine.dispatch import run
 from hotplate.engine.engine import Engine
 from hotplate.errors import CommandError
+from hotplate.spec.model import Command
 
 
 class NoLink:
@@ -65,11 +67,37 @@ class Console:
         self.ctx.resp = resp
 
     def execute(self, argv: Sequence[bytes]) -> bytes:
-        """The frames that answer one command."""
+        """The frames that answer one command, held against its schema."""
+        queued = self._queued(argv)
+        frames = self.run_unchecked(argv)
+        self._check(argv, frames, queued)
+        return frames
+
+    def run_unchecked(self, argv: Sequence[bytes]) -> bytes:
+        """The same where what comes is no reply to the command."""
         self.ctx.now_ms = self.engine.clock.now_ms()
         out: list[Any] = []
         run(self.ctx, [list(argv)], out)
         return b"".join(out)
+
+    def _queued(self, argv: Sequence[bytes]) -> list[Command] | None:
+        """What EXEC is about to run."""
+        if argv[0].upper() != b"EXEC" or self.ctx.queue is None:
+            return None
+        return [command for command, _ in self.ctx.queue]
+
+    def _check(self, argv: Sequence[bytes], frames: bytes, queued: list[Command] | None) -> None:
+        """Every reply fits the schema of its command."""
+        if not frames or frames == b"+QUEUED\r\n":
+            return
+        command = self.engine.commands.find(b"|".join(argv[:2])) if len(argv) > 1 else None
+        command = command or self.engine.commands.find(argv[0])
+        if command is None or command.handler is None:
+            return
+        if queued is not None:
+            check_replies([command.spec.reply for command in queued], frames, self.ctx.resp)
+        else:
+            check_reply(command.spec.reply, frames, self.ctx.resp)
 
     def __call__(self, *words: bytes | str | float) -> Any:
         """The reply as Python values; an error reply is raised as CommandError with its text."""

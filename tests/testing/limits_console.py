@@ -25,3 +25,16 @@ def value_at(console: ServerConsole, key: bytes) -> Any:
     entry = console.ctx.db.lookup_write(key, console.clock.now_ms())
     assert entry is not None
     return entry.value
+
+
+def tick(console: ServerConsole, span_ms: float = 0) -> None:
+    """Let time pass, then let the server's timer look at its queues."""
+    console.clock.advance(span_ms)
+    while console.engine.tend_queues(console.clock.now_ms()):
+        pass
+
+
+def released(console: ServerConsole, stream: str) -> list[dict[bytes, bytes]]:
+    """The entries of a stream, field by field."""
+    rows: Any = console("XRANGE", stream, "-", "+")
+    return [dict(zip(row[1][::2], row[1][1::2], strict=True)) for row in rows]

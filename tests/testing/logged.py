@@ -173,8 +173,8 @@ class Logged:
 
     def restarted(self, **settings: Any) -> "Logged":
         """A new engine that loads what a killed process left, at the present time."""
-        clock = ManualClock(self.clock.now_ms())
-        clock.advance((self.clock.now_us() % 1000) / 1000)
+        clock = ManualClock(self.clock.now_ms() - self.clock.monotonic_ns() // 1_000_000)
+        clock.advance((self.clock.monotonic_ns() + 0.5) / 1_000_000)  # the machine stayed up
         return Logged(self.files.after_kill(), clock, **settings).load()
 
 

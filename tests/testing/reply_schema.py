@@ -40,7 +40,7 @@ def parse_frame(data: bytes, at: int = 0) -> tuple[Frame, int]:
     return Frame(kind, items), at
 
 
-def check_reply(schema: ReplySchema, data: bytes, resp: int) -> None:
+def check_reply(schema: ReplySchema | None, data: bytes, resp: int) -> None:
     """AssertionError unless `data` is exactly one frame and fits; error replies fit anything."""
     frame, end = parse_frame(data)
     while end < len(data):
@@ -49,6 +49,17 @@ def check_reply(schema: ReplySchema, data: bytes, resp: int) -> None:
         assert is_message or following.kind == ">", "more than one frame"
     wrong = None if frame.kind == "-" else mismatch(schema, frame, resp)
     assert wrong is None, wrong
+
+
+def check_replies(expected: list[ReplySchema | None], data: bytes, resp: int) -> None:
+    """The same for what EXEC answers: the replies of its commands, or nil, or an error."""
+    frame, _ = parse_frame(data)
+    if frame.kind == "*":
+        for schema, inner in zip(expected, frame.value, strict=True):
+            wrong = None if inner.kind == "-" else mismatch(schema, inner, resp)
+            assert wrong is None, wrong
+    else:
+        assert frame.kind in ("-", "null")
 
 
 def mismatch(schema: ReplySchema | None, frame: Frame, resp: int) -> str | None:

@@ -1,11 +1,9 @@
 """An in-process client of an engine with every command, whose replies are checked by schema."""
 
 import random
-from collections.abc import Sequence
 from typing import Any
 
 from tests.testing.console import Console, NoLink
-from tests.testing.reply_schema import check_reply
 
 from hotplate.clock import ManualClock
 from hotplate.commands import build_registry
@@ -46,17 +44,6 @@ class ServerConsole(Console):
     def other(self) -> "ServerConsole":
         """Another client of the same engine."""
         return ServerConsole(resp=self.ctx.resp, engine=self.engine)
-
-    def execute(self, argv: Sequence[bytes]) -> bytes:
-        """The frames that answer one command, checked against its schema where it answers."""
-        frames = super().execute(argv)
-        name = argv[0] if len(argv) < 2 else b"%b|%b" % (argv[0], argv[1])
-        command = self.engine.commands.find(name) or self.engine.commands.find(argv[0])
-        if frames and command is not None and command.spec.reply is not None:
-            queued = self.ctx.queue is not None and frames == b"+QUEUED\r\n"
-            if not queued:
-                check_reply(command.spec.reply, frames, self.ctx.resp)
-        return frames
 
     def refused(self, *words: bytes | str | float) -> str:
         """The text of the error that a command is refused with, code included."""

@@ -6,13 +6,16 @@ from hotplate.engine.engine import Engine
 from hotplate.keyspace.bucket import Bucket
 from hotplate.keyspace.bucket_entry import FadingEntry
 from hotplate.keyspace.bucket_leases import Leases
-from hotplate.keyspace.entry import Value, string_of
+from hotplate.keyspace.bucket_queue import BucketQueue
+from hotplate.keyspace.entry import Entry, Value, string_of
 from hotplate.keyspace.hash import Hash
 from hotplate.keyspace.list import List
 from hotplate.keyspace.set import Set
 from hotplate.keyspace.sorted_set import SortedSet
 from hotplate.keyspace.stream import Stream
 from hotplate.keyspace.stream_group import Group
+from hotplate.persist.rdb_fields import queue_row
+from hotplate.persist.snapshot import Moment
 
 State = dict[tuple[int, bytes], tuple[int, Any]]
 """(database, key) -> (expiry, content)."""
@@ -24,7 +27,7 @@ def state_of(engine: Engine) -> State:
     for database in engine.databases:
         for shard in database.shards:
             for key, entry in shard.items():
-                fades = isinstance(entry, FadingEntry)
+                fades = isinstance(entry, FadingEntry) or isinstance(entry.value, BucketQueue)
                 expiry = entry.own_ms if isinstance(entry, FadingEntry) else entry.expire_at_ms
                 content = plain(entry.value, engine.now_ns if fades else 0)
                 found[database.index, key] = (expiry, content)
@@ -49,6 +52,10 @@ def plain(value: Value, now_ns: int = 0) -> Any:
         return _stream(value)
     if isinstance(value, (Bucket, Leases)):
         return value.dump(now_ns, 0)
+    if isinstance(value, BucketQueue):
+        twin = value.copy()
+        twin.timebase = Moment(0, now_ns)
+        return queue_row(b"", Entry(twin, 0, 0))
     raise AssertionError(value)
 
 

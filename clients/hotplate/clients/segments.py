@@ -254,6 +254,10 @@ class LocalSegments:
             raise UnreachableError(f"storage {storage.name} is written through the server")
         try:
             return open_segment(path, storage.type, writable=writable)
+        except FileNotFoundError as error:
+            if path.parent.is_dir():  # the mount is here: the segment went since it was answered
+                raise StaleBlockError(f"{path} is gone") from error
+            raise UnreachableError(f"{path}: {error}") from error
         except (OSError, SegmentFormatError) as error:
             raise UnreachableError(f"{path}: {error}") from error
 

@@ -29,6 +29,7 @@ MODULES: Final = (
     *("bitmaps", "bitfields", "hyperloglog", "sorting", "transfer"),
     *("streams", "stream_deletes", "stream_reads", "stream_groups", "stream_claims", "stream_info"),
     *("limits", "limits_acquire", "limits_settle", "limits_increx"),
+    *("limits_queue", "limits_queue_add", "limits_queue_info"),
     *("kvc_admin", "kvc_read", "kvc_write", "kvc_data", "kvc_observe", "kvc_reclaim"),
 )
 

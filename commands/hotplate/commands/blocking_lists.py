@@ -16,7 +16,7 @@ from hotplate.commands.values import (
 )
 from hotplate.engine.context import Context
 from hotplate.keyspace.list import List
-from hotplate.resp.types import NULL_ARRAY, Raw, Reply
+from hotplate.resp.types import NULL_ARRAY, Reply
 from hotplate.spec.args import parse_timeout_s
 from hotplate.spec.model import Flag, Keys, command, double, integer, key, oneof, specs_of, token
 from hotplate.spec.reply import ArrayReply, BulkReply, NullReply, TupleReply, one_of
@@ -28,13 +28,13 @@ _POPPED_MANY: Final = one_of(TupleReply((BulkReply(), ArrayReply(BulkReply()))),
 
 
 def _pop(ctx: Context, name: bytes, *, at_head: bool) -> Reply:
-    """[key, element] in frames, None where there is no key. WrongTypeError."""
+    """[key, element], None where there is no key. WrongTypeError."""
     value = write_value(ctx, name, List)
     if value is None:
         return None
     element = value.pop_head(fill_of(ctx)) if at_head else value.pop_tail(fill_of(ctx))
     settle(ctx, name, value, "lpop" if at_head else "rpop")
-    return Raw(b"*2\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n" % (len(name), name, len(element), element))
+    return [name, element]
 
 
 def _pop_or_wait(ctx: Context, argv: list[bytes], *, at_head: bool) -> Reply:

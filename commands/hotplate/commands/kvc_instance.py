@@ -211,9 +211,8 @@ def kvc_instance_register(ctx: "Context", argv: list[bytes]) -> Reply:
     """Answers the group and its storages, so that a client can reach the bytes itself."""
     cache = cache_of(ctx)
     registration, userdata = _take_registration(Args(argv, 3), argv[2])
-    instance, is_new = cache.catalog.register(registration, userdata)
-    if is_new:
-        cache.create_index(instance)
+    instance, _ = cache.catalog.register(registration, userdata)
+    cache.create_index(instance)
     return Map({b"group": instance.group.name.encode(), b"storages": _storages_of(ctx, instance)})
 
 

@@ -220,7 +220,8 @@ def kvc_getloc(ctx: "Context", argv: list[Any]) -> Reply:
         return _getloc(ctx, cache, instance, argv)
     began_ns = ctx.engine.clock.monotonic_ns()
     reply = _getloc(ctx, cache, instance, argv)
-    cache.note_lookup(instance, ctx.engine.clock.monotonic_ns() - began_ns)
+    spent_ns = ctx.engine.clock.monotonic_ns() - began_ns
+    cache.counters_of(instance).lookup_ns.add(spent_ns)
     return reply
 
 

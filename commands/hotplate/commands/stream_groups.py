@@ -105,6 +105,8 @@ def xack(ctx: Context, argv: list[bytes]) -> Reply:
         return ZERO
     acknowledged = group.forget(parse_ids(argv[3:]))
     ctx.db.dirty += acknowledged
+    if ctx.db.credit_waits:
+        ctx.engine.pacing.acknowledged(ctx.db, argv[1])
     return acknowledged
 
 
@@ -141,6 +143,8 @@ def xackdel(ctx: Context, argv: list[bytes]) -> Reply:
             outcomes.append(-1)
     if 1 in outcomes:
         ctx.db.changed(argv[1], "xdel")
+    if ctx.db.credit_waits:
+        ctx.engine.pacing.acknowledged(ctx.db, argv[1])
     return outcomes
 
 

@@ -48,26 +48,26 @@ def xadd_run(
     stream = None if entry is None else entry.value
     if not fields_at or entry is None or entry.expire_at_ms or type(stream) is not Stream:
         return start
+    if stream.last_id == ID_MAX:
+        return start
     now_ms = ctx.now_ms
     entry.accessed_ms = now_ms
     prefix = first[1:fields_at]
+    entry_id = max(now_ms << SEQUENCE_BITS, stream.last_id + 1)
+    sequence = entry_id & SEQUENCE_MAX
+    time = b"%d-" % (entry_id >> SEQUENCE_BITS)  # all of the run have it
+    last = min(len(requests), start + SEQUENCE_MAX - sequence)
     index = start
-    for index in range(start, len(requests)):
+    for index in range(start, last):
         argv = requests[index]
         if argv[1:fields_at] != prefix or argv[0] != name:
             break
         if len(argv) - fields_at & 1 or len(argv) <= fields_at:
             break
-        last_id = stream.last_id
-        if now_ms > last_id >> SEQUENCE_BITS:
-            entry_id = now_ms << SEQUENCE_BITS
-            text = b"%d-0" % now_ms
-        elif last_id != ID_MAX:
-            entry_id = last_id + 1
-            text = b"%d-%d" % (entry_id >> SEQUENCE_BITS, entry_id & SEQUENCE_MAX)
-        else:
-            break
+        text = time + b"%d" % sequence
         stream.append(entry_id, build_frame(text, argv[fields_at:]))
+        entry_id += 1
+        sequence += 1
         if length_max >= 0 and stream.has_spare_chunk(length_max):
             stream.trim(Trim(length_max, approximate=True, limit=TRIM_LIMIT))
             db.dirty += 1
@@ -75,6 +75,6 @@ def xadd_run(
         append(text)
         append(CRLF)
     else:
-        index = len(requests)
+        index = last
     db.dirty += index - start
     return index

@@ -6,6 +6,9 @@ from typing import Any, Final
 from hotplate.commands.values import read_entry
 from hotplate.engine.context import Context
 from hotplate.errors import BusyKeyError, CommandError
+from hotplate.keyspace.bucket import Bucket
+from hotplate.keyspace.bucket_entry import store_fading
+from hotplate.keyspace.bucket_leases import Leases
 from hotplate.keyspace.contents import is_compact, plain_of, value_of
 from hotplate.keyspace.entry import Value
 from hotplate.keyspace.rdb import UnreadableTypeError, dump, is_intact, load
@@ -66,7 +69,7 @@ def dump_(ctx: Context, argv: list[bytes]) -> Reply:
     if entry is None:
         return None
     try:
-        plain = plain_of(entry.value)
+        plain = plain_of(entry.value, ctx.engine)
     except UnreadableTypeError as error:
         raise CommandError(f"DUMP of {error} is not in this version") from error
     return dump(plain, compact=is_compact(entry.value))
@@ -106,14 +109,13 @@ def _load(ctx: Context, payload: bytes) -> Value:
     if not is_intact(payload):
         raise CommandError("DUMP payload version or checksum are wrong")
     try:
-        plain = load(payload)
+        return value_of(load(payload), ctx.engine.config, ctx.db.field_names, ctx.engine)
     except UnreadableTypeError as error:
         raise CommandError(
             f"Bad data format: {error} cannot be restored in this version"
         ) from error
     except RdbError as error:
         raise CommandError("Bad data format") from error
-    return value_of(plain, ctx.engine.config, ctx.db.field_names)
 
 
 @command(
@@ -136,17 +138,26 @@ def restore(ctx: Context, argv: list[bytes]) -> Reply:
         raise CommandError("Invalid TTL value, must be >= 0")
     value = _load(ctx, argv[3])
     expire_at_ms = ttl_ms if options.is_absolute or not ttl_ms else ttl_ms + now_ms
-    if 0 < expire_at_ms < now_ms:
+    is_over = isinstance(value, (Bucket, Leases)) and value.is_idle(ctx.engine.now_ns)
+    if is_over or 0 < expire_at_ms < now_ms:
         if db.delete(key):
             db.changed(key, "del")
         return OK
     db.delete(key)
-    db.assign(key, value, now_ms, min(expire_at_ms, INT64_MAX))
+    if isinstance(value, (Bucket, Leases)):
+        # it has an expiry of its own, which the one that is given may only bring forward
+        store_fading(db, key, value, ctx.engine)
+        entry = db.lookup_write(key, now_ms)
+        if entry is not None and expire_at_ms:
+            db.set_expiry(key, entry, min(expire_at_ms, INT64_MAX))
+    else:
+        db.assign(key, value, now_ms, min(expire_at_ms, INT64_MAX))
     db.track_fields(key, value)
+    db.track_queue(key, value)
     if options.idle_s is not None:
         entry = db.lookup_write(key, now_ms)
-        assert entry is not None
-        entry.accessed_ms = max(now_ms - options.idle_s * 1000, 0)
+        if entry is not None:
+            entry.accessed_ms = max(now_ms - options.idle_s * 1000, 0)
     db.changed(key, "restore")
     return OK
 

@@ -5,7 +5,8 @@ settling, where one reply's id is the next request's argument, by the benchmark'
 ids of its own. The scripts do what clients' libraries do: a token bucket in a hash, for the pair
 with the reservation in the same hash and leases in a sorted set. They are not as exact.
 
-Also how much memory a live bucket takes, all in, from the growth of the server's process.
+Also how much memory a live bucket takes, all in, from the growth of the server's process; and how
+close to schedule a paced queue releases (`limits_queue`).
 """
 
 from collections.abc import Callable, Sequence
@@ -14,6 +15,7 @@ from itertools import cycle
 from pathlib import Path
 from typing import Final
 
+from hotplate.bench.limits_queue import ENTRIES, queue_line
 from hotplate.bench.link import Link, frame
 from hotplate.bench.measure import Comparison, alternate, compare_rates, repeat
 from hotplate.bench.redis_benchmark import KEYS, measure_rate
@@ -135,6 +137,8 @@ _ACQUIRE: Final = ("LB.ACQUIRE", "1", KEY, "LIMIT", "RATE", *_RATE, "1")
 def run(ours: str, theirs: str, *, alternations: int, seconds: float, buckets: int) -> Suite:
     """Measure everything between two URLs, each run about `seconds` long."""
     print(f"\n{_memory(ours, buckets)}", flush=True)
+    entries = min(ENTRIES, buckets)
+    print(queue_line(ours, _process_id(ours), entries), flush=True)
     suite = Suite("limits", f"redis-benchmark -c {CLIENTS} -P {PIPELINE} -r {KEYS}, calls a second")
     with Link(theirs) as link:
         script: bytes = link.command("SCRIPT", "LOAD", _TOKEN_BUCKET)
@@ -243,10 +247,8 @@ def _lua_pair(reserve: str, settle: str, number: int) -> tuple[bytes, bytes]:
 
 def _memory(url: str, buckets: int) -> str:
     """Fill a server on this machine with live buckets: what one takes."""
+    status = Path(f"/proc/{_process_id(url)}/status")
     with Link(url) as link:
-        info: bytes = link.command("INFO", "server")
-        pid = next(line for line in info.split(b"\r\n") if line.startswith(b"process_id:"))
-        status = Path(f"/proc/{int(pid.partition(b':')[2])}/status")
         before = _resident_bytes(status)
         for first in range(0, buckets, FILL_BATCH):
             requests = b"".join(
@@ -261,6 +263,14 @@ def _memory(url: str, buckets: int) -> str:
         raise RuntimeError(f"{held} of {buckets} buckets are there")
     verdict = "met" if each <= BYTES_A_BUCKET_MAX else "NOT MET"
     return f"{buckets} live buckets: {each:.0f} bytes each (<= {BYTES_A_BUCKET_MAX}: {verdict})"
+
+
+def _process_id(url: str) -> int:
+    """Of a server of this machine."""
+    with Link(url) as link:
+        info: bytes = link.command("INFO", "server")
+    line = next(line for line in info.split(b"\r\n") if line.startswith(b"process_id:"))
+    return int(line.partition(b":")[2])
 
 
 def _resident_bytes(status: Path) -> int:

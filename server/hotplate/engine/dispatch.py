@@ -116,6 +116,11 @@ def answer(ctx: Context, reply: Any, out: list[Any]) -> int:
     if type(reply) is Raw:
         out.append(reply)
         return len(reply)
+    if type(reply) is list and len(reply) == 2 and type(reply[0]) is type(reply[1]) is bytes:
+        one, other = reply  # what a list hands over
+        pair = b"*2\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n" % (len(one), one, len(other), other)
+        out.append(pair)
+        return len(pair)
     if isinstance(reply, (Payload, Payloads)):
         encode(reply, ctx.resp, out.append)
         return _hold(ctx, reply)

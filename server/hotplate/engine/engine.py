@@ -16,6 +16,7 @@ from hotplate.engine.context import Context, Gate, Link
 from hotplate.engine.kvc_events import KvcEvents
 from hotplate.engine.memory import MemoryLimit
 from hotplate.engine.outbox import Outbox
+from hotplate.engine.pacing import Pacing
 from hotplate.engine.pause import Pause
 from hotplate.engine.pubsub import PubSub
 from hotplate.engine.scripting import Scripts
@@ -66,6 +67,7 @@ class Engine:
         self.pause = Pause(self)
         self.blocking = Blocking(self)
         self.stream_policies = PolicySweep(self.databases, self.blocking.touched)
+        self.pacing = Pacing(self)
         self.active_expire = True  # DEBUG SET-ACTIVE-EXPIRE
         self.discards = DiscardCycle(self.databases, clock.monotonic_ns)
         self._observers: list[Observer] = []
@@ -162,6 +164,19 @@ class Engine:
         """One bounded pass over streams whose groups have a policy; whether there is more."""
         self.now_ms = now_ms
         more = self.stream_policies.run(now_ms)
+        if self.blocking.ready:
+            self.blocking.serve()
+        return more
+
+    def tend_queues(self, now_ms: int) -> bool:
+        """One bounded pass over paced queues that are due; whether there is more.
+
+        None while writes are paused: cron finds what is due afterwards.
+        """
+        if self.gates & Gate.PAUSED:
+            return False
+        self._read_clocks(now_ms)
+        more = self.pacing.run()
         if self.blocking.ready:
             self.blocking.serve()
         return more

@@ -88,7 +88,7 @@ def _run(ctx: Context, command: Command | None, argv: list[Any]) -> Reply:
         ctx.engine.stats.count_error(error.code)
         return Raw(error.frame)
     assert command is not None
-    if ctx.engine.gates & Gate.PAUSED and ctx.engine.pause.stops(ctx, command):
+    if ctx.engine.gates & Gate.PAUSED and ctx.engine.pause.stops(ctx, command, argv):
         return ctx.engine.pause.postpone(ctx)
     if ctx.queue is not None and command.name not in _RUNS_IN_TRANSACTION:
         ctx.queue.append((command, argv))

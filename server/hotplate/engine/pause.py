@@ -5,7 +5,7 @@ hands the request in once more when the pause is over. While the pause lasts key
 are evicted; to readers those whose time has come are gone all the same.
 """
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from hotplate.engine.context import Context, Deferred, Done, Gate
 from hotplate.resp.types import Raw
@@ -65,13 +65,17 @@ class Pause:
         for done in waiting.values():
             done(_NOTHING)
 
-    def stops(self, ctx: Context, command: Command) -> bool:
+    def stops(self, ctx: Context, command: Command, argv: list[Any]) -> bool:
         """Whether the command has to wait, the gate being shut."""
-        if self._stops_all or command.flags & _CHANGES:
+        if self._stops_all:
             return True
         if command.name != b"exec" or ctx.queue is None:
-            return False
-        return any(queued.flags & _CHANGES for queued, _ in ctx.queue)
+            return self._changes(command, argv)
+        return any(self._changes(queued, queued_argv) for queued, queued_argv in ctx.queue)
+
+    def _changes(self, command: Command, argv: list[Any]) -> bool:
+        """Whether it may; a script may declare that it does not."""
+        return bool(command.flags & _CHANGES) and not self._engine.scripts.only_reads(command, argv)
 
     def postpone(self, ctx: Context) -> Deferred:
         """What is answered for a command that has to wait."""

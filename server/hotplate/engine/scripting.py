@@ -34,6 +34,7 @@ from hotplate.errors import (
 )
 from hotplate.resp.types import Bool, Raw, Reply
 from hotplate.spec.args import parse_int
+from hotplate.spec.model import Command
 
 if TYPE_CHECKING:
     from hotplate.engine.engine import Engine
@@ -149,6 +150,23 @@ class Scripts:
         """Whether EVALSHA would find it."""
         sha = sha.lower()
         return sha in self._loaded or sha in self._evaluated
+
+    def only_reads(self, command: Command, argv: list[bytes]) -> bool:
+        """Whether a call is that of a script or function that declares `no-writes`."""
+        flags: frozenset[bytes] | None = None
+        if command.name == b"eval":
+            try:
+                flags = read_script(argv[1]).flags
+            except CommandError:
+                return True  # it is refused when it is called
+        elif command.name == b"evalsha":
+            sha = argv[1].lower()
+            callee = self._loaded.get(sha) or self._evaluated.get(sha)
+            flags = None if callee is None else callee.flags
+        elif command.name == b"fcall":
+            function = self._engine.libraries.functions.get(argv[1])
+            flags = None if function is None else function.callee.flags
+        return flags is not None and b"no-writes" in flags
 
     def flush(self) -> None:
         """Forget all scripts."""

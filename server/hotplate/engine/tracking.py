@@ -163,7 +163,7 @@ class Tracking:
     def flush(self) -> None:
         """The pass is over: tell those who listen to prefixes what changed."""
         self._is_pending = False
-        for prefix in self._prefixes.values():
+        for _, prefix in sorted(self._prefixes.items()):
             if not prefix.changed:
                 continue
             changed, prefix.changed = prefix.changed, {}

@@ -394,8 +394,8 @@ class Bucket:
     # -- what every type of value can say --------------------------------------------------------
 
     def __len__(self) -> int:
-        """The bucket itself, and its open reservations."""
-        return 1 if self.ledger is None else 1 + len(self.ledger.holds)
+        """Its open reservations, those included whose time has come unseen."""
+        return 0 if self.ledger is None else len(self.ledger.holds)
 
     def encoding(self) -> bytes:
         """There is only one."""

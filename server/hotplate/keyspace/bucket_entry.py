@@ -11,22 +11,16 @@ is changed next. Setting the very moment at which the value fades means no expir
 that code that moves a key and its expiry needs to know nothing of this.
 """
 
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from hotplate.keyspace.bucket import NS_PER_MS, Bucket
 from hotplate.keyspace.bucket_leases import Leases
+from hotplate.keyspace.bucket_timebase import Timebase as Timebase
 from hotplate.keyspace.database import NEVER_MS, SHARD_MASK, Database
 from hotplate.keyspace.entry import Entry, Value, copy_of
 
 _FADING: Final = (Bucket, Leases)
 _LAST_MS: Final = NEVER_MS - 1
-
-
-class Timebase(Protocol):
-    """Both clocks, read at one moment."""
-
-    now_ms: int
-    now_ns: int
 
 
 class FadingEntry(Entry):
@@ -76,9 +70,14 @@ class FadingEntry(Entry):
 
 def store_fading(db: Database, key: bytes, value: Bucket | Leases, timebase: Timebase) -> None:
     """Store a value that fades, in place of what was there."""
+    db.put(key, fading_entry(value, timebase))
+
+
+def fading_entry(value: Bucket | Leases, timebase: Timebase) -> FadingEntry:
+    """An entry that lasts as long as its value."""
     entry = FadingEntry(value, timebase, timebase.now_ms)
     entry.own_ms = NEVER_MS if value.fades_ns() is not None else 0
-    db.put(key, entry)
+    return entry
 
 
 def follow_fading(db: Database, key: bytes, entry: FadingEntry) -> None:

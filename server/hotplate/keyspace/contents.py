@@ -7,8 +7,13 @@ turn values into plain containers (`keyspace.rdb`) and back. A new type is added
 from typing import Final, Protocol
 
 from hotplate.errors import WrongTypeError
+from hotplate.keyspace.bucket import Bucket
+from hotplate.keyspace.bucket_leases import Leases
+from hotplate.keyspace.bucket_queue import BucketQueue
+from hotplate.keyspace.bucket_timebase import Timebase
 from hotplate.keyspace.entry import Value, string_of
 from hotplate.keyspace.hash import HASHTABLE, Hash
+from hotplate.keyspace.limits_state import texts_of, value_of_texts
 from hotplate.keyspace.list import List
 from hotplate.keyspace.rdb import (
     Plain,
@@ -17,8 +22,8 @@ from hotplate.keyspace.rdb import (
     PlainSet,
     PlainSortedSet,
     PlainString,
-    UnreadableTypeError,
 )
+from hotplate.keyspace.rdb_module import PlainTexts, UnreadableTypeError
 from hotplate.keyspace.rdb_stream import PlainGroup, PlainStream, owned_runs
 from hotplate.keyspace.set import Set
 from hotplate.keyspace.sorted_set import SortedSet
@@ -75,8 +80,8 @@ def make_list(elements: list[bytes], limits: Limits) -> List:
     return value
 
 
-def plain_of(value: Value) -> Plain:
-    """A value as plain containers."""
+def plain_of(value: Value, timebase: Timebase | None = None) -> Plain:
+    """A value as plain containers. Limits need a timebase, from which their spans count."""
     if isinstance(value, (bytes, int, bytearray)):
         return PlainString(string_of(value))
     if isinstance(value, List):
@@ -91,6 +96,8 @@ def plain_of(value: Value) -> Plain:
         return PlainHash(dict(value.table.items()), expiries_ms)
     if isinstance(value, Stream):
         return _plain_stream(value)
+    if isinstance(value, (Bucket, Leases, BucketQueue)) and timebase is not None:
+        return PlainTexts(texts_of(value, timebase))
     raise UnreadableTypeError(f"a {value.type_name.decode()}")
 
 
@@ -118,11 +125,15 @@ def is_compact(value: Value) -> bool:
     return not isinstance(value, (bytes, int, bytearray)) and value.encoding() in _COMPACT
 
 
-def value_of(plain: Plain, limits: Limits, field_names: dict[bytes, bytes]) -> Value:
-    """The value that plain containers stand for, its encoding by the settings.
+def value_of(
+    plain: Plain, limits: Limits, field_names: dict[bytes, bytes], timebase: Timebase
+) -> Value:
+    """The value that plain containers stand for, its encoding by the settings. RdbError.
 
     `field_names` are those that small hashes share (`Database.field_names`).
     """
+    if isinstance(plain, PlainTexts):
+        return value_of_texts(plain.texts, timebase)
     if isinstance(plain, PlainString):
         return plain.text
     if isinstance(plain, PlainList):

@@ -18,6 +18,7 @@ from itertools import islice
 from random import Random
 from typing import Final
 
+from hotplate.keyspace.bucket_queue import BucketQueue
 from hotplate.keyspace.deadlines import NEVER_MS as NEVER_MS
 from hotplate.keyspace.deadlines import Deadlines
 from hotplate.keyspace.discard import Discarded, is_large
@@ -38,6 +39,7 @@ class Database:
 
     __slots__ = (
         "added",
+        "credit_waits",
         "dirty",
         "discarded",
         "earliest_ms",
@@ -54,6 +56,7 @@ class Database:
         "meter",
         "misses",
         "observer",
+        "queue_wakes",
         "removed",
         "shards",
         "witness",
@@ -76,6 +79,10 @@ class Database:
         self.expires = True  # False: keys whose time has come are hidden, not removed
         # of hashes with fields that expire, by key; a key may be gone or hold something else by now
         self.field_deadlines = Deadlines()
+        # of paced queues, by key, in nanoseconds of the clock that never steps; alike
+        self.queue_wakes = Deadlines()
+        # of queues that are held back until a stream's group has acknowledged more, by stream
+        self.credit_waits: dict[bytes, set[bytes]] = {}
         self.field_names: dict[bytes, bytes] = {}  # one object for each name, shared by hashes
         self.meter: Meter | None = None  # counts memory, while there is a limit
         self.observer: Callable[[int, bytes, str], None] | None = None
@@ -173,6 +180,7 @@ class Database:
         expire_at_ms, entry.expire_at_ms = entry.expire_at_ms, 0
         self.set_expiry(key, entry, expire_at_ms)
         self.track_fields(key, entry.value)
+        self.track_queue(key, entry.value)
 
     def track_fields(self, key: bytes, value: Value) -> None:
         """See to it that fields of the hash stored at `key` expire though nobody asks for them."""
@@ -180,6 +188,11 @@ class Database:
             due_ms = self.field_deadlines.get(key)
             if due_ms is None or value.first_ms < due_ms:
                 self.field_deadlines.set(key, value.first_ms)
+
+    def track_queue(self, key: bytes, value: Value) -> None:
+        """See to it that somebody looks when the paced queue stored at `key` is due."""
+        if isinstance(value, BucketQueue):
+            self.queue_wakes.set(key, 0)
 
     def delete(self, key: bytes) -> bool:
         """Remove the key; whether it was there."""
@@ -272,6 +285,8 @@ class Database:
         if self.field_deadlines:
             self.discarded.append(self.field_deadlines)
             self.field_deadlines = Deadlines()
+        self.queue_wakes = Deadlines()
+        self.credit_waits = {}
         self.added = self.removed = 0
         if self.meter is not None:
             self.meter.flushed(self.index)
@@ -280,8 +295,8 @@ class Database:
 
     def swap(self, other: "Database") -> None:
         """Exchange all keys with another database; observers and counters of use stay."""
-        names = ("shards", "expiring", "expiring_count", "added", "removed", "field_deadlines")
-        for name in names:
+        names = ("shards", "expiring", "expiring_count", "added", "removed")
+        for name in (*names, "field_deadlines", "queue_wakes", "credit_waits"):
             mine, theirs = getattr(self, name), getattr(other, name)
             setattr(self, name, theirs)
             setattr(other, name, mine)

@@ -25,3 +25,7 @@ class Journal(Protocol):
     def note(self, index: int, *argv: bytes) -> None:
         """Database `index` was changed as `argv` would change it."""
         ...
+
+    def note_exact(self, index: int, *argv: bytes) -> None:
+        """The same, where the effect depends on the exact time."""
+        ...

@@ -45,6 +45,8 @@ _EVENTS: Final[Mapping[str, Iterable[str]]] = {
         *("del", "expire", "persist", "rename_from", "rename_to", "move_from", "move_to"),
         *("copy_to", "restore"),
         *("acquire", "extend", "settle", "throttle"),  # of limits
+        *("queue-create", "queue-rate", "queue-pause", "queue-resume"),  # of paced queues
+        *("enqueue", "release", "cancel", "expire-entry"),
     ),
 }
 CLASS_OF_EVENT: Final[Mapping[str, str]] = {

@@ -18,7 +18,8 @@
     15 19 21 stream (rdb_stream)            x     streams (19)
     22 24 hash whose fields expire          x     hashes with such fields (24, version 12)
     23 25 the same, a listpack              x
-    6 7 modules, 26 27 later streams     refused by name
+    7 a module's, if it is ours          x     limits (rdb_module)
+    6 7 other modules, 26 27 later streams   refused by name
 
 Writes version 10, which redis-server 7.0 reads, wherever no field expires. Collections are plain
 containers here; `rdb_values` knows the classes. Reading raises RdbError and nothing else, whatever
@@ -34,6 +35,13 @@ from typing import Final, TypeAlias
 from hotplate.keyspace.crc64 import crc64
 from hotplate.keyspace.entry import integer_of
 from hotplate.keyspace.rdb_bytes import Cursor, RdbError, pack_length, pack_string
+from hotplate.keyspace.rdb_module import (
+    MODULE_TYPE,
+    PlainTexts,
+    pack_texts,
+    read_texts,
+)
+from hotplate.keyspace.rdb_module import UnreadableTypeError as UnreadableTypeError
 from hotplate.keyspace.rdb_packed import (
     pack_intset,
     pack_listpack,
@@ -56,14 +64,9 @@ _PLAIN_NODE_BYTES: Final = 1 << 30  # what no listpack may hold
 _PLAIN, _PACKED = 1, 2
 _UNREADABLE: Final = {
     6: "a module's value",
-    7: "a module's value",
     26: "a stream of a later version",
     27: "a stream of a later version",
 }
-
-
-class UnreadableTypeError(RdbError):
-    """A value of a type that this version does not have."""
 
 
 @dataclass(slots=True)
@@ -105,7 +108,9 @@ class PlainHash:
     expiries_ms: dict[bytes, int] = field(default_factory=dict)
 
 
-Plain: TypeAlias = PlainString | PlainList | PlainSet | PlainSortedSet | PlainHash | PlainStream
+Plain: TypeAlias = (
+    PlainString | PlainList | PlainSet | PlainSortedSet | PlainHash | PlainStream | PlainTexts
+)
 
 
 def dump(value: Plain, *, compact: bool) -> bytes:
@@ -131,6 +136,8 @@ def split(value: Plain, *, compact: bool) -> tuple[int, Iterator[bytes]]:
         return 5, _pack_scores(value.scores)
     if isinstance(value, PlainStream):
         return SECOND_TYPE, pack_stream(value)
+    if isinstance(value, PlainTexts):
+        return MODULE_TYPE, pack_texts(value.texts)
     if value.expiries_ms:
         return 24, _pack_expiring_hash(value)
     elements = (text for pair in value.fields.items() for text in pair)
@@ -370,6 +377,7 @@ def _read_valkey_hash(cursor: Cursor) -> PlainHash:
 
 
 _READERS: Final[dict[int, Callable[[Cursor], Plain]]] = {
+    MODULE_TYPE: read_texts,
     0: lambda cursor: PlainString(cursor.string()),
     1: lambda cursor: _read_list(_strings(cursor, cursor.length())),
     2: lambda cursor: _read_set(_strings(cursor, cursor.length())),

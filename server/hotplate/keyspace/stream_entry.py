@@ -98,13 +98,24 @@ def build_frame(id_text: bytes, fields: list[bytes]) -> bytes:
                     CRLF,
                 )
             )
-    parts = [b"*2\r\n", BULK_HEADERS[len(id_text)], id_text, b"\r\n*%d\r\n" % len(fields)]
+    head = (b"*2\r\n", BULK_HEADERS[len(id_text)], id_text, b"\r\n*%d\r\n" % len(fields))
+    return b"".join((*head, join_fields(fields)))
+
+
+def join_fields(fields: list[bytes]) -> bytes:
+    """Names and values as frames, without the array's header."""
+    parts: list[bytes] = []
     for field in fields:
         size = len(field)
         parts.append(BULK_HEADERS[size] if size < _HEADERS_END else b"$%d\r\n" % size)
         parts.append(field)
         parts.append(CRLF)
     return b"".join(parts)
+
+
+def bulk(text: bytes) -> bytes:
+    """The frame of a bulk string but for its last two bytes."""
+    return b"$%d\r\n%b" % (len(text), text)
 
 
 def fields_of(frame: bytes) -> list[bytes]:

@@ -9,25 +9,29 @@ that made room. It must not know arguments, replies or sockets.
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, Final
 
-from hotplate.errors import CommandError, NoSpaceError, NoStorageError, QuotaError
+from hotplate.errors import (
+    CommandError,
+    NoSpaceError,
+    NoStorageError,
+    QuotaError,
+    StorageIOError,
+)
 from hotplate.kvc import metrics
 from hotplate.kvc.answers import BlockMeta, Match, Mode, ReadSlot, Reclaimed, Reservation, Slot
 from hotplate.kvc.budget import Budget
 from hotplate.kvc.catalog import Catalog
 from hotplate.kvc.counters import Counters
 from hotplate.kvc.departed import Departed
-from hotplate.kvc.describe import block_meta
+from hotplate.kvc.describe import block_meta, read_slot, write_slot
 from hotplate.kvc.enter import WriteRequest
 from hotplate.kvc.explain import Explainer, Explanation
 from hotplate.kvc.holdings import Holdings
-from hotplate.kvc.index import (
-    Copy,
-    Index,
-)
+from hotplate.kvc.index import Copy, Index
+from hotplate.kvc.journal import Journal, committed
 from hotplate.kvc.keys import Keys
 from hotplate.kvc.leasing import LeaseBook
 from hotplate.kvc.match import Matcher
-from hotplate.kvc.model import SUM_BYTES, Group, Instance, Storage
+from hotplate.kvc.model import Group, Instance, Storage
 from hotplate.kvc.moves import Move
 from hotplate.kvc.ports import Listener
 from hotplate.kvc.quota import GroupUse
@@ -42,10 +46,6 @@ DEPARTED_SHARE: Final = 16  # of the index's memory, for explanations of what le
 LOOKUPS_A_SAMPLE_MASK: Final = 15  # of 16 lookups one is timed: two looks at a clock
 
 
-def _no_time() -> int:
-    return 0
-
-
 class Cache:
     """Blocks of every instance, over the storages of the catalog."""
 
@@ -57,9 +57,9 @@ class Cache:
         lease_ms_max: int = 60_000,
         write_grace_ms: int = 60_000,
         closed_sessions_max: int = 100_000,
-        thread_ns: Callable[[], int] = _no_time,
+        thread_ns: Callable[[], int] = int,
     ) -> None:
-        """`thread_ns`: the thread's CPU time, which bounds slices of background work."""
+        """`thread_ns`: the thread's CPU time, which bounds background work; 0 (int) bounds none."""
         self._thread_ns = thread_ns
         self.catalog = catalog
         self.lease_ms_max = lease_ms_max
@@ -109,6 +109,27 @@ class Cache:
         self._writer.expire(now_ms)
         self._leases.expire(now_ms)
 
+    # across restarts
+
+    @property
+    def holdings(self) -> Holdings:
+        """All state, for the journal."""
+        return self._holdings
+
+    @property
+    def writer(self) -> Writer:
+        """The sessions, for the journal."""
+        return self._writer
+
+    def keep_journal(self, journal: Journal) -> None:
+        """Tell a journal of every change from now on."""
+        self._holdings.journal = journal
+
+    def _check_journal(self) -> None:
+        journal = self._holdings.journal
+        if journal is not None and journal.trouble:
+            raise StorageIOError(f"the KV cache's journal cannot be written: {journal.trouble}")
+
     # reading
 
     def times_lookup(self) -> bool:
@@ -116,10 +137,11 @@ class Cache:
         self._lookups += 1
         return self._lookups & LOOKUPS_A_SAMPLE_MASK == 1
 
-    def note_lookup(self, instance: Instance, span_ns: int) -> None:
-        """A lookup took so long."""
-        self._holdings.counters[instance.number].lookup_ns.add(span_ns)
+    def counters_of(self, instance: Instance) -> Counters:
+        """What is counted of an instance."""
+        return self._holdings.counters[instance.number]
 
+    @committed
     def match(
         self,
         instance: Instance,
@@ -154,14 +176,15 @@ class Cache:
             start, found = matcher.window(keys, window)
             counters.miss("behind", len(keys) - found.matched)
         matched = found.matched
+        tiers = matcher.tiers(found)
         counters.requested += len(keys)
-        for number, count in matcher.tiers(found).items():
-            counters.hit(self._holdings.storage(number).type, count)
-        counters.hit_tokens += matched * instance.block_tokens
         counters.walks += found.walked
+        counters.hit(tiers, self._holdings.types, matched, matched * instance.block_tokens)
         if touch:
+            if found.pieces and self._lookups & LOOKUPS_A_SAMPLE_MASK == 1:
+                counters.reuse_blocks.add(index.reuse_distance(found.pieces[-1][2] - 1))
             if instance.group.tiering != "none":
-                self._tiering.hit(index, found.pieces, matcher.tiers(found))
+                self._tiering.hit(index, found.pieces, tiers)
             matcher.touch(found.pieces, 1)
         answer = Match(matched, start)
         if spans:
@@ -199,29 +222,8 @@ class Cache:
                 copies = lease.removed.get(key, [])
         for copy in copies:
             if not mask & ~copy.specs and self._holdings.is_available(copy.storage):
-                return self._read_slot(instance, copy, spec)
+                return read_slot(self._holdings, instance, copy, spec)
         return None
-
-    def _read_slot(self, instance: Instance, copy: Copy, spec: int | None) -> ReadSlot:
-        numbers = instance.numbers_in(copy.specs)
-        parts: list[tuple[int, int, int]] = []
-        for rank, number in enumerate(numbers):
-            if spec is None or number == spec:
-                own = copy.sums[rank * SUM_BYTES : (rank + 1) * SUM_BYTES]
-                size_bytes = instance.specs[number].size_bytes
-                offset = instance.offset_in(copy.specs, number)
-                parts.append((offset, size_bytes, int.from_bytes(own, "big")))
-        storage = self._holdings.storage(copy.storage)
-        size_bytes = sum(part[1] for part in parts)
-        return ReadSlot(
-            copy.storage,
-            storage.opened(),
-            copy.shape,
-            copy.place,
-            parts[0][0],
-            size_bytes,
-            parts,
-        )
 
     def lacking(self, instance: Instance, keys: Keys, now_ms: int) -> list[int]:
         """The positions of keys whose blocks are not served with all specs; no access."""
@@ -236,17 +238,11 @@ class Cache:
 
     def pin(self, slot: Slot) -> None:
         """Keep a slot's bytes while they travel; each pin needs one unpin."""
-        pins = self._holdings.pins
-        pinned = slot.storage, slot.place
-        pins[pinned] = pins.get(pinned, 0) + 1
+        self._holdings.pin(slot.storage, slot.place)
 
     def unpin(self, slot: Slot) -> None:
         """The bytes have left."""
-        pins = self._holdings.pins
-        pinned = slot.storage, slot.place
-        pins[pinned] -= 1
-        if not pins[pinned]:
-            del pins[pinned]
+        self._holdings.unpin(slot.storage, slot.place)
 
     def meta(self, instance: Instance, keys: Keys, now_ms: int) -> list[BlockMeta | None]:
         """What is known of each key; no access."""
@@ -265,6 +261,7 @@ class Cache:
 
     # writing
 
+    @committed
     def start_write(
         self,
         instance: Instance,
@@ -280,6 +277,7 @@ class Cache:
     ) -> Reservation:
         """STARTWRITE. `spec_masks`: one per key. BadChain, Quota, NoSpace, NoStorage errors."""
         self._settle(now_ms)
+        self._check_journal()
         request = WriteRequest(
             keys, now_ms, timeout_ms, spec_masks, storage, ttl_ms, priority, parent
         )
@@ -297,6 +295,7 @@ class Cache:
             text = f"{error.code} {error.message.decode(errors='replace')}"
             self._holdings.departed.refuse(instance.number, keys, text, now_ms)
 
+    @committed
     def finish(
         self,
         instance: Instance,
@@ -321,19 +320,7 @@ class Cache:
 
     def slot(self, session: WriteSession, index: int, spec: int | None) -> Slot:
         """Where the bytes of the session's new key `index` go, of one spec or of all it holds."""
-        if not 0 <= index < session.new_count:
-            raise CommandError(f"index {index} of {session.new_count} new keys")
-        part = session.part_of(index)
-        instance = session.index.instance
-        offset, size_bytes = 0, part.shape.payload_bytes
-        if spec is not None:
-            if not part.specs >> spec & 1:
-                raise CommandError(f"spec {instance.specs[spec].name} is not reserved for this key")
-            offset = instance.offset_in(part.specs, spec)
-            size_bytes = instance.specs[spec].size_bytes
-        store = self._holdings.storage(part.storage).opened()
-        place = part.place + index - part.first
-        return Slot(part.storage, store, part.shape, place, offset, size_bytes)
+        return write_slot(self._holdings, session, index, spec)
 
     def written(
         self, session: WriteSession, index: int, spec: int | None, sums: Sequence[bytes]
@@ -349,12 +336,14 @@ class Cache:
         It is charged to the group until `put` or `unstage`.
         """
         self._settle(now_ms)
+        self._check_journal()
         return self._writer.stage(self._holdings.indexes[instance.number], key_bytes, now_ms)
 
     def unstage(self, instance: Instance, slot: Slot) -> None:
         """Give a staged slot back."""
         self._writer.unstage(self._holdings.indexes[instance.number], slot)
 
+    @committed
     def put(
         self,
         instance: Instance,
@@ -377,6 +366,7 @@ class Cache:
         request = WriteRequest(keys, now_ms, 0, None, None, ttl_ms, priority, parent)
         return self._writer.put(self._holdings.indexes[instance.number], request, staged, sums)
 
+    @committed
     def put_alone(
         self,
         instance: Instance,
@@ -402,6 +392,7 @@ class Cache:
             parent=parent,
         )
 
+    @committed
     def drop_copy(self, instance: Instance, key: bytes, slot: Slot, now_ms: int) -> None:
         """A copy's bytes are not what was published: drop that copy, if it is still there."""
         self._remover.drop_copy(self._holdings.indexes[instance.number], key, slot, now_ms)
@@ -419,6 +410,7 @@ class Cache:
 
     # leases, removal
 
+    @committed
     def extend_lease(self, instance: Instance, lease_id: bytes, ms: int, now_ms: int) -> bool:
         """Whether the lease existed; it now ends no sooner than `ms` from now."""
         if not 1 <= ms <= self.lease_ms_max:
@@ -439,22 +431,26 @@ class Cache:
         self._leases.end(lease, now_ms)
         return True
 
+    @committed
     def remove(self, instance: Instance, keys: Keys, now_ms: int) -> int:
         """REMOVE: how many blocks were removed."""
         self._settle(now_ms)
         return self._remover.remove(self._holdings.indexes[instance.number], keys, now_ms)
 
+    @committed
     def trim_all(self, instance: Instance, now_ms: int) -> int:
         """TRIM ALL and META."""
         self._settle(now_ms)
         return self._remover.trim_all(self._holdings.indexes[instance.number], now_ms)
 
+    @committed
     def trim_created(self, instance: Instance, from_ms: int, to_ms: int, now_ms: int) -> int:
         """TRIM BEFORE (from 0) and BETWEEN: blocks created in [from_ms, to_ms)."""
         self._settle(now_ms)
         index = self._holdings.indexes[instance.number]
         return self._remover.trim_created(index, from_ms, to_ms, now_ms)
 
+    @committed
     def trim_idle(self, instance: Instance, idle_ms: int, now_ms: int) -> int:
         """TRIM IDLE: blocks whose last access is at least `idle_ms` ago."""
         self._settle(now_ms)
@@ -463,26 +459,29 @@ class Cache:
 
     # administration, background
 
+    @committed
     def create_index(self, instance: Instance) -> None:
-        """An instance was registered."""
+        """An instance was registered, or given other userdata."""
         holdings = self._holdings
-        if instance.number in holdings.indexes:
+        is_new = instance.number not in holdings.indexes
+        if is_new:
+            self.group_changed(instance.group)
+        if holdings.journal is not None:
+            holdings.journal.instance(instance)
+        if not is_new:
             return
-        self.group_changed(instance.group)
         index = Index(instance)
         holdings.indexes[instance.number] = index
         holdings.counters[instance.number] = Counters()
         holdings.uses[instance.group.name].indexes[instance.number] = index
 
+    @committed
     def drop_index(self, instance: Instance, now_ms: int) -> int:
         """An instance goes: its blocks are trimmed, its sessions and leases end. Blocks dropped."""
         holdings = self._holdings
         dropped = self.trim_all(instance, now_ms)
         index = holdings.indexes[instance.number]
-        for lease in [
-            item for item in self._leases.by_id.values() if item.index.instance is instance
-        ]:
-            self._leases.end(lease, now_ms)
+        self._leases.end_all(instance, now_ms)
         for session in list(index.sessions.values()):
             self._writer.drop(session, now_ms)
         del holdings.indexes[instance.number]
@@ -492,6 +491,8 @@ class Cache:
         del holdings.counters[instance.number]
         holdings.departed.forget_instance(instance.number)
         self._tiering.forget_instance(instance.number)
+        if holdings.journal is not None:
+            holdings.journal.removed("i-", instance.number)
         return dropped
 
     def index_of(self, instance: Instance) -> Index:
@@ -507,34 +508,40 @@ class Cache:
         """Blocks of the instance, those being written included."""
         return self._holdings.indexes[instance.number].blocks
 
+    @committed
     def storage_changed(self, storage: Storage) -> None:
         """A storage was added, enabled or disabled."""
-        del storage
         self._holdings.refresh_storages()
+        if self._holdings.journal is not None:
+            self._holdings.journal.storage(storage)
 
     def storage_bytes(self, storage: Storage) -> int:
         """Bytes of all copies on a storage, those on their way out included."""
-        number = storage.number
-        return sum(
-            use.by_storage[number].used
-            for use in self._holdings.uses.values()
-            if number in use.by_storage
-        )
+        return self._holdings.storage_bytes(storage.number)
 
+    @committed
     def drop_storage(self, storage: Storage, now_ms: int) -> int:
         """A storage goes (REMOVE FORCE): its copies are dropped at once. Blocks that lost one.
 
         Call it while the storage is still in the catalog and open.
         """
         self._tiering.moves.leave(storage)
-        return self._remover.drop_storage(storage, self._writer, now_ms)
+        dropped = self._remover.drop_storage(storage, self._writer, now_ms)
+        if self._holdings.journal is not None:
+            self._holdings.journal.removed("s-", storage.number)
+        return dropped
 
+    @committed
     def drop_lost(self, storage: Storage, segments: Collection[int], now_ms: int) -> int:
         """The bytes in some segments of a storage are gone: so are their blocks; how many."""
+        self._tiering.moves.lose(storage, segments)
         return self._remover.drop_lost(storage, segments, self._writer, now_ms)
 
+    @committed
     def group_changed(self, group: Group) -> None:
         """A group was created or updated."""
+        if self._holdings.journal is not None:
+            self._holdings.journal.group(group)
         use = self._holdings.uses.get(group.name)
         if use is None:
             self._holdings.uses[group.name] = GroupUse(group)
@@ -544,9 +551,12 @@ class Cache:
                 index.change_policy(group.policy)
                 index.queue_leaves(LEAVES_QUEUED_AT_ONCE)
 
+    @committed
     def drop_group(self, group: Group) -> None:
         """A group without instances goes; what is on its way out still goes."""
         use = self._holdings.uses.pop(group.name)
+        if self._holdings.journal is not None:
+            self._holdings.journal.removed("g-", group.name)
         if use.used:
             self._holdings.orphans.append(use)
 
@@ -559,6 +569,7 @@ class Cache:
         self._writer.recount()
         return self._writer.index_bytes
 
+    @committed
     def tick(self, now_ms: int) -> bool:
         """One bounded slice of background work; True if more is due now."""
         self._settle(now_ms)
@@ -567,6 +578,7 @@ class Cache:
         fading = bool(self._retention.due) and self._retention.due[0][0] <= now_ms
         return self._remover.tick(self._reclaimer, now_ms, Budget(self._thread_ns)) or fading
 
+    @committed
     def reclaim(
         self, group: Group, size_bytes: int | None, now_ms: int, *, dry_run: bool = False
     ) -> Reclaimed:
@@ -581,6 +593,7 @@ class Cache:
         """The next blocks to copy to another storage; each answer needs one `end_move`."""
         return self._tiering.next_move(now_ms)
 
+    @committed
     def end_move(self, move: Move, error: Exception | None, now_ms: int) -> int:
         """The bytes are there, or the copy failed. How many blocks have their new place."""
         return self._tiering.end(move, error, now_ms)

@@ -269,6 +269,11 @@ class Catalog:
         self.instances[registration.id] = instance
         return instance, True
 
+    def enter_instance(self, instance: Instance) -> None:
+        """Enter an instance that was registered before a restart."""
+        self.instances[instance.id] = instance
+        self._next_instance = max(self._next_instance, instance.number + 1)
+
     def remove_instance(self, instance: Instance) -> None:
         """Take an instance out; its blocks are dropped already."""
         del self.instances[instance.id]

@@ -3,7 +3,7 @@
 Counters are written where things happen and added up when somebody asks (metrics.py).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, Final
 
@@ -61,6 +61,8 @@ class Counters:
     those that PREFIX did not come to, or that WINDOW did not answer.
     `demoted`, `promoted` and `mirrored` blocks went to a slower storage, to a faster one, or were
     written through to a slower one.
+    `reuse_blocks`: how many blocks were accessed between two accesses to the same one (the deepest
+    that a lookup hits). `residence_ms`: how long blocks were there.
     `stops_*`: why PREFIX lookups ended before their last key, one count for each of these.
     """
 
@@ -96,6 +98,24 @@ class Counters:
     hits_by_type: dict[str, int] = field(default_factory=dict)
     evictions_by_cause: dict[str, int] = field(default_factory=dict)
     lookup_ns: Histogram = field(default_factory=Histogram)  # of every 16th lookup
+    reuse_blocks: Histogram = field(default_factory=Histogram)  # of the same lookups
+    residence_ms: Histogram = field(default_factory=Histogram)  # of blocks evicted or expired
+
+    def hit(
+        self, blocks_by_storage: Mapping[int, int], types: Sequence[str], blocks: int, tokens: int
+    ) -> None:
+        """A lookup hit so many blocks; `types` are those of the storages."""
+        self.hits += blocks
+        self.hit_tokens += tokens
+        by_type = self.hits_by_type
+        for number, count in blocks_by_storage.items():
+            by_type[types[number]] = by_type.get(types[number], 0) + count
+
+    def evict(self, cause: str, count: int) -> None:
+        """Blocks were evicted: for room that a write needs, by a watermark, by a command."""
+        self.evictions += count
+        by_cause = self.evictions_by_cause
+        by_cause[cause] = by_cause.get(cause, 0) + count
 
     def miss(self, reason: str, count: int = 1) -> None:
         """Blocks were missed."""
@@ -110,12 +130,6 @@ class Counters:
         self.miss(reason)
         self.misses += count - 1
         self.misses_behind += count - 1
-
-    def hit(self, type_name: str, count: int) -> None:
-        """Blocks were hit on storages of a type."""
-        self.hits += count
-        by_type = self.hits_by_type
-        by_type[type_name] = by_type.get(type_name, 0) + count
 
 
 def describe(counters: Sequence[Counters]) -> dict[str, Any]:

@@ -137,6 +137,8 @@ class Explainer:
         if not usable:
             storage = holdings.storage(copies[0].storage)
             why = f"storage {storage.name} is {storage.state.value}"
+            if storage.enabled and storage.failure:
+                why += f": {storage.failure}"
             reason = f"storage-{storage.state.value}"
             return Explanation("unavailable", reason, why, storages=storages)
         usable.sort(key=lambda copy: holdings.storage(copy.storage).tier)

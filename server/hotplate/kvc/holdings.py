@@ -10,15 +10,14 @@ It decides nothing: which blocks go is said by removal, expiry and reclaim.
 Invariant: `used` of a group is exactly the registered bytes of its slots not given back yet.
 """
 
-from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 from itertools import count
 from re import DOTALL
 from re import compile as compile_pattern
 from typing import TYPE_CHECKING, Final
 
-from hotplate.blocks import Shape
 from hotplate.kvc import lease as leases
+from hotplate.kvc.burial import Burial, Grave, Wreck
 from hotplate.kvc.catalog import Catalog
 from hotplate.kvc.counters import Counters
 from hotplate.kvc.departed import Departed, Reason, mark_of
@@ -32,13 +31,12 @@ from hotplate.kvc.index import (
     Copy,
     Index,
 )
+from hotplate.kvc.journal import Journal
 from hotplate.kvc.lease import Lease
 from hotplate.kvc.model import STORAGE_NUMBER_MAX, Instance, Storage
-from hotplate.kvc.policy import POLICIES
 from hotplate.kvc.ports import Listener
 from hotplate.kvc.quota import GroupUse
 from hotplate.kvc.runs import cut_tail
-from hotplate.kvc.write_session import WriteSession
 
 if TYPE_CHECKING:
     from hotplate.kvc.moves import Move
@@ -48,149 +46,6 @@ PIN_RETRY_MS: Final = 10  # how soon a slot that bytes still travel from is trie
 _LIVE: Final = compile_pattern(rb"[\x02\x10-\xff]", DOTALL)
 
 MISS, HIT, LOOK = 0, 1, 2  # what a state byte means for a reader
-
-
-@dataclass(slots=True, eq=False)
-class Grave:
-    """Slots that no index names any more. `leaving`: they go after the group's grace."""
-
-    use: GroupUse
-    storage: int
-    shape: Shape
-    place: int
-    count: int
-    due_ms: int
-    leaving: bool
-    holders: int = 0
-    leased_bytes: int = 0
-    session: WriteSession | None = None
-
-    @property
-    def size_bytes(self) -> int:
-        """Registered bytes in it."""
-        return self.shape.payload_bytes * self.count
-
-
-@dataclass(slots=True, eq=False)
-class Wreck:
-    """An index that was trimmed as a whole; its slots and its memory go slice by slice."""
-
-    use: GroupUse
-    index: Index
-    due_ms: int
-    mark: int  # for EXPLAIN: since when
-    position: int = 0
-
-
-class Burial:
-    """Gathers discarded slots into ranges; `close` enters the graves, or releases them at once.
-
-    It also gathers the ids of the blocks that leave, and writes down why: `reason`.
-    """
-
-    __slots__ = (
-        "_due_ms",
-        "_high",
-        "_holdings",
-        "_index",
-        "_leaving",
-        "_low",
-        "_mark",
-        "_now_ms",
-        "_open",
-        "_reason",
-        "_session",
-        "_told",
-        "_use",
-    )
-
-    def __init__(
-        self,
-        holdings: "Holdings",
-        use: GroupUse,
-        now_ms: int,
-        delay_ms: int,
-        session: WriteSession | None = None,
-        *,
-        reason: Reason = Reason.UNSAID,
-    ) -> None:
-        self._holdings = holdings
-        self._use = use
-        self._now_ms = now_ms
-        self._due_ms = now_ms + delay_ms
-        self._leaving = session is None
-        self._session = session
-        self._open: dict[tuple[int, Shape], Grave] = {}
-        policy = POLICIES.index(use.group.policy) if reason is Reason.EVICTED else 0
-        self._mark = mark_of(reason, now_ms, policy) if reason else 0
-        self._index: Index | None = None  # blocks low..high-1 of it are still to be written down
-        self._low = self._high = 0
-        self._reason = reason
-        self._told: dict[Instance, list[bytes]] = {}  # for a listener
-
-    def note(self, index: Index, low: int, count: int = 1) -> None:
-        """Blocks leave. Their ids must not have a new owner before `close`."""
-        if self._mark:
-            if index is self._index and low + count == self._low:
-                self._low = low
-                return
-            self._write_down()
-            self._index, self._low, self._high = index, low, low + count
-
-    def _write_down(self) -> None:
-        index = self._index
-        if index is not None:
-            self._holdings.departed.add(index, self._low, self._high, self._mark)
-            if self._holdings.listener is not None:
-                keys = map(index.key_of, range(self._high - 1, self._low - 1, -1))
-                self._told.setdefault(index.instance, []).extend(keys)
-            self._index = None
-
-    def add(self, storage: int, shape: Shape, place: int, slots: int = 1) -> Grave:
-        """Slots that were moved to `deleting` already. The grave may still grow: do not keep it."""
-        grave = self._open.get((storage, shape))
-        if grave is not None:
-            if place == grave.place + grave.count:
-                grave.count += slots
-                return grave
-            if place + slots == grave.place:
-                grave.place = place
-                grave.count += slots
-                return grave
-            self._holdings.bury(grave, self._now_ms)
-        grave = Grave(
-            self._use,
-            storage,
-            shape,
-            place,
-            slots,
-            self._due_ms,
-            self._leaving,
-            0,
-            0,
-            self._session,
-        )
-        self._open[storage, shape] = grave
-        return grave
-
-    def hold(self, storage: int, shape: Shape, place: int, held_by: list[Lease]) -> Grave:
-        """One leased slot: it enters its grave when the last lease on it ends."""
-        grave = Grave(self._use, storage, shape, place, 1, self._due_ms, False, len(held_by))
-        for lease in held_by:
-            lease.graves.append(grave)
-        return grave
-
-    def close(self) -> None:
-        """All that was added is on its way."""
-        for grave in self._open.values():
-            self._holdings.bury(grave, self._now_ms)
-        self._open.clear()
-        self._write_down()
-        listener = self._holdings.listener
-        if listener is not None:
-            for instance, keys in self._told.items():
-                listener.left(instance, self._reason, keys, self._due_ms - self._now_ms)
-            self._told.clear()
 
 
 class Holdings:
@@ -204,11 +59,14 @@ class Holdings:
         "departed",
         "hit_table",
         "indexes",
+        "journal",
         "listener",
         "moves",
         "orphans",
         "pins",
+        "quiet_until_ms",
         "tiering",
+        "types",
         "uses",
         "wrecks",
     )
@@ -217,6 +75,8 @@ class Holdings:
         self.catalog = catalog
         self.departed = departed
         self.listener: Listener | None = None
+        self.journal: Journal | None = None
+        self.quiet_until_ms = 0  # after a restart: leases of before may last so long
         self.tiering: Tiering | None = None
         self.moves: list[Move] = []  # those under way
         self.uses: dict[str, GroupUse] = {}
@@ -226,6 +86,7 @@ class Holdings:
         self.wrecks: list[Wreck] = []
         self.orphans: list[GroupUse] = []  # of groups that are gone, until their graves are
         self.hit_table = bytes(256)
+        self.types: list[str] = []  # of the storages, by number
         self._order = count()
         self._last_stamp = 0
         self.refresh_storages()
@@ -255,11 +116,19 @@ class Holdings:
         """Read anew which storages are available."""
         table = bytearray(256)
         table[DETAILED] = LOOK
+        storages = self.catalog.storage_by_number[: STORAGE_NUMBER_MAX + 1]
+        self.types = ["" if storage is None else storage.type for storage in storages]
         for number in range(STORAGE_NUMBER_MAX + 1):
             storage = self.catalog.storage_by_number[number]
             if storage is not None and storage.available:
                 table[SERVING + number] = HIT
         self.hit_table = bytes(table)
+
+    def storage_bytes(self, number: int) -> int:
+        """Bytes of all copies on a storage, those on their way out included."""
+        return sum(
+            use.by_storage[number].used for use in self.uses.values() if number in use.by_storage
+        )
 
     def limit_bytes(self, use: GroupUse) -> int:
         """What a group may take: its quota, or what its storages hold."""
@@ -284,6 +153,8 @@ class Holdings:
     def discard(self, index: Index, block: int, burial: Burial) -> None:
         """Hide a block with all its copies; their slots go the way of `burial`."""
         state = index.state[block]
+        if self.journal is not None:
+            self.journal.gone(index, block)
         burial.note(index, block)
         held_by = leases.holders(index, block) if index.leases else []
         if state >= SERVING:
@@ -321,6 +192,8 @@ class Holdings:
         held_by = leases.holders(index, block) if index.leases else []
         copies.remove(copy)
         self._discard_copies(index, block, [copy], held_by, burial)
+        if self.journal is not None:
+            self.journal.stored(index, block, block + 1)
         if not index.children[block]:
             index.became_leaf(block)
 
@@ -382,6 +255,7 @@ class Holdings:
         """Slots whose bytes count as DELETING: release them when they are due."""
         if grave.leaving:
             grave.use.by_storage[grave.storage].leaving += grave.size_bytes
+        grave.due_ms = max(grave.due_ms, self.quiet_until_ms)
         if grave.due_ms <= now_ms and self._release(grave):
             return
         if grave.due_ms <= now_ms:
@@ -413,6 +287,17 @@ class Holdings:
         if grave.leaving:
             use.leaving -= grave.size_bytes
         grave.use.refund(use, grave.size_bytes)
+
+    def pin(self, storage: int, place: int) -> None:
+        """Keep a slot's bytes while they travel; each pin needs one unpin."""
+        self.pins[storage, place] = self.pins.get((storage, place), 0) + 1
+
+    def unpin(self, storage: int, place: int) -> None:
+        """The bytes have left."""
+        pinned = storage, place
+        self.pins[pinned] -= 1
+        if not self.pins[pinned]:
+            del self.pins[pinned]
 
     def _is_pinned(self, storage: int, place: int, slots: int) -> bool:
         return any(
@@ -460,6 +345,8 @@ class Holdings:
         hidden = index.blocks
         for block, retained in list(index.retained.items()):
             retained.book.forget(index, block)
+        if self.journal is not None:
+            self.journal.trimmed(index)
         for ranges in list(index.leases.values()):
             for block in sorted({b for item in ranges for b in range(item.low, item.high)}):
                 if index.state[block] != ABSENT:

@@ -531,6 +531,11 @@ class Index:
             return self.accessed[block]
         return max(self.accessed[block : self.tail[self.run[block]]])
 
+    def reuse_distance(self, block: int) -> int:
+        """How many blocks were accessed since the last access to a block."""
+        end = self.tail[self.run[block]] if self.chained else block + 1
+        return self.clock - max(self.ticks[block:end])
+
     def hit_count(self, block: int) -> int:
         """How many accesses counted a hit on a block since it was stored."""
         if not self.chained:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from hotplate.kvc.holdings import Grave
+    from hotplate.kvc.burial import Grave
     from hotplate.kvc.index import Copy, Index
 
 LEASES_MAX: Final = 65_536  # of one group; beyond it the lease is nil

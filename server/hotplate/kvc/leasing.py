@@ -13,6 +13,7 @@ from hotplate.kvc.holdings import Holdings
 from hotplate.kvc.index import ABSENT, Index
 from hotplate.kvc.lease import LEASES_MAX, Lease
 from hotplate.kvc.match import Piece
+from hotplate.kvc.model import Instance
 
 
 class LeaseBook:
@@ -44,6 +45,8 @@ class LeaseBook:
         use.leases += 1
         self.by_id[lease.id] = lease
         heappush(self._ends, (lease.end_ms, next(self._order), lease))
+        if self._holdings.journal is not None:
+            self._holdings.journal.leased(lease.end_ms)
         return lease.id
 
     def _parts(self, index: Index, pieces: list[Piece]) -> list[tuple[int, int]]:
@@ -51,6 +54,11 @@ class LeaseBook:
         if index.chained:
             return [(low, high) for _, low, high in pieces]
         return [(block, block + 1) for _, low, high in pieces for block in range(low, high)]
+
+    def end_all(self, instance: Instance, now_ms: int) -> None:
+        """End every lease of an instance."""
+        for lease in [item for item in self.by_id.values() if item.index.instance is instance]:
+            self.end(lease, now_ms)
 
     def find(self, index: Index, lease_id: bytes) -> Lease | None:
         """The lease, if it is the instance's and has not ended."""
@@ -64,6 +72,8 @@ class LeaseBook:
         end_ms = now_ms + ms
         if end_ms > lease.end_ms:
             lease.end_ms = end_ms
+            if self._holdings.journal is not None:
+                self._holdings.journal.leased(end_ms)
             heappush(self._ends, (end_ms, next(self._order), lease))
             self._tidy()
 

@@ -11,11 +11,13 @@ done, not before: until then it may be removed, leased, trimmed away or its id b
 Invariant: a move's target bytes count as WRITING, its source's as they did.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
-from hotplate.blocks import Shape
+from hotplate.blocks import PLACE_SEGMENT_SHIFT, Shape
+from hotplate.kvc.burial import Burial
 from hotplate.kvc.departed import Reason
-from hotplate.kvc.holdings import Burial, Holdings, plain_copy
+from hotplate.kvc.holdings import Holdings, plain_copy
 from hotplate.kvc.index import DETAILED, SERVING, Copy, Detail, Index
 from hotplate.kvc.model import SUM_BYTES, Storage
 from hotplate.kvc.ports import BlockStore
@@ -50,7 +52,8 @@ class Move:
     copy: Copy | None = None
     adds: bool = False
     faster: bool = False
-    abandoned: bool = False  # the target is gone
+    abandoned: bool = False  # the target's storage is gone
+    spoiled: bool = False  # the target's file is
 
     @property
     def count(self) -> int:
@@ -104,7 +107,7 @@ class Moves:
             return 0
         counters = self._holdings.counters.get(move.index.instance.number)
         moved = 0
-        valid = [] if error is not None else self._still_there(move)
+        valid = [] if error is not None or move.spoiled else self._still_there(move)
         for low, high in _gaps(valid, move.low, move.high):
             self._give_back(move, low, high)
         burial = Burial(self._holdings, move.use, now_ms, move.use.group.grace_ms)
@@ -131,6 +134,12 @@ class Moves:
             if move.target == storage.number and not move.abandoned:
                 self._give_back(move, move.low, move.high)
                 move.abandoned = True
+
+    def lose(self, storage: Storage, segments: Collection[int]) -> None:
+        """Files of a storage are gone: nothing that was copied there counts."""
+        for move in self.under_way:
+            if move.target == storage.number:
+                move.spoiled |= move.target_place >> PLACE_SEGMENT_SHIFT in segments
 
     def bytes_from(self, use: GroupUse | None, storage: int) -> int:
         """Bytes (of a group, or of all) that are about to leave a storage."""
@@ -207,6 +216,8 @@ class Moves:
                 copy.generation = move.target_generation
             else:
                 relocate(index, (low, high), move.target, place, move.target_generation)
+        if holdings.journal is not None:
+            holdings.journal.stored(index, low, high)
         first = high - 1 if index.chained else low
         for block in range(first, high):
             if not index.children[block]:

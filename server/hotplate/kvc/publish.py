@@ -6,8 +6,9 @@ Sums are settled first, without any change; `complete` then cannot fail.
 from collections.abc import Iterator
 
 from hotplate.errors import ChecksumError
+from hotplate.kvc.burial import Burial
 from hotplate.kvc.departed import Reason
-from hotplate.kvc.holdings import Burial, Holdings
+from hotplate.kvc.holdings import Holdings
 from hotplate.kvc.index import SERVING, Index
 from hotplate.kvc.model import SUM_BYTES
 from hotplate.kvc.quota import StorageUse
@@ -135,6 +136,8 @@ def _publish(holdings: Holdings, index: Index, part: Part, sums: bytes) -> None:
     if part.copy is not None:
         part.copy.session = None
         part.copy.sums = sums
+        if holdings.journal is not None:
+            holdings.journal.stored(index, start, end)
         store.publish(part.shape, part.place, index.key_of(start), sums)
         index.became_leaf(start)
         _tell_tiering(holdings, index, start, end)
@@ -142,6 +145,8 @@ def _publish(holdings: Holdings, index: Index, part: Part, sums: bytes) -> None:
     width, size = index.width, index.sum_bytes
     index.sums[start * size : end * size] = sums
     index.state[start:end] = bytes((SERVING + part.storage,)) * part.count
+    if holdings.journal is not None:
+        holdings.journal.stored(index, start, end)
     store.publish(part.shape, part.place, bytes(index.keys[start * width : end * width]), sums)
     if index.chained:
         index.became_leaf(end - 1)

@@ -62,6 +62,8 @@ def put_alone(
     size = index.sum_bytes
     index.sums[block * size : (block + 1) * size] = sums
     index.state[block] = SERVING + storage
+    if holdings.journal is not None:
+        holdings.journal.stored(index, block, block + 1)
     index.clock += 1
     if index.chained:
         index.touch_path(block, stamp, 0)

@@ -12,7 +12,7 @@ from hotplate.errors import QuotaError
 from hotplate.kvc.model import Group
 
 if TYPE_CHECKING:
-    from hotplate.kvc.holdings import Grave
+    from hotplate.kvc.burial import Grave
     from hotplate.kvc.index import Index
 
 NEVER_FITS: Final = -1  # a retry_ms

@@ -11,8 +11,9 @@ from typing import Final
 from hotplate.errors import QuotaError
 from hotplate.kvc.answers import Reclaimed
 from hotplate.kvc.budget import Budget
+from hotplate.kvc.burial import Burial
 from hotplate.kvc.departed import Reason
-from hotplate.kvc.holdings import Burial, Holdings
+from hotplate.kvc.holdings import Holdings
 from hotplate.kvc.index import DETAILED, SERVING, WRITING, Index
 from hotplate.kvc.policy.base import ID_BITS, ID_MASK
 from hotplate.kvc.quota import GroupUse, Shortage
@@ -45,6 +46,7 @@ class Reclaimer:
         storages: frozenset[int] | None = None,
         count_blocks: bool = False,
         limit: int = VICTIMS_PER_CALL_MAX,
+        cause: str = "room",
         budget: Budget | None = None,
     ) -> int:
         """Evict until `missing` bytes on `storages` (or blocks) are on their way. How many went.
@@ -75,7 +77,7 @@ class Reclaimer:
                 turns = 1
             size = 1 if count_blocks else self._bytes_on(index, block, storages)
             most = min(turns, limit - evicted, -(-missing // size) if size else 1)
-            gone = self._evict_from(index, block, most, burial)
+            gone = self._evict_from(index, block, most, burial, cause=cause)
             missing -= size * gone
             evicted += gone
             source.took(gone)
@@ -84,7 +86,7 @@ class Reclaimer:
         burial.close()
         return evicted
 
-    def _evict_from(self, index: Index, leaf: int, most: int, burial: Burial) -> int:
+    def _evict_from(self, index: Index, leaf: int, most: int, burial: Burial, *, cause: str) -> int:
         """Evict a leaf, and those above it that would be next, at most so many. How many went."""
         policy = index.leaves.policy
         low = leaf
@@ -97,7 +99,7 @@ class Reclaimer:
             self._holdings.discard_tail(index, low, burial)
         else:
             self._holdings.discard(index, leaf, burial)
-        self._holdings.counters[index.instance.number].evictions += count
+        self._holdings.counters[index.instance.number].evict(cause, count)
         return count
 
     def _bytes_on(self, index: Index, block: int, storages: frozenset[int] | None) -> int:
@@ -251,6 +253,7 @@ class Reclaimer:
                 count_blocks=target.count_blocks,
                 limit=limit - evicted,
                 budget=budget,
+                cause="command" if forced else "watermark",
             )
         return evicted
 
@@ -301,7 +304,13 @@ class Reclaimer:
                 continue
             share = -(-missing * serving // total)
             evicted += self.evict(
-                use, share, now_ms, storages=storages, limit=limit - evicted, budget=budget
+                use,
+                share,
+                now_ms,
+                storages=storages,
+                limit=limit - evicted,
+                budget=budget,
+                cause="storage",
             )
         return evicted
 

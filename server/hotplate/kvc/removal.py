@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from hotplate.blocks import PLACE_SEGMENT_SHIFT
 from hotplate.kvc.answers import Slot
 from hotplate.kvc.budget import Budget
+from hotplate.kvc.burial import Burial
 from hotplate.kvc.departed import Reason
-from hotplate.kvc.holdings import Burial, Holdings
+from hotplate.kvc.holdings import Holdings
 from hotplate.kvc.index import ABSENT, DETAILED, SERVING, STAMP_SHIFT, Copy, Index
 from hotplate.kvc.keys import Keys
 from hotplate.kvc.leasing import LeaseBook

@@ -16,19 +16,19 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final
 
+from hotplate.kvc.burial import Burial
 from hotplate.kvc.cold import ColdQueues, order, served_copies
-from hotplate.kvc.holdings import Burial, Holdings, plain_copy
+from hotplate.kvc.fullness import Fullness
+from hotplate.kvc.holdings import Holdings, plain_copy
 from hotplate.kvc.index import DETAILED, SERVING, STAMP_SHIFT, Copy, Index
 from hotplate.kvc.match import Piece
-from hotplate.kvc.model import Storage
+from hotplate.kvc.model import Group, Storage
 from hotplate.kvc.moves import CorruptError, Move, Moves
 from hotplate.kvc.ports import StoreFullError
 from hotplate.kvc.quota import GroupUse, group_shortage, type_shortage
 
 MOVE_BYTES_MAX: Final = 8 << 20  # of one move: a thread is busy with it for some milliseconds
 MOVE_BLOCKS_MAX: Final = 256
-STORAGE_HIGH: Final = 0.95  # of a capacity: demotion begins, and goes on down to STORAGE_LOW
-STORAGE_LOW: Final = 0.85
 _MOVABLE: Final = frozenset(("memory", "ssd"))  # types whose bytes the server itself places
 _STUCK_MS: Final = 1000  # after a demotion found no room, reclaim drops blocks for so long
 _RETRY_MS: Final = 200  # of a promotion whose blocks are leased, or that finds no room
@@ -50,12 +50,13 @@ class Tiering:
     __slots__ = (
         "_arrived",
         "_cold",
+        "_colder",
+        "_fullness",
         "_has_index_room",
         "_holdings",
         "_mirrors",
         "_missing",
         "_paused",
-        "_pressed",
         "_promotions",
         "_ready",
         "_stuck",
@@ -68,11 +69,13 @@ class Tiering:
         self._holdings = holdings
         self._has_index_room = has_index_room
         self.moves = Moves(holdings)
+        self._fullness = Fullness(holdings, self.moves)
         self.promote_always = False
         self._cold = ColdQueues()
-        self._pressed: set[tuple[str, int]] = set()  # (group, storage) that is being relieved
         self._missing: dict[tuple[str, int], int] = {}  # bytes that have to leave it
-        self._wanted: dict[tuple[str, int], int] = {}  # bytes that promotions need on it
+        # bytes that promotions need on it, and in what order the hottest of them stands
+        self._wanted: dict[tuple[str, int], tuple[int, int]] = {}
+        self._colder: dict[tuple[str, int], int] = {}  # only what stands before has to leave
         self._stuck: dict[str, int] = {}  # group -> until when reclaim is to help itself
         self._paused: dict[str, int] = {}  # group -> until when nothing is demoted
         self._promotions: OrderedDict[Wanted, tuple[int, int]] = OrderedDict()  # due, tries
@@ -89,8 +92,15 @@ class Tiering:
 
     def published(self, index: Index, start: int, end: int) -> None:
         """Blocks of a group with tiering are served now."""
-        for block in range(end - 1 if index.chained else start, end):
-            self._enqueue(index, block)
+        storages = self._storages(index.instance.group)
+        if not storages:
+            return
+        first = end - 1 if index.chained else start
+        if index.state[start] < SERVING:
+            self._enqueue(index, start)
+        elif self._tier(number := index.state[start] - SERVING) == storages[0].tier:
+            for block in range(first, end):
+                self._cold.push(index, block, number)
         if index.instance.group.tiering == "inclusive":
             self._mirrors[index.instance.number, start, end] = None
             if len(self._mirrors) > _MIRRORS_MAX:  # its demotion will copy it
@@ -98,7 +108,9 @@ class Tiering:
 
     def hit(self, index: Index, pieces: list[Piece], tiers: dict[int, int]) -> None:
         """A lookup matched; to be called before it counts as an access."""
-        storages = self._storages(index.instance.group.storages)
+        if all(self._tier(number) == 0 for number in tiers):
+            return
+        storages = self._storages(index.instance.group)
         if not storages or all(self._tier(number) <= storages[0].tier for number in tiers):
             return
         number = index.instance.number
@@ -139,71 +151,36 @@ class Tiering:
     def look(self, now_ms: int) -> None:
         """See which fast storages are too full, and leave those to demotion that it can relieve."""
         self._missing.clear()
+        self._colder.clear()
         for name, use in self._holdings.uses.items():
             use.demotes = frozenset()
             if use.group.tiering == "none":
                 continue
-            storages = self._storages(use.group.storages)
+            storages = self._storages(use.group)
             fast = [item for item in storages if item.tier == storages[0].tier]
             if len(fast) == len(storages):
                 continue
             for storage in fast:
-                missing = max(self._over(use, storage), self._wanted.pop((name, storage.number), 0))
+                key = name, storage.number
+                missing = self._fullness.over(use, storage)
+                wanted, before = self._wanted.pop(key, (0, 0))
+                if wanted and missing <= 0:
+                    missing = wanted - self._fullness.headroom(use, storage)
+                    self._colder[key] = before
                 if missing > 0:
-                    self._missing[name, storage.number] = missing
+                    self._missing[key] = missing
             if self._stuck.get(name, 0) <= now_ms:
                 use.demotes = frozenset(item.number for item in fast)
 
-    def _storages(self, names: tuple[str, ...]) -> list[Storage]:
+    def _storages(self, group: Group) -> list[Storage]:
         """The available ones that blocks can move between, the fastest first."""
         catalog = self._holdings.catalog
-        found = [catalog.get_storage(name) for name in names]
+        found = [catalog.get_storage(name) for name in group.storages]
         found = [item for item in found if item.available and item.type in _MOVABLE]
+        if group.always_type is not None:
+            found = [item for item in found if item.type == group.always_type]
         found.sort(key=lambda item: item.tier)
         return found
-
-    def _over(self, use: GroupUse, storage: Storage) -> int:
-        """How many of a group's bytes on a storage have to go elsewhere now."""
-        group, number = use.group, storage.number
-        leaving = self.moves.bytes_from(use, number)
-        quota = group.type_quotas.get(storage.type)
-        over = 0
-        if quota is not None:
-            used = use.by_type.get(storage.type, 0) - leaving
-            used -= sum(at.leaving for at in use.by_storage.values() if at.type == storage.type)
-            over = self._above(group.name, number, used, quota, use)
-        if storage.store is None:
-            return over
-        capacity = storage.store.capacity_bytes
-        at = use.by_storage.get(number)
-        used = capacity - storage.store.describe()["free_bytes"]
-        used -= self.moves.bytes_from(None, number)
-        uses = [
-            item.by_storage[number]
-            for item in self._holdings.uses.values()
-            if number in item.by_storage
-        ]
-        used -= sum(item.leaving for item in uses)
-        serving = sum(item.serving for item in uses)
-        if at is None or not serving:
-            return over
-        low = int(capacity * STORAGE_LOW)
-        if used >= capacity * STORAGE_HIGH:
-            self._pressed.add(("", number))
-        if used <= low:
-            self._pressed.discard(("", number))
-        if ("", number) in self._pressed:
-            over = max(over, -(-(used - low) * at.serving // serving))
-        return over
-
-    def _above(self, name: str, number: int, used: int, limit: int, use: GroupUse) -> int:
-        """How much is above the low watermark, once the high one was reached."""
-        low = int(limit * use.group.low_watermark)
-        if used >= limit * use.group.high_watermark:
-            self._pressed.add((name, number))
-        if used <= low:
-            self._pressed.discard((name, number))
-        return used - low if (name, number) in self._pressed else 0
 
     # what to do next
 
@@ -234,7 +211,7 @@ class Tiering:
         """A block may be one that leaves a fast storage next."""
         if not 0 <= block < index.size:
             return
-        storages = self._storages(index.instance.group.storages)
+        storages = self._storages(index.instance.group)
         for copy in served_copies(index, block):
             if storages and self._tier(copy.storage) == storages[0].tier:
                 self._cold.push(index, block, copy.storage)
@@ -260,7 +237,7 @@ class Tiering:
             if self._missing[key] <= 0:
                 return None
             coldest = self._cold.coldest(use, number, now_ms)
-            if coldest is None:
+            if coldest is None or coldest[0] >= self._colder.get(key, coldest[0] + 1):
                 return None
             index = coldest[1]
             block = self._cold.pop(index, number)
@@ -359,7 +336,7 @@ class Tiering:
         """The last stretch of blocks that is on a slow storage moves; the rest stays wanted."""
         number, low, high = wanted
         use = self._holdings.use(index)
-        storages = self._storages(use.group.storages)
+        storages = self._storages(use.group)
         slow = {item.number for item in storages if item.tier > storages[0].tier}
         last = min(high, index.size) - 1
         while last >= low and not self._slow_copy(index, last, slow):
@@ -383,7 +360,7 @@ class Tiering:
                 moves = self._reserve(use, index, (first, high), copy, faster=True)
             if moves and high <= last:
                 self._promotions[number, high, last + 1] = 0, 0
-            if not moves and not self._make_way(use, index, last, copy, now_ms):
+            if not moves and not self._make_way(use, index, (first, last + 1), copy, now_ms):
                 return None
         if moves:
             if first > low:
@@ -393,15 +370,26 @@ class Tiering:
             self._promotions[number, low, last + 1] = now_ms + _RETRY_MS, tries + 1
         return None
 
-    def _make_way(self, use: GroupUse, index: Index, block: int, copy: Copy, now_ms: int) -> bool:
-        """Ask for room on the fast storage, if there is a block used longer ago than `block`."""
-        number = self._storages(use.group.storages)[0].number
-        coldest = self._cold.coldest(use, number, now_ms)
-        if coldest is None or coldest[0] >= order(index, block):
-            return False
-        key = use.group.name, number
-        self._wanted[key] = self._wanted.get(key, 0) + copy.shape.payload_bytes
-        return True
+    def _make_way(
+        self, use: GroupUse, index: Index, blocks: tuple[int, int], copy: Copy, now_ms: int
+    ) -> bool:
+        """Whether there will be room on the fast storage for at least one of some blocks.
+
+        Room for all of them is asked for, if a block there is colder.
+        """
+        fast = self._storages(use.group)[0]
+        low, high = blocks
+        size_bytes = copy.shape.payload_bytes
+        room = self._fullness.headroom(use, fast)
+        if room < size_bytes * (high - low):
+            coldest = self._cold.coldest(use, fast.number, now_ms)
+            if coldest is not None and coldest[0] < order(index, high - 1):
+                key = use.group.name, fast.number
+                wanted, before = self._wanted.get(key, (0, 0))
+                before = max(before, order(index, high - 1))
+                self._wanted[key] = wanted + size_bytes * (high - low), before
+                return True
+        return room >= size_bytes
 
     def _slow_copy(self, index: Index, block: int, slow: set[int]) -> Copy | None:
         """The copy to bring back, unless a fast one has what it has."""
@@ -490,16 +478,16 @@ class Tiering:
             return []
         need = copy.shape.payload_bytes * (high - low)
         tier = self._tier(copy.storage)
-        for storage in self._storages(use.group.storages):
+        for storage in self._storages(use.group):
             if storage.tier == tier or (storage.tier < tier) != faster:
                 continue
             if group_shortage(use, need) or type_shortage(use, storage.type, need):
                 continue
-            if faster and not self._stays_below(use, storage, need):
+            if faster and not self._fullness.stays_below(use, storage, need):
                 continue
             try:
                 extents = storage.opened().reserve(copy.shape, high - low)
-            except StoreFullError:
+            except (StoreFullError, OSError):
                 continue
             moves: list[Move] = []
             for extent in extents:
@@ -511,16 +499,6 @@ class Tiering:
                 low += extent.count
             return moves
         return []
-
-    def _stays_below(self, use: GroupUse, storage: Storage, need: int) -> bool:
-        """Whether a storage takes so much more without being too full at once."""
-        quota = use.group.type_quotas.get(storage.type)
-        used = use.by_type.get(storage.type, 0) + need
-        if quota is not None and used > quota * use.group.high_watermark - 1:
-            return False
-        store = storage.opened()
-        free_bytes: int = store.describe()["free_bytes"]
-        return free_bytes - need >= store.capacity_bytes * (1 - STORAGE_HIGH)
 
     def _move(self, use: GroupUse, index: Index, blocks: tuple[int, int], copy: Copy) -> Move:
         """A move from where blocks are; where to is the caller's."""

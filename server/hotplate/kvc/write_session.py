@@ -21,6 +21,7 @@ from hotplate.blocks import Shape
 from hotplate.errors import BadMaskError, SessionClosedError
 
 if TYPE_CHECKING:
+    from hotplate.kvc.enter import WriteRequest
     from hotplate.kvc.index import Copy, Index
 
 _BITS: Final = bytes.maketrans(b"01", b"\0\1")
@@ -155,6 +156,7 @@ class WriteSession:
     transfers: int = 0
     lost: set[int] = field(default_factory=set)
     sums: dict[int, dict[int, bytes]] = field(default_factory=dict)  # new key -> spec -> sum
+    request: "WriteRequest | None" = None  # for the journal, where there is one
 
     def move_to(self, state: SessionState) -> None:
         """Change the state, along TRANSITIONS only."""
@@ -202,7 +204,7 @@ def _first(part: Part) -> int:
 # What is remembered of a FINISH: instance number, digest of the outcome as it was given, digest of
 # the new keys it named, their count, published, dropped. A bare tuple of plain values, since the
 # garbage collector leaves these alone and there are many.
-_Closed = tuple[int, bytes, bytes, int, int, int]
+ClosedRow = tuple[int, bytes, bytes, int, int, int]
 
 
 class ClosedSessions:
@@ -212,22 +214,32 @@ class ClosedSessions:
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
-        self._by_id: OrderedDict[bytes, _Closed] = OrderedDict()
+        self._by_id: OrderedDict[bytes, ClosedRow] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._by_id)
 
     def remember(
         self, session: WriteSession, outcome: Outcome, bits: bytes, answer: tuple[int, int]
-    ) -> None:
-        """A session was finished with `outcome`, which meant `bits`."""
-        self._by_id[session.id] = (
+    ) -> ClosedRow:
+        """A session was finished with `outcome`, which meant `bits`; what is remembered of it."""
+        row = (
             session.index.instance.number,
             _digest_outcome(outcome),
             _digest(bits),
             session.new_count,
             *answer,
         )
+        self.restore(session.id, row)
+        return row
+
+    def rows(self) -> list[tuple[bytes, ClosedRow]]:
+        """All that are remembered, oldest first."""
+        return list(self._by_id.items())
+
+    def restore(self, session_id: bytes, row: ClosedRow) -> None:
+        """Remember a session that was finished."""
+        self._by_id[session_id] = row
         while len(self._by_id) > self.limit:
             self._by_id.popitem(last=False)
 

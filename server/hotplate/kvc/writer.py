@@ -110,6 +110,8 @@ class Writer:
         index.sessions[session.id] = self.sessions[session.id] = session
         heappush(self._deadlines, (session.deadline_ms, next(self._order), session))
         use.sessions += 1
+        if self._holdings.journal is not None:
+            self._holdings.journal.opened(session, request)
         self._holdings.counters[index.instance.number].sessions_started += 1
         return Reservation(session.id, plan.mask(given), spans_of(session))
 
@@ -209,6 +211,8 @@ class Writer:
         delay_ms, reason = self.write_grace_ms, Reason.TIMED_OUT
         complete(self._holdings, session, nothing, b"", now_ms, delay_ms=delay_ms, reason=reason)
         self._leave(session, SessionState.DROPPED)
+        if self._holdings.journal is not None:
+            self._holdings.journal.dropped(session.id)
 
     def finish(
         self,
@@ -235,8 +239,17 @@ class Writer:
         counters.published += answer[0]
         counters.dropped += answer[1]
         self._leave(session, SessionState.CLOSED)
-        self.closed.remember(session, outcome, bits, answer)
+        row = self.closed.remember(session, outcome, bits, answer)
+        if self._holdings.journal is not None:
+            self._holdings.journal.finished(session.id, row)
         return answer
+
+    def resume(self, session: WriteSession) -> None:
+        """A session of before a restart is open again; its blocks are entered."""
+        index = session.index
+        index.sessions[session.id] = self.sessions[session.id] = session
+        heappush(self._deadlines, (session.deadline_ms, next(self._order), session))
+        self._holdings.use(index).sessions += 1
 
     def _leave(self, session: WriteSession, state: SessionState) -> None:
         session.move_to(state)

@@ -30,11 +30,27 @@ def _acquire(ctx: Context, argv: list[bytes], reply: Any) -> Requests:
     return [[*argv, b"ID", rid]]
 
 
+def _queue_add(ctx: Context, argv: list[bytes], reply: Any) -> Requests:
+    """LBQ.ADD: an entry keeps its ticket. One that was rejected may still have expired others."""
+    ticket = reply[1]
+    fields_at = next(at for at in range(2, len(argv)) if argv[at].upper() == b"FIELDS")
+    if ticket is None or b"TICKET" in map(bytes.upper, argv[2:fields_at]):
+        return [argv]
+    return [[*argv[:2], b"TICKET", ticket, *argv[2:]]]
+
+
 EFFECTS: Final[Mapping[str, Callable[[Context, list[bytes], Any], Requests]]] = {
     "cl.throttle": _as_sent,
     "lb.acquire": _acquire,
     "lb.settle": _as_sent,
     "lb.cancel": _as_sent,
     "lb.extend": _as_sent,
+    "lbq.create": _as_sent,
+    "lbq.rate": _as_sent,
+    "lbq.pause": _as_sent,
+    "lbq.resume": _as_sent,
+    "lbq.cancel": _as_sent,
+    "lbq.release": _as_sent,
+    "lbq.add": _queue_add,
 }
 EXACT: Final = frozenset(EFFECTS)

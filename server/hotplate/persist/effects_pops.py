@@ -4,9 +4,10 @@ A blocked command is translated when it is served, with the reply that its clien
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from hotplate.engine.context import Context
+from hotplate.resp.types import Raw
 
 Requests = list[list[bytes]]
 
@@ -16,12 +17,20 @@ def _spop(ctx: Context, argv: list[bytes], reply: Any) -> Requests:
     return [[b"SREM", argv[1], *members]]
 
 
+def _key_of(reply: Any) -> bytes:
+    """The key of a popped pair, which comes as frames: `*2`, the key, the element."""
+    if type(reply) is not Raw:
+        return cast("bytes", reply[0])
+    start = reply.index(b"\r\n", 4) + 2
+    return bytes(reply[start : start + int(reply[5 : start - 2])])
+
+
 def _blpop(ctx: Context, argv: list[bytes], reply: Any) -> Requests:
-    return [[b"LPOP", reply[0]]]
+    return [[b"LPOP", _key_of(reply)]]
 
 
 def _brpop(ctx: Context, argv: list[bytes], reply: Any) -> Requests:
-    return [[b"RPOP", reply[0]]]
+    return [[b"RPOP", _key_of(reply)]]
 
 
 def _blmove(ctx: Context, argv: list[bytes], reply: Any) -> Requests:

@@ -80,6 +80,9 @@ class QuietJournal:
     def note(self, index: int, *argv: bytes) -> None:
         """Nobody keeps a log."""
 
+    def note_exact(self, index: int, *argv: bytes) -> None:
+        """Nobody keeps a log."""
+
 
 def keys_of(spec: CommandSpec, argv: list[Any]) -> list[bytes]:
     """The keys that a request names; none where its handler will refuse it."""

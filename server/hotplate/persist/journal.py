@@ -112,6 +112,10 @@ class Journal:
         """Database `index` was changed as `argv` would change it."""
         self.append(index, argv)
 
+    def note_exact(self, index: int, *argv: bytes) -> None:
+        """The same, where the effect depends on the exact time."""
+        self.append_exact(index, argv)
+
     def begin_unit(self) -> None:
         """What follows, up to `end_unit`, is one whole. Units may be nested."""
         self._depth += 1

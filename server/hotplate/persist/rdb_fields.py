@@ -8,9 +8,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 from hotplate.keyspace.bucket import Bucket, BucketState, HoldState
-from hotplate.keyspace.bucket_entry import FadingEntry, Timebase
+from hotplate.keyspace.bucket_entry import FadingEntry
 from hotplate.keyspace.bucket_leases import Leases
+from hotplate.keyspace.bucket_queue import BucketQueue
+from hotplate.keyspace.bucket_timebase import Timebase
 from hotplate.keyspace.entry import Entry
+from hotplate.keyspace.limits_state import texts_of, value_of_texts
 from hotplate.keyspace.rdb import PlainHash
 from hotplate.keyspace.rdb_bytes import Cursor, RdbError, pack_string
 from hotplate.keyspace.stream import Stream
@@ -22,6 +25,7 @@ SUMS: Final = b"hotplate-sums"
 SUM: Final = b"hotplate-sum"
 BUCKET: Final = b"hotplate-bucket"
 LEASES: Final = b"hotplate-leases"
+QUEUE: Final = b"hotplate-queue"
 STREAM: Final = b"hotplate-stream"
 FIELDS: Final = b"hotplate-fields"
 _HOLD_COLUMNS: Final = 8
@@ -109,6 +113,28 @@ def _read_hold(columns: list[bytes]) -> HoldState:
     rid, *numbers = columns
     cost, floor, slack, left_ns, limit, remaining, reset_ms = map(_number, numbers)
     return rid, cost, floor, slack, left_ns, limit, remaining, reset_ms
+
+
+# -- paced queues ----------------------------------------------------------------------------------
+
+
+def queue_row(key: bytes, entry: Entry) -> bytes | None:
+    """The field's value for a key that holds a paced queue; None for others."""
+    queue = entry.value
+    if not isinstance(queue, BucketQueue):
+        return None
+    assert queue.timebase is not None, "a queue that no command made"
+    return _row((key, entry.expire_at_ms, *texts_of(queue, queue.timebase)))
+
+
+def read_queue(row: list[bytes], timebase: Timebase) -> Entry:
+    """The entry of a key that holds a paced queue."""
+    if len(row) < 2:
+        raise RdbError(f"{QUEUE.decode()} has {len(row)} columns")
+    value = value_of_texts(row[2:], timebase)
+    if not isinstance(value, BucketQueue):
+        raise RdbError(f"{QUEUE.decode()} with something else")
+    return Entry(value, _number(row[1]), timebase.now_ms)
 
 
 # -- streams ---------------------------------------------------------------------------------------

@@ -6,7 +6,9 @@ without observers or meter. `finish` settles their counts.
 
 from collections.abc import Sequence
 
-from hotplate.keyspace.bucket_entry import Timebase
+from hotplate.keyspace.bucket import Bucket
+from hotplate.keyspace.bucket_entry import Timebase, fading_entry
+from hotplate.keyspace.bucket_leases import Leases
 from hotplate.keyspace.contents import Limits, value_of
 from hotplate.keyspace.database import SHARD_MASK, Database
 from hotplate.keyspace.entry import Entry, Value
@@ -59,6 +61,8 @@ class RdbLoader:
             self._take_strings(record)
         elif isinstance(record, Keyed):
             self._take_keyed(record)
+        elif isinstance(record, Fading) and record.name == rdb_fields.QUEUE:
+            self._take_queue(record)
         elif isinstance(record, Fading):
             entry = rdb_fields.read_fading(record.name, record.row, self._timebase)
             if not entry.value.is_idle(self._timebase.now_ns):  # type: ignore[union-attr]
@@ -124,11 +128,15 @@ class RdbLoader:
     def _take_keyed(self, record: Keyed) -> None:
         database = self._database(record.database)
         now_ms = self._timebase.now_ms
-        value: Value = value_of(record.value, self._limits, database.field_names)
+        value: Value = value_of(record.value, self._limits, database.field_names, self._timebase)
         for name, row in record.state.items():
             if name != rdb_fields.STREAM or not isinstance(value, Stream):
                 raise RdbError(f"{name.decode()} for a key of another type")
             rdb_fields.read_stream_row(row, value)
+        if isinstance(value, (Bucket, Leases)):
+            if not value.is_idle(self._timebase.now_ns):
+                self._store(record.database, record.key, fading_entry(value, self._timebase))
+            return
         accessed_ms = now_ms if record.idle_s is None else max(now_ms - record.idle_s * 1000, 0)
         entry = Entry(value, 0, accessed_ms)
         if record.expire_at_ms:
@@ -136,6 +144,18 @@ class RdbLoader:
         else:
             self._store(record.database, record.key, entry)
         database.track_fields(record.key, value)
+        database.track_queue(record.key, value)
+
+    def _take_queue(self, record: Fading) -> None:
+        database = self._database(record.database)
+        key, entry = record.row[0], rdb_fields.read_queue(record.row, self._timebase)
+        expire_at_ms = entry.expire_at_ms
+        if expire_at_ms:
+            entry.expire_at_ms = 0
+            self._store_expiring(database, key, entry, expire_at_ms)
+        else:
+            self._store(record.database, key, entry)
+        database.track_queue(key, entry.value)
 
     def _store(self, index: int, key: bytes, entry: Entry) -> None:
         database = self._database(index)

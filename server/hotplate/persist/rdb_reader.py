@@ -16,6 +16,7 @@ from xxhash import xxh3_64
 from hotplate.keyspace.crc64 import crc64
 from hotplate.keyspace.rdb import Plain, PlainHash, UnreadableTypeError, read_value
 from hotplate.keyspace.rdb_bytes import Cursor, RdbError
+from hotplate.keyspace.rdb_module import MODULE_ID, read_rest
 from hotplate.persist import rdb_fields
 
 READ_BYTES: Final = 1024 * 1024
@@ -32,7 +33,7 @@ _SIZES, _EXPIRY_MS, _EXPIRY_S, _DATABASE, _END = range(0xFB, 0x100)
 _MODULE_VALUE: Final = 7
 _NAME_LETTERS: Final = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 _STATE_FIELDS: Final = (rdb_fields.STREAM, rdb_fields.FIELDS)
-_KEY_FIELDS: Final = (rdb_fields.BUCKET, rdb_fields.LEASES)
+_KEY_FIELDS: Final = (rdb_fields.BUCKET, rdb_fields.LEASES, rdb_fields.QUEUE)
 
 
 class RdbFileError(RdbError):
@@ -67,7 +68,7 @@ class Keyed:
 
 @dataclass(slots=True)
 class Fading:
-    """A key that holds a bucket or leases: the name of the field, and its row."""
+    """A key that holds a bucket, leases or a paced queue: the field's name, and its row."""
 
     database: int
     name: bytes
@@ -364,9 +365,13 @@ class RdbReader:
         idle_s, self._idle_s = self._idle_s, None
         state, self._state = self._state, {}
         if kind == _MODULE_VALUE:
-            name = _module_name(file.length())
+            number = file.length()
+            if number == MODULE_ID:
+                texts = read_rest(file)
+                return Keyed(self._database, key, texts, expire_at_ms, idle_s, state)
             _skip_module(file)
-            return Skipped(self._database, key, f"a value of the module {name}")
+            what = f"a value of the module {_module_name(number)}"
+            return Skipped(self._database, key, what)
         try:
             value = read_value(file, kind, self.version)
         except UnreadableTypeError as error:

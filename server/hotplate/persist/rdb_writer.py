@@ -93,6 +93,11 @@ class RdbWriter:
             self._add_field(*fading)
             self._flush_if_full()
             return
+        queue_row = rdb_fields.queue_row(key, entry)
+        if queue_row is not None:
+            self._add_field(rdb_fields.QUEUE, queue_row)
+            self._flush_if_full()
+            return
         value = entry.value
         plain = plain_of(value)
         if isinstance(value, Stream):

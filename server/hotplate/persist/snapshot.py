@@ -19,6 +19,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from hotplate.keyspace.bucket_entry import FadingEntry
+from hotplate.keyspace.bucket_queue import BucketQueue
 from hotplate.keyspace.database import SHARD_MASK, SHARDS, Database, Shard
 from hotplate.keyspace.entry import Entry, copy_of
 from hotplate.persist.rdb_writer import RdbWriter
@@ -108,6 +109,8 @@ class Snapshot:
         value = copy_of(entry.value)
         if isinstance(entry, FadingEntry):
             return self._fading(entry, value)
+        if isinstance(value, BucketQueue):
+            value.timebase = self._moment
         return Entry(value, entry.expire_at_ms, entry.accessed_ms)
 
     def _fading(self, entry: FadingEntry, value: object) -> FadingEntry:
@@ -147,9 +150,7 @@ class Snapshot:
             if type(entry.value) is bytes:
                 writer.add(key, entry)
             else:
-                if isinstance(entry, FadingEntry):
-                    entry = self._fading(entry, entry.value)
-                yield from writer.add_in_slices(key, entry)
+                yield from self._write_entry(writer, key, entry)
             self.keys_written += 1
             self._until_yield -= 1
             if self._until_yield <= 0:
@@ -158,6 +159,20 @@ class Snapshot:
                 if self._kept:
                     yield from self._write_kept(writer)
                     self._select(writer, table)
+
+    def _write_entry(self, writer: RdbWriter, key: bytes, entry: Entry) -> Iterator[None]:
+        value = entry.value
+        if isinstance(entry, FadingEntry):
+            entry = self._fading(entry, value)
+        if not isinstance(value, BucketQueue):
+            yield from writer.add_in_slices(key, entry)
+            return
+        present, value.timebase = value.timebase, self._moment
+        try:
+            for _ in writer.add_in_slices(key, entry):  # its times are those of the moment
+                pass
+        finally:
+            value.timebase = present
 
     def _write_kept(self, writer: RdbWriter) -> Iterator[None]:
         while self._kept:

@@ -25,6 +25,7 @@ from hotplate.commands import build_registry
 from hotplate.config import Config, ConfigError
 from hotplate.config_file import load, parse_command_line
 from hotplate.engine.engine import Engine
+from hotplate.engine.prometheus import CONTENT_TYPE, metrics_text
 from hotplate.persist.loader import LoadError
 from hotplate.server.busy import BusyPoll
 from hotplate.server.clients import ClientTable
@@ -40,6 +41,7 @@ from hotplate.server.listener import (
     unix_socket,
 )
 from hotplate.server.loop import loop_factory
+from hotplate.server.metrics_http import MetricsServer
 from hotplate.server.persistence import PersistenceService
 from hotplate.tiers.directory import StoreOpenError
 from hotplate.tiers.store import FILES_MAX
@@ -61,6 +63,7 @@ class Server:
         self._stopping = asyncio.Event()
         self.engine.request_shutdown = self._stopping.set
         self._listeners: list[asyncio.Server] = []
+        self._metrics = MetricsServer(lambda: metrics_text(self.engine), CONTENT_TYPE)
 
     async def start(self) -> None:
         """Open storages and sockets, and load; ListenError, StoreOpenError or LoadError where that
@@ -72,6 +75,12 @@ class Server:
             self._kvcache = KvCacheService(self.engine, self.directory, loop)
             try:
                 sockets = self._bind()
+                try:
+                    await self._serve_metrics()
+                except ListenError:
+                    for sock in sockets:
+                        sock.close()
+                    raise
             except ListenError:
                 self._kvcache.close()
                 raise
@@ -82,6 +91,7 @@ class Server:
         self._persistence = PersistenceService(self.engine, self.directory, loop)
         self._clients = ClientTable(self.engine, loop, barrier=self._persistence.barrier)
         self._cron = Cron(loop, self.engine.clock.now_ms, lambda: self.config.hz)
+        self.engine.pacing.after = loop.call_later
         self._listeners = await serve(sockets, self._connection)
         busy = BusyPoll(self.engine, self._clients, sockets)
         self.engine.scripts.busy_poll = busy
@@ -97,6 +107,7 @@ class Server:
         self._cron.add(self._limit_memory)
         self._cron.add(self._free_memory)
         self._cron.add(self.engine.tend_streams)
+        self._cron.add(self.engine.tend_queues)
         self._cron.add(self._kvcache.tick)
         self._cron.add(self.engine.tracking.tick)
         self._cron.add(self._close_idle)
@@ -114,6 +125,7 @@ class Server:
         for listener in self._listeners:
             listener.close()
         self._persistence.settle()
+        self._metrics.close()
         self._clients.close_all()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(DRAIN_SECONDS):
@@ -148,6 +160,10 @@ class Server:
                     sock.close()
                 raise
         return sockets
+
+    async def _serve_metrics(self) -> None:
+        if self.config.metrics_port:
+            await self._metrics.start(self.config.metrics_port)
 
     def _connection(self, kind: str) -> Connection:
         return Connection(self._clients, kind)

@@ -12,12 +12,15 @@ from hotplate.engine.kvc_moves import Mover
 from hotplate.kvc.cache import Cache
 from hotplate.kvc.catalog import Catalog
 from hotplate.kvc.model import Storage
+from hotplate.kvc.restore import RestoreError
+from hotplate.persist.kvc_journal import JournalError
 from hotplate.server.directory import (
     WorkingDirectory,
     default_index_bytes,
     default_memory_bytes,
     default_ssd_bytes,
 )
+from hotplate.server.kvjournal import JournalKeeper
 from hotplate.server.storage_health import StorageHealth
 from hotplate.tiers.directory import StoreOpenError
 from hotplate.tiers.file import FileStore, open_file_store
@@ -58,35 +61,50 @@ class KvCacheService:
         self._mover = Mover(engine)
         engine.file_io = self._io
         engine.open_store = self.open_store
+        self._journal = JournalKeeper(self._cache, directory.path / "kvc-journal", self._io)
         try:
-            self._add_builtin("memory", config.kvc_run_dir or None)
-            self._add_builtin("ssd", config.kvc_ssd_dir or str(directory.path / "kvc-ssd"))
-        except StoreOpenError:
-            self.close()
-            raise
-        self._cache.group_changed(self._catalog.create_group(DEFAULT_GROUP, {}))
+            now_ms = engine.clock.now_ms()
+            if not self._journal.restore(self._reopen_store, now_ms):
+                self._add_builtin("memory", config.kvc_run_dir or None)
+                self._add_builtin("ssd", config.kvc_ssd_dir or str(directory.path / "kvc-ssd"))
+                self._cache.group_changed(self._catalog.create_group(DEFAULT_GROUP, {}))
+            self._journal.begin()
+        except (StoreOpenError, JournalError, RestoreError, OSError) as error:
+            self._close_stores(remove_memory=False)
+            raise StoreOpenError(str(error)) from error
 
-    def open_store(self, storage: Storage) -> WatchedStore:
-        """The store of a new storage; StoreOpenError where it can't be."""
+    def _reopen_store(self, storage: Storage) -> WatchedStore:
+        """The store of a storage of before a restart, with what is there."""
+        if storage.name == storage.type:  # built in: the settings say how large it is, and where
+            config = self._engine.config
+            storage.capacity_bytes = None
+            configured = config.kvc_run_dir if storage.type == "memory" else config.kvc_ssd_dir
+            storage.path = configured or storage.path
+        return self.open_store(storage, keep=True)
+
+    def open_store(self, storage: Storage, *, keep: bool = False) -> WatchedStore:
+        """The store of a storage; StoreOpenError where it can't be. `keep`: with what is there."""
+        name = storage.name
         capacity_bytes = storage.capacity_bytes or self._default_capacity(storage)
         storage.capacity_bytes = capacity_bytes
         if storage.type == "memory":
-            path = storage.path or default_path(self._directory.run_name, storage.name)
+            path = storage.path or default_path(self._directory.run_name, name)
             opened: Store = open_memory_store(
-                storage.name, path, capacity_bytes, storage.segment_bytes
+                name, path, capacity_bytes, storage.segment_bytes, keep=keep
             )
         elif storage.type == "file":
             path = storage.path or ""
             keys_per_file = storage.keys_per_file = storage.keys_per_file or 1
-            opened = open_file_store(storage.name, path, capacity_bytes, keys_per_file)
+            opened = open_file_store(name, path, capacity_bytes, keys_per_file, keep=keep)
         else:
-            path = storage.path or str(self._directory.path / f"kvc-{storage.name}")
+            path = storage.path or str(self._directory.path / f"kvc-{name}")
             opened = open_ssd_store(
-                storage.name,
+                name,
                 path,
                 capacity_bytes,
                 storage.segment_bytes,
                 direct=self._engine.config.kvc_direct_io,
+                keep=keep,
             )
         storage.path = path
         return WatchedStore(
@@ -110,7 +128,7 @@ class KvCacheService:
         self._mover.run(now_ms)
         if self._engine.blocking.ready:  # events of what the tick did
             self._engine.blocking.serve()
-        return more
+        return self._journal.tick(now_ms) or more
 
     def summary(self) -> str:
         """The storages and their sizes, for the ready line."""
@@ -120,12 +138,17 @@ class KvCacheService:
         )
 
     def close(self) -> None:
-        """Finish file IO, then remove the segments: after a restart nobody knows what they hold."""
+        """Finish file IO, write down what there is. Memory is given back unless it is to stay."""
         self._mover.close()
         self._io.close()
+        keep_memory = self._engine.config.kvc_memory_on_stop == "keep"
+        self._close_stores(remove_memory=not keep_memory)
+        self._journal.close()
+
+    def _close_stores(self, *, remove_memory: bool) -> None:
         for storage in self._catalog.storages.values():
             try:
-                storage.opened().close(remove=True)
+                storage.opened().close(remove=remove_memory and storage.type == "memory")
             except OSError as error:
                 log.warning("files of storage %s stay: %s", storage.name, error)
 

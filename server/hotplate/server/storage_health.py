@@ -76,7 +76,7 @@ class StorageHealth:
         self, storage: Storage, store: WatchedStore, lost: frozenset[int], now_ms: int
     ) -> None:
         store.inner.lose(lost)
-        dropped = self._cache.drop_lost(storage, lost, now_ms)
+        dropped = self._cache.drop_lost(storage, lost, now_ms) if lost else 0
         log.warning(
             "storage %s lost %d segment files: %d blocks dropped", storage.name, len(lost), dropped
         )

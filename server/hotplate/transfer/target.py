@@ -9,6 +9,7 @@ from redis.exceptions import ResponseError
 
 from hotplate.keyspace.rdb import PlainHash, dump, is_intact, load
 from hotplate.keyspace.rdb_bytes import RdbError
+from hotplate.keyspace.rdb_module import MODULE_TYPE
 from hotplate.persist.rdb_writer import RdbWriter
 from hotplate.transfer.items import Call, Code, Item, Key, Left
 from hotplate.transfer.link import Argv, Link
@@ -17,6 +18,8 @@ _BATCH_COMMANDS: Final = 512
 _BATCH_BYTES: Final = 4 << 20
 _PROGRESS_KEYS: Final = 10_000  # between two words of progress
 _THERE: Final = "is there already (--replace overwrites)"
+_LIMIT: Final = bytes((MODULE_TYPE,))  # of a payload
+_LIMITS_STAY: Final = "rate limits and paced queues: that server does not know them"
 _TIMES_LOST: Final = "fields of the hash never expire there: that server knows no such times"
 
 
@@ -126,6 +129,8 @@ class ServerTarget:
             what = f"{item.key!r} in database {item.database}"
             if why.startswith("BUSYKEY") or "already exists" in why:
                 why = _THERE
+            elif item.payload[:1] == _LIMIT:
+                why = _LIMITS_STAY
             elif self._restore_without_times(item):
                 self._outcome.keys += 1
                 self._outcome.leave(Left(what, _TIMES_LOST, moved=True))
@@ -166,7 +171,7 @@ def without_times(payload: bytes) -> bytes | None:
 class SnapshotTarget:
     """A snapshot. `for_redis_7`: fields of hashes expire only where a Hotplate reads the file."""
 
-    __slots__ = ("_database", "_outcome", "_sizes", "_writer")
+    __slots__ = ("_database", "_for_redis_7", "_outcome", "_sizes", "_writer")
 
     def __init__(
         self,
@@ -177,6 +182,7 @@ class SnapshotTarget:
         for_redis_7: bool,
     ) -> None:
         self._writer = RdbWriter(write, checksum=True, for_redis_7=for_redis_7)
+        self._for_redis_7 = for_redis_7
         self._writer.start({b"redis-ver": b"7.0.0"})
         self._outcome = outcome
         self._sizes = sizes
@@ -187,6 +193,9 @@ class SnapshotTarget:
         if isinstance(item, Code):
             self._writer.add_library(item.code)
             self._outcome.libraries += 1
+        elif isinstance(item, Key) and self._for_redis_7 and item.payload[:1] == _LIMIT:
+            what = f"{item.key!r} in database {item.database}"
+            self._outcome.leave(Left(what, _LIMITS_STAY))
         elif isinstance(item, Key):
             if item.database != self._database:
                 self._database = item.database

@@ -214,3 +214,22 @@ def test_open_files_are_bounded(memory: Storage, monkeypatch: pytest.MonkeyPatch
     memory.publish()
     assert len(read(local, memory.run())) == 1  # another mapping: this one only reads
     assert len(local._open) == 1
+
+
+@pytest.mark.parametrize("kind", ["memory", "ssd"])
+def test_a_segment_that_went_since_it_was_answered_is_stale_and_a_missing_mount_is_not(
+    kind: str, tmp_path: Path
+) -> None:
+    storage = Storage(kind, tmp_path / kind)
+    storage.publish()
+    run = storage.run()
+    (tmp_path / kind / run.span.segment).unlink()
+
+    def consume(_first: int, _count: int, _payloads: memoryview) -> None:
+        raise AssertionError("there is nothing to consume")
+
+    with pytest.raises(StaleBlockError, match="is gone"):
+        storage.local().read(run, KEYS, SIZES, consume)
+    with pytest.raises(UnreachableError, match="No such file"):
+        storage.local(path=str(tmp_path / "elsewhere")).read(run, KEYS, SIZES, consume)
+    storage.store.close(remove=True)

@@ -35,9 +35,9 @@ def test_histograms_add_up() -> None:
     one, two = Counters(), Counters()
     one.lookup_ns.add(5)
     two.lookup_ns.add(6)
-    one.hit("memory", 2)
-    two.hit("memory", 3)
-    two.hit("ssd", 1)
+    one.hits, two.hits = 2, 4
+    one.hits_by_type["memory"] = 2
+    two.hits_by_type |= {"memory": 3, "ssd": 1}
     total = describe([one, two])
     assert total["lookup_ns"]["count"] == 2
     assert (total["hits"], total["hits_by_type"]) == (6, {"memory": 5, "ssd": 1})
@@ -73,3 +73,46 @@ def test_hits_go_to_the_storage_that_is_named_first() -> None:
     user.cache.storage_changed(user.catalog.get_storage("ssd"))
     user.match(keys("a", "b"))
     assert user.cache.stats()["hits_by_type"] == {"ssd": 1, "memory": 3}, "the fastest of two"
+
+
+def test_evictions_have_a_cause() -> None:
+    user = CacheUser(quota_bytes=80, high_watermark=0.9, low_watermark=0.5)
+    user.store(keys(*"abcdefgh"))
+    user.store(keys("x"))
+    assert user.cache.stats()["evictions_by_cause"] == {"room": 1}
+    user.tick()
+    assert user.cache.stats()["evictions_by_cause"] == {"room": 1, "watermark": 4}
+    assert user.cache.stats()["evictions"] == 5
+    full = CacheUser(capacity_bytes=80, storages=("memory",))
+    full.store(keys(*"abcdefgh"))
+    full.tick()
+    assert full.cache.stats()["evictions_by_cause"] == {"storage": 2}
+
+
+def test_residence_is_counted_for_blocks_that_were_evicted_or_expired() -> None:
+    user = CacheUser(quota_bytes=40)
+    user.store(keys("a", "b"), ttl_ms=1_000)
+    user.now += 400
+    user.store(keys("c", "d"))
+    user.now += 600
+    user.tick()
+    described = user.cache.stats()["residence_ms"]
+    assert (described["count"], described["mean"]) == (2, 1_000.0)
+    user.now += 100
+    user.store(keys("e", "f", "g", "h"))
+    described = user.cache.stats()["residence_ms"]
+    assert (described["count"], described["mean"]) == (4, (2_000 + 2 * 700) / 4)
+    user.cache.remove(user.instance, keys("e"), user.now)
+    assert user.cache.stats()["residence_ms"]["count"] == 4
+
+
+@pytest.mark.parametrize("chained", [True, False])
+def test_reuse_distance_is_how_many_blocks_were_accessed_in_between(chained: bool) -> None:
+    user = CacheUser(chained=chained)
+    user.store(keys("a", "b"))
+    user.match(keys("a", "b"))
+    user.store(keys("x", "y", "z"))
+    user.cache.times_lookup()
+    user.match(keys("a", "b"))
+    described = user.cache.stats()["reuse_blocks"]
+    assert (described["count"], described["mean"]) == (1, 3.0)

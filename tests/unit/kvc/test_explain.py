@@ -171,6 +171,16 @@ def test_a_storage_that_is_not_available_makes_its_blocks_misses() -> None:
     assert reasons(user, keys("z")) == ["nostorage-refused"]
 
 
+def test_a_storage_that_fails_says_why() -> None:
+    user = CacheUser()
+    user.store(keys("a"))
+    memory = user.catalog.get_storage("memory")
+    memory.failure = "EIO"
+    user.cache.storage_changed(memory)
+    [item] = explain(user, keys("a"))
+    assert (item.reason, item.why) == ("storage-failing", "storage memory is failing: EIO")
+
+
 def test_a_storage_that_was_removed_took_its_blocks() -> None:
     user = CacheUser()
     user.store(CHAIN)

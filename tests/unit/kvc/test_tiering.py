@@ -6,7 +6,6 @@ from tests.testing.tiers import TierUser, content
 
 from hotplate.kvc.answers import Mode
 from hotplate.kvc.keys import Keys
-from hotplate.kvc.model import StorageState
 
 NAMES = [f"b{number}" for number in range(30)]
 BOTH = pytest.mark.parametrize("tiering", ["exclusive", "inclusive"])
@@ -170,6 +169,40 @@ def test_promotion_into_a_full_memory_lets_colder_blocks_go() -> None:
     check(user, keys("x", "y", "z"))
 
 
+def test_promotion_asks_for_no_more_room_than_it_needs_while_bytes_are_on_their_way_out() -> None:
+    user = TierUser(memory_blocks=20, high_watermark=0.8, low_watermark=0.6, grace_ms=1_000)
+    user.put(chain(16))
+    user.settle()
+    user.now += 1_000
+    user.settle()
+    hot = keys("x", "y", "z")
+    user.put(hot, storage="ssd")
+    for _ in range(2):
+        user.now += 1
+        user.match(hot)
+    demoted = user.cache.stats()["demoted"]
+    for _ in range(30):
+        user.now += 100
+        user.settle()
+    assert user.where(hot) == ["memory"] * 3
+    assert user.cache.stats()["demoted"] - demoted <= 3
+
+
+def test_promotion_waits_for_bytes_that_are_on_their_way_out() -> None:
+    user = TierUser(memory_blocks=10, high_watermark=0.8, low_watermark=0.6, grace_ms=1_000)
+    user.put(chain(6))
+    user.settle()
+    user.put(keys(*"pqrstuvw"), storage="ssd")
+    for _ in range(2):
+        user.now += 1
+        user.match(keys(*"pqrstuvw"))
+    for _ in range(40):
+        user.now += 100
+        user.settle()
+    assert user.where(keys(*"pqrstuvw")) == ["memory"] * 7 + ["ssd"], "as many as there is room for"
+    assert user.where(chain(6)) == ["ssd"] * 6
+
+
 @BOTH
 def test_what_is_leased_stays_where_it_is(tiering: str) -> None:
     user = TierUser(tiering, quota_bytes=1_000)
@@ -323,7 +356,7 @@ def test_a_target_that_is_disabled_meanwhile_gets_nothing() -> None:
     user.cache.tick(user.now)
     move = user.next_move()
     assert move is not None
-    user.catalog.set_storage_state("ssd", StorageState.DISABLED)
+    user.catalog.get_storage("ssd").enabled = False
     user.cache.storage_changed(user.catalog.get_storage("ssd"))
     assert user.copy(move) == 0
     assert user.matched(chain(8)) == 8
@@ -341,6 +374,34 @@ def test_a_target_that_is_removed_meanwhile_is_not_touched_again() -> None:
     assert user.copy(move) == 0
     assert user.matched(chain(8)) == 8
     user.used()
+
+
+def test_what_was_copied_into_a_file_that_is_lost_does_not_count() -> None:
+    user = TierUser()
+    user.put(chain(8))
+    user.cache.tick(user.now)
+    move = user.next_move()
+    assert move is not None
+    disk = user.catalog.get_storage("ssd")
+    assert user.cache.drop_lost(disk, {move.target_place >> 32}, user.now) == 0
+    assert user.copy(move) == 0
+    assert user.where(chain(8)) == ["memory"] * 8
+    assert user.stores["ssd"].used_bytes == 0
+
+
+def test_a_storage_that_refuses_slots_with_an_error_is_like_a_full_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    user = TierUser()
+    user.put(chain(8))
+
+    def refuse(*_: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr(user.stores["ssd"], "reserve", refuse)
+    user.settle()
+    user.settle()
+    assert user.where(chain(8)) == ["memory"] * 5 + [""] * 3
 
 
 def test_inclusive_writes_through_and_then_leaves_memory_without_a_copy() -> None:

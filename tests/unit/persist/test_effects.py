@@ -130,6 +130,15 @@ _OURS = (
     words(b"EVAL", b"redis.call('SET','a','1') redis.call('LPUSH','b','x')", b"0"),
     words(b"MULTI"),
     words(b"EXEC"),
+    words(
+        *(b"LBQ.CREATE", b"lq", b"INTO", b"out", b"RATE", b"50", b"1000", b"CAPACITY", b"4"),
+        *(b"CLASSES", b"2", b"OVERFLOW", b"DROPLOWEST", b"DEAD", b"dead"),
+    ),
+    words(b"LBQ.ADD", b"lq", b"CLASS", b"1", b"TTL", _SPAN, b"FIELDS", b"1", b"f", b"v"),
+    words(b"LBQ.ADD", b"lq", b"DELAY", b"5", b"IDMP", _NAME, _ID, b"FIELDS", b"1", b"f", b"v"),
+    words(b"LBQ.PAUSE", b"lq"),
+    words(b"LBQ.RESUME", b"lq"),
+    words(b"LBQ.RATE", b"lq", b"9", b"100"),
 )  # fmt: skip
 
 
@@ -146,11 +155,12 @@ def test_what_depends_on_time_and_chance_leads_to_the_same_data(
         if span_ms == 7.0:
             server.engine.expire_keys(server.clock.now_ms())
             server.engine.tend_streams(server.clock.now_ms())
+        server.engine.tend_queues(server.clock.now_ms())
         server.console.execute(argv)
         server.flush()
     restarted = server.restarted()
-    server.engine.now_ns = server.clock.monotonic_ns()
-    restarted.engine.now_ns = restarted.clock.monotonic_ns()
+    for one in (server, restarted):  # entries of queues whose delay is over join by the timer
+        one.engine.tend_queues(one.clock.now_ms())
     assert state_of(restarted.engine) == state_of(server.engine)
 
 

@@ -10,6 +10,7 @@ from hotplate.bench.process import ServerProcess
 from hotplate.commands import build_registry
 from hotplate.errors import CommandError
 
+OWN = ("KVC.", "CL.", "LB.", "LBQ.")
 NAMES = {name for names in COMMANDS_BY_GROUP.values() for name in names}
 
 
@@ -28,7 +29,7 @@ def test_our_commands_that_redis_has_are_named() -> None:
     ours = {
         command.name.decode()
         for command in build_registry().walk()
-        if command.handler is not None and not command.spec.name.startswith(("KVC.", "CL.", "LB."))
+        if command.handler is not None and not command.spec.name.startswith(OWN)
     }
     # COMMAND is a container in Redis; policies of groups are our own
     assert ours - NAMES - set(REFUSED) == {"command", "xgroup|policy"}
