@@ -106,7 +106,6 @@ class AppendOnly:
         self.recorder = Recorder(engine, self.journal)
         self._loader = Loader(engine, files, self.manifest_file, load_base=load_base)
         self._rng: random.Random = engine.rng
-        self._worker = worker
         self._other_bytes = 0
         self.rewritten_size = 0  # when the log was last rewritten, or loaded
 
@@ -185,28 +184,28 @@ class AppendOnly:
         self.manifest = next_file.manifest
         return True
 
+    def without_obsolete(self, manifest: Manifest) -> Manifest:
+        """Remove what a stored manifest calls obsolete; the manifest that counts then.
+
+        What can't be removed now is at the next start.
+        """
+        kept = manifest.without_obsolete()
+        try:
+            for file in manifest.obsolete:
+                path = self.manifest_file.path(file.name)
+                if self.files.exists(path):
+                    self.files.remove(path)
+            self.manifest_file.store(kept)
+        except OSError as error:
+            log.warning("can't remove obsolete files of the log: %s", error)
+            return manifest
+        return kept
+
     def rebased(self, manifest: Manifest) -> None:
-        """The log was rewritten: `manifest` is stored. What is obsolete is removed."""
+        """The log was rewritten: `manifest` is what counts."""
         self.manifest = manifest
         if self.log.is_distrusted:
             self.log.heal()
-        gone = [self.manifest_file.path(file.name) for file in manifest.obsolete]
-        kept = manifest.without_obsolete()
-        files, manifest_file = self.files, self.manifest_file
-
-        def work() -> None:
-            for path in gone:
-                if files.exists(path):
-                    files.remove(path)
-            manifest_file.store(kept)
-
-        def done(error: OSError | None) -> None:
-            if error is not None:
-                log.warning("can't remove obsolete files of the log: %s", error)
-            elif self.manifest is manifest:
-                self.manifest = kept
-
-        self._worker.run(work, done)
         self.count_files()
         self.rewritten_size = self.size
 

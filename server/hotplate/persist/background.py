@@ -216,15 +216,20 @@ class Background:
             temporary, manifest_file.path(base.name), manifest_file.directory
         )
 
+        stored = rebased
+
         def work() -> None:
+            nonlocal stored
             complete()
             manifest_file.store(rebased)
+            # here, where nothing else can store a manifest meanwhile
+            stored = appendonly.without_obsolete(rebased)
 
         def done(error: OSError | None) -> None:
             if error is not None:
                 self._fail(self.rewriting, "rewrite the log", error)
                 return
-            appendonly.rebased(rebased)
+            appendonly.rebased(stored)
             self._succeed(self.rewriting)
             log.info("the log is rewritten: %s", base.name)
 

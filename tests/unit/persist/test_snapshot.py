@@ -206,6 +206,21 @@ def test_a_rewrite_that_fails_is_given_up_and_the_log_goes_on() -> None:
     assert state_of(server.restarted().engine) == state_at(server)
 
 
+def test_obsolete_files_are_gone_before_the_next_rewrite_can_begin() -> None:
+    server = slow()
+    server("SET a 1")
+    server.worker.is_slow = True
+    server.background.start_rewrite()
+    while server.background.is_busy:
+        server.worker.finish()
+        pump(server, 1)
+    assert server.worker.waiting == []
+    names = {file.name for file in server.appendonly.manifest.increments}
+    manifest = server.appendonly.manifest_file.load()
+    assert manifest == server.appendonly.manifest
+    assert names <= set(server.files.names("/log"))
+
+
 def test_the_log_is_rewritten_by_itself_once_it_has_grown() -> None:
     server = slow(auto_aof_rewrite_min_size="20kb")
     for number in range(500):
