@@ -190,7 +190,7 @@ def test_a_rewritten_log_is_loaded_here_and_by_redis(
 def test_snapshots_without_a_log_are_loaded_here_and_by_redis(
     start_server: StartHotplate, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    server = start_server(directory=tmp_path)
+    server = start_server("--appendonly", "no", directory=tmp_path)
     redis = client(server)
     fill(redis)
     before = read_all(redis)
@@ -205,11 +205,11 @@ def test_snapshots_without_a_log_are_loaded_here_and_by_redis(
     shutil.copy(tmp_path / "dump.rdb", theirs / "dump.rdb")
     with start_redis(theirs) as other:
         assert read_all(client(other)) == before
-    server = start_server(directory=tmp_path)
+    server = start_server("--appendonly", "no", directory=tmp_path)
     assert read_all(client(server)) == before
     client(server).set("kept", 1)
     client(server).shutdown(save=True)
-    again = start_server(directory=tmp_path)
+    again = start_server("--appendonly", "no", directory=tmp_path)
     assert read_all(client(again)) == {**before, b"kept": (b"string", -1, b"1")}
     again.stop()
     logged = start_server("--appendonly", "yes", directory=tmp_path)  # it begins with the snapshot
@@ -222,7 +222,7 @@ def test_snapshots_without_a_log_are_loaded_here_and_by_redis(
 def test_what_can_not_be_asked_for_now_is_refused_or_scheduled(
     start_server: StartHotplate, tmp_path: Path
 ) -> None:
-    server = start_server(directory=tmp_path)
+    server = start_server("--appendonly", "no", directory=tmp_path)
     redis = client(server)
     with pytest.raises(ResponseError, match="appendonly is no"):
         redis.bgrewriteaof()
