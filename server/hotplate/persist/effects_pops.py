@@ -4,12 +4,13 @@ A blocked command is translated when it is served, with the reply that its clien
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final, cast
+from typing import Any, Final, TypeAlias, cast
 
 from hotplate.engine.context import Context
-from hotplate.resp.types import Raw
+from hotplate.resp.types import NullArray, Raw
 
-Requests = list[list[bytes]]
+Requests: TypeAlias = list[list[bytes]]
+Translate: TypeAlias = Callable[[Context, list[bytes], Any], Requests]
 
 
 def _spop(ctx: Context, argv: list[bytes], reply: Any) -> Requests:
@@ -64,7 +65,18 @@ def _bzmpop(ctx: Context, argv: list[bytes], reply: Any) -> Requests:
     return [[word, reply[0], b"%d" % len(reply[1])]]
 
 
-EFFECTS: Final[Mapping[str, Callable[[Context, list[bytes], Any], Requests]]] = {
+def _where_taken(translate: Translate) -> Translate:
+    """Nothing was taken where the key's time had come: that is logged by itself."""
+
+    def effect(ctx: Context, argv: list[bytes], reply: Any) -> Requests:
+        if reply is None or isinstance(reply, NullArray) or reply == []:
+            return []
+        return translate(ctx, argv, reply)
+
+    return effect
+
+
+_TAKEN: Final[Mapping[str, Translate]] = {
     "spop": _spop,
     "blpop": _blpop,
     "brpop": _brpop,
@@ -74,4 +86,7 @@ EFFECTS: Final[Mapping[str, Callable[[Context, list[bytes], Any], Requests]]] = 
     "bzpopmin": _bzpopmin,
     "bzpopmax": _bzpopmax,
     "bzmpop": _bzmpop,
+}
+EFFECTS: Final[Mapping[str, Translate]] = {
+    name: _where_taken(translate) for name, translate in _TAKEN.items()
 }

@@ -71,6 +71,8 @@ class _Options:
 
 
 def _xadd(ctx: Context, argv: list[bytes], reply: Any) -> Requests:
+    if reply is None:  # NOMKSTREAM, and the stream's time had come
+        return []
     options = _Options(argv, is_add=True)
     trimming = options.trimming(_stream(ctx, argv[1])) if options.trims else []
     fields = argv[options.at + 1 :]
@@ -78,6 +80,8 @@ def _xadd(ctx: Context, argv: list[bytes], reply: Any) -> Requests:
 
 
 def _xtrim(ctx: Context, argv: list[bytes], reply: Any) -> Requests:
+    if not ctx.db.holds(argv[1]):  # the stream's time had come
+        return []
     trimming = _Options(argv, is_add=False).trimming(_stream(ctx, argv[1]))
     return [[b"XTRIM", argv[1], *trimming]] if trimming else []
 

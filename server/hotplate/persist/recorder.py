@@ -140,6 +140,10 @@ def _translated(
 
     def log(ctx: Context, argv: list[bytes], reply: Any) -> None:
         requests = translate(ctx, argv, reply)
+        for request in requests:
+            b"".join(
+                request
+            )  # TypeError here, where one client hears of it, not when all is written
         if len(requests) == 1:
             append(ctx.db.index, requests[0])
             return

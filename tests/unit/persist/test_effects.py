@@ -164,6 +164,42 @@ def test_what_depends_on_time_and_chance_leads_to_the_same_data(
     assert state_of(restarted.engine) == state_of(server.engine)
 
 
+_ON_EXPIRED = (
+    *("SPOP a", "SPOP a 2", "SPOP a 0", "BLPOP a 0.001", "BRPOP a 0.001", "GETEX a EX 5"),
+    *("BLMOVE a b LEFT LEFT 0.001", "BLMPOP 0.001 1 a LEFT", "BRPOPLPUSH a b 0.001", "EXPIRE a 5"),
+    *("BZPOPMIN a 0.001", "BZMPOP 0.001 1 a MIN", "INCRBYFLOAT a 1.5", "HINCRBYFLOAT a f 1.5"),
+    *("HEXPIRE a 5 FIELDS 1 f", "HGETEX a EX 5 FIELDS 1 f", "HGETDEL a FIELDS 1 f", "GETDEL a"),
+    *("HSETEX a EX 5 FIELDS 1 f v", "SET a 1 NX GET EX 5", "SORT a STORE b", "COPY a b"),
+    *("XREADGROUP GROUP g c STREAMS a >", "XCLAIM a g c 0 1-1", "XAUTOCLAIM a g c 0 0"),
+    *("XADD a NOMKSTREAM * f v", "XADD a MAXLEN ~ 1 * f v", "XTRIM a MAXLEN 0", "XDEL a 1-1"),
+    *("XNACK a g FAIL IDS 1 1-1", "LMPOP 1 a LEFT", "ZMPOP 1 a MIN", "PFADD a x", "EXPIREAT a 1"),
+    *("GEOSEARCHSTORE b a FROMLONLAT 0 0 BYRADIUS 1 m", "INCREX a EX 5", "CL.THROTTLE a 1 1 1"),
+    *("LB.RESET a", "RESTORE a 0 x"),
+)
+
+
+@pytest.mark.parametrize("line", _ON_EXPIRED)
+def test_a_command_on_a_key_whose_time_has_come_is_logged_as_what_it_did(line: str) -> None:
+    server = logged()
+    for value in (
+        "SET a 1",
+        "SADD a x y",
+        "RPUSH a x",
+        "ZADD a 1 x",
+        "HSET a f 1",
+        "XADD a 1-1 f v",
+    ):
+        server(value)
+        server("PEXPIRE a 5")
+        server.clock.advance(10)
+        reply = server.console.execute(line.encode().split())
+        assert b"internal error" not in repr(reply).encode()
+        server.flush()
+        check(server)
+        server("DEL a b")
+    check(server)
+
+
 def blocked(server: Logged, *lines: str) -> None:
     """Clients that wait with these commands."""
     server.engine.after = lambda seconds, callback: _NoTimer()
