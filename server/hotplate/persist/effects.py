@@ -17,7 +17,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias
 
 from hotplate.engine.context import Context
+from hotplate.keyspace.bucket_entry import FadingEntry
 from hotplate.keyspace.database import SHARD_MASK
+from hotplate.keyspace.deadlines import NEVER_MS
 from hotplate.keyspace.entry import Entry, string_of
 from hotplate.persist import effects_hashes as hashes
 from hotplate.persist import effects_limits as rates
@@ -54,9 +56,12 @@ def _expiry_of(ctx: Context, argv: list[bytes], reply: Any) -> Requests:
     entry = _entry(ctx, key)
     if entry is None:
         return [[b"DEL", key]]
-    if not entry.expire_at_ms:
+    at_ms = entry.expire_at_ms
+    if isinstance(entry, FadingEntry) and entry.own_ms < NEVER_MS:
+        at_ms = entry.own_ms  # what was asked for, though the bucket may be empty before
+    if not at_ms:
         return [[b"PERSIST", key]]
-    return [[b"PEXPIREAT", key, b"%d" % entry.expire_at_ms]]
+    return [[b"PEXPIREAT", key, b"%d" % at_ms]]
 
 
 def _set(ctx: Context, argv: list[bytes], reply: Any) -> Requests:

@@ -164,6 +164,15 @@ def test_what_depends_on_time_and_chance_leads_to_the_same_data(
     assert state_of(restarted.engine) == state_of(server.engine)
 
 
+@pytest.mark.parametrize("span_ms", [1, 500, 100_000])
+def test_an_expiry_set_on_a_bucket_is_logged_as_it_was_asked_for(span_ms: int) -> None:
+    server = logged()
+    server("CL.THROTTLE a 0 2 1")  # empty after 500 ms
+    server("PEXPIRE", "a", span_ms)
+    server.flush()
+    check(server)
+
+
 _ON_EXPIRED = (
     *("SPOP a", "SPOP a 2", "SPOP a 0", "BLPOP a 0.001", "BRPOP a 0.001", "GETEX a EX 5"),
     *("BLMOVE a b LEFT LEFT 0.001", "BLMPOP 0.001 1 a LEFT", "BRPOPLPUSH a b 0.001", "EXPIRE a 5"),
