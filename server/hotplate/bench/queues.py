@@ -121,7 +121,11 @@ def _take_all(sockets: Sequence[socket.socket]) -> None:
     while left:
         readable, _, _ = select.select(list(left), [], [])
         for client in readable:
-            if not client.recv_into(buffer):
+            try:
+                is_over = not client.recv_into(buffer)
+            except ConnectionResetError:  # it was shut down while messages were on their way
+                is_over = True
+            if is_over:
                 left.discard(client)
 
 
