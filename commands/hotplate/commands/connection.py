@@ -1,7 +1,8 @@
 """HELLO, AUTH, PING, ECHO, QUIT, RESET, SELECT: what a connection says about itself."""
 
 import hmac
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final
 
 from hotplate.commands.generic import parse_database
 from hotplate.engine.context import Context, Gate
@@ -156,6 +157,18 @@ def auth(ctx: Context, argv: list[bytes]) -> Reply:
     return OK
 
 
+def ping_run(ctx: Context, requests: list[Any], start: int, append: Callable[[Any], object]) -> int:
+    """PING without a message, over and over (see string_runs.py)."""
+    first = requests[start]
+    if len(first) != 1:
+        return start
+    end, count = start + 1, len(requests)
+    while end < count and requests[end] == first:
+        end += 1
+    append(PONG * (end - start))
+    return end
+
+
 @command(
     "PING",
     group="connection",
@@ -165,6 +178,7 @@ def auth(ctx: Context, argv: list[bytes]) -> Reply:
     complexity="O(1)",
     flags=Flag.FAST,
     acl_categories=_CATEGORIES,
+    run=ping_run,
     args=(string("message", optional=True),),
     tips=("request_policy:all_shards", "response_policy:all_succeeded"),
     reply=one_of(SimpleReply("PONG"), BulkReply(), ArrayReply(BulkReply())),

@@ -103,6 +103,15 @@ def test_a_lone_request_that_fails_is_answered_and_counted(bench: Bench) -> None
     assert bench.engine.commands.table[b"incr"].failed == 1
 
 
+def test_a_run_of_pings_ends_at_the_first_with_a_message(bench: Bench) -> None:
+    transport, _ = bench.client()
+    pings = request("PING") * 3 + request("PING", "a") + request("ping") * 2
+    replies = bench.ask(transport, pings + request("PING", "a", "b") + request("PING"))
+    assert replies.startswith(PONG * 3 + b"$1\r\na\r\n" + PONG * 2 + b"-ERR wrong number")
+    assert replies.endswith(b"\r\n" + PONG)
+    assert bench.engine.commands.table[b"ping"].calls == 8
+
+
 def test_a_huge_pipeline_lets_others_go_between_its_batches(bench: Bench) -> None:
     greedy, _ = bench.client()
     modest, _ = bench.client()
