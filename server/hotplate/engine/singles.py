@@ -77,7 +77,6 @@ class Singles:
         handler: Any = None
         arity_min, arity_max, alone = -1, -1, False  # nothing fits: back to its connection
         answered = self._answered = []
-        has_served = False
         engine.read_clocks()
         while heard:
             single = heard.popleft()
@@ -122,9 +121,6 @@ class Singles:
             answered.append((single, argv, frames))
             if ready:
                 blocking.serve()
-                has_served = True
-        if has_served:
-            engine.outbox.flush_listed()  # who waited hears of it before who ended the wait
         self._finish(current, answered)
 
     def send_answered(self) -> None:
@@ -144,6 +140,7 @@ class Singles:
         command.calls += len(answered)
         command.time_ns += spent_ns
         engine.stats.commands_processed += len(answered)
+        engine.outbox.flush_listed()  # who waited or caches hears of it before who changed a key
         for single, _, frames in answered:
             single.ctx.last_command = command.name
             if frames:
