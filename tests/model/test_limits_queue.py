@@ -8,7 +8,7 @@ from functools import cache
 from itertools import pairwise
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tests.testing.limits_console import tick
 from tests.testing.queue_oracle import QueueOracle, Waiting
@@ -145,6 +145,13 @@ def play(trial: Trial, steps: list[tuple[Any, ...]]) -> None:
     trial.visit()
 
 
+@example(  # due before the restart, though nobody came to see it
+    rate=(1, 1),
+    burst=1,
+    weights=[1],
+    age_max_ms=0,
+    steps=[("add", 0, 1, 1, 0), ("time", 2), ("restart",)],
+)
 @given(
     rate=RATES,
     burst=st.integers(1, 20),

@@ -170,7 +170,10 @@ def _queue_texts(queue: BucketQueue, now_ns: int) -> Iterator[bytes]:
     lead = queue.anchor - now_ns * rate.count
     turn = queue.turn_at
     if not queue.ready:  # who was released last, and how long ago, does not matter any more
-        lead, turn = max(lead, 0), len(queue.lines) - 1
+        # since when somebody could be, though nobody came yet to see it
+        due = (item.ready_ns for item in queue.waiting.values() if item.ready_ns <= now_ns)
+        lead = max(lead, (min(due, default=now_ns) - now_ns) * rate.count)
+        turn = len(queue.lines) - 1
     for number in (queue.is_paused, lead, turn, queue.serial):
         yield b"%d" % number
     for name in queue.figures.__slots__:
