@@ -169,14 +169,6 @@ class RequestReader:
             return arguments
         return None
 
-    def receive(self, data: bytes, limit: int) -> list[list[Any]]:
-        """`feed` and `batch` in one."""
-        request = self.single(data)
-        if request is not None:
-            return [request]
-        self.feed(data)
-        return self.batch(limit)
-
     def take_buffered(self, view: memoryview) -> int:
         """Move what was fed of the large bulk string into `view`; the number of bytes moved."""
         return self._exact.take_buffered(view)

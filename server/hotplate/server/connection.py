@@ -390,7 +390,8 @@ class Connection(asyncio.Protocol):
         ctx = self.ctx
         gates = ctx.gates
         self._stats.net_input_bytes += len(data)
-        requests = self._reader.receive(data, BATCH_REQUESTS)
+        self._reader.feed(data)
+        requests = self._reader.batch(BATCH_REQUESTS)
         frames: list[Any] = []
         done = answer_while_busy(ctx, requests, frames)
         self._requests = requests[done:]
