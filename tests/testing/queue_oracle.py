@@ -89,32 +89,33 @@ class QueueOracle:
         """The timer comes by."""
         self.tend(now)
         while any(self.lines) and self.count and not self.paused:
-            entry, by_age = self._next(now)
+            entry, turn, deficits = self._next(now)
             span = Fraction(entry.cost * self.period, self.count)
             catch_up = Fraction(max(entry.cost, self.burst) * self.period, self.count)
             due = max(self.last_due, now - catch_up) + span
             if due > now:
                 return
-            self.last_due = due
+            self.last_due, self.turn, self.deficits = due, turn, deficits
             line = self.lines[entry.line]
             line.remove(entry)
             if not line:
                 self.deficits[entry.line] = 0
-            elif not by_age and len(self.lines) > 1:
-                self.deficits[entry.line] -= entry.cost
             self.released.append((now, entry))
 
-    def _next(self, now: Fraction) -> tuple[Waiting, bool]:
+    def _next(self, now: Fraction) -> tuple[Waiting, int, list[int]]:
+        """Who goes next, and the turn and the deficits once it has; looking changes nothing."""
+        turn, deficits = self.turn, list(self.deficits)
         heads = [line[0] for line in self.lines if line]
         oldest = min(heads, key=lambda entry: (entry.ready, entry.name))
         if self.age_max and now - oldest.ready >= self.age_max:
-            return oldest, True
+            return oldest, turn, deficits
         if len(self.lines) == 1:
-            return heads[0], False
+            return heads[0], turn, deficits
         while True:
-            line = self.lines[self.turn]
-            if line and self.deficits[self.turn] >= line[0].cost:
-                return line[0], False
-            self.turn = (self.turn + 1) % len(self.lines)
-            if self.lines[self.turn]:
-                self.deficits[self.turn] += self.weights[self.turn]
+            line = self.lines[turn]
+            if line and deficits[turn] >= line[0].cost:
+                deficits[turn] -= line[0].cost
+                return line[0], turn, deficits
+            turn = (turn + 1) % len(self.lines)
+            if self.lines[turn]:
+                deficits[turn] += self.weights[turn]
