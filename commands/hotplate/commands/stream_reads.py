@@ -381,7 +381,7 @@ def _serve(ctx: Context, argv: list[bytes]) -> Reply:
     return ctx.engine.blocking.wait(
         ctx,
         [name for name, _ in reading.sources],
-        lambda name: reading.serve_again(ctx, name),
+        reading.serve_again,
         timeout_ms=reading.block_ms,
         nothing=NULL_ARRAY,
         share=share,

@@ -110,6 +110,11 @@ class RequestReader:
         return self._exact.partial
 
     @property
+    def holds_bytes(self) -> bool:
+        """Whether anything came that was not handed out; part of a request counts."""
+        return bool(self._busy or self._chunk or self._parsed)
+
+    @property
     def pending_bytes(self) -> int:
         """Bytes that came and were not handed out."""
         parsed_bytes = sum(map(len, chain.from_iterable(self._parsed)))
