@@ -10,6 +10,7 @@ Pure functions; they know no key and no client.
 """
 
 import re
+from collections.abc import Iterable
 from typing import Final
 
 from hotplate.resp.shared import BULK_HEADERS, CRLF
@@ -27,6 +28,11 @@ _CANONICAL_NEGATIVE: Final = re.compile(rb"-[1-9][0-9]*")
 def format_id(entry_id: int) -> bytes:
     """The id as clients write it."""
     return b"%d-%d" % (entry_id >> SEQUENCE_BITS, entry_id & SEQUENCE_MAX)
+
+
+def format_ids(ids: Iterable[int]) -> list[bytes]:
+    """Several ids."""
+    return [b"%d-%d" % (it >> SEQUENCE_BITS, it & SEQUENCE_MAX) for it in ids]
 
 
 def read_whole_id(text: bytes) -> int | None:

@@ -238,7 +238,7 @@ class Connection(asyncio.Protocol):
             self._requests = requests[ctx.resume_at :]
             self._await(outcome)
         elif outcome != len(requests) and not self._waits & _CLOSED:
-            self._requests = requests[outcome :]
+            self._requests = requests[outcome:]
             self.flush()  # it is a lot
             self._schedule()
 
