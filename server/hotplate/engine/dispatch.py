@@ -15,7 +15,7 @@ from hotplate.engine.context import Context, Deferred, Followed, Gate
 from hotplate.engine.gates import admit, did_run, find
 from hotplate.errors import CommandError
 from hotplate.resp.encoder import BULK_HEADERS, INTEGERS, encode
-from hotplate.resp.types import Payload, Payloads, Raw
+from hotplate.resp.types import Frames, Payload, Payloads, Raw
 from hotplate.spec.model import Command
 
 log = logging.getLogger("hotplate.engine")
@@ -114,7 +114,7 @@ def failed(ctx: Context, command: Command | None, error: Exception) -> bytes:
 
 def answer(ctx: Context, reply: Any, out: list[Any]) -> int:
     """Append the frames of a reply of any type; how many bytes they are."""
-    if type(reply) is Raw:
+    if type(reply) is Raw or type(reply) is Frames:
         out.append(reply)
         return len(reply)
     if type(reply) is list and len(reply) == 2 and type(reply[0]) is type(reply[1]) is bytes:
