@@ -74,17 +74,11 @@ def create_value(ctx: Context, key: bytes, kind: type[CollectionType]) -> Collec
     return value
 
 
-def holds_kind(ctx: Context, key: bytes, kind: type[Collection]) -> bool:
-    """Whether the key holds a collection of that type; neither counted nor a use."""
-    entry = ctx.db.lookup_write(key, ctx.now_ms)
-    return entry is not None and type(entry.value) is kind
-
-
 def first_or_wait(
     ctx: Context,
     keys: list[bytes],
     kind: type[Collection],
-    attempt: Callable[[bytes], Reply],
+    attempt: Callable[[Context, bytes], Reply],
     *,
     timeout_ms: int,
 ) -> Reply:
@@ -95,16 +89,11 @@ def first_or_wait(
     others of that kind.
     """
     for key in keys:
-        found = attempt(key)
+        found = attempt(ctx, key)
         if found is not None:
             return found
     return ctx.engine.blocking.wait(
-        ctx,
-        keys,
-        lambda key: attempt(key) if holds_kind(ctx, key, kind) else None,
-        timeout_ms=timeout_ms,
-        nothing=NULL_ARRAY,
-        share=kind,
+        *(ctx, keys, attempt), timeout_ms=timeout_ms, nothing=NULL_ARRAY, share=kind, kind=kind
     )
 
 

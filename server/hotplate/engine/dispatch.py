@@ -10,6 +10,7 @@ No socket, no event loop, no per-request object. Statistics are kept per run of 
 import logging
 from typing import Any, Final
 
+from hotplate.engine.blocking import Waiter
 from hotplate.engine.context import Context, Deferred, Followed, Gate
 from hotplate.engine.gates import admit, did_run, find
 from hotplate.errors import CommandError
@@ -79,7 +80,7 @@ def run(ctx: Context, requests: list[Any], out: list[Any], start: int = 0) -> in
                     done = done if room > 0 else index + 1
             elif kind is int:
                 append(INTEGERS[reply] if 0 <= reply < _INTEGERS_END else b":%d\r\n" % reply)
-            elif kind is Deferred:
+            elif kind is Waiter or kind is Deferred:
                 deferred = reply
                 ctx.resume_at = done = index if reply.again else index + 1
             else:

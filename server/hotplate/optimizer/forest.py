@@ -111,7 +111,9 @@ class Stems:
         found: list[int] = []
         for blocks in requests:
             low, high, last = 0, len(blocks), -1
-            stored = high if high < capacity else capacity
+            stored = high
+            if stored > capacity:
+                stored = capacity
             middle = 0
             while middle < high:  # most find little: look near the root first
                 stem = where[blocks[middle]]
