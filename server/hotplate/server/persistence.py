@@ -123,6 +123,7 @@ class PersistenceService:
         gc.disable()  # what is loaded has no cycles, and would be walked again and again
         place = self._place
         try:
+            self._background.remove_leftovers()
             steps, self._progress = self._begin_load()
             bar = ProgressBar(sys.stderr)
             for _ in steps:
