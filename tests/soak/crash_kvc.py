@@ -18,13 +18,13 @@ import hiredis
 from tests.soak.crash_wire import Argv, Asker, LostError, encode, take
 from xxhash import xxh3_64_digest
 
-REPLY_SECONDS_MAX: Final = 30.0
+REPLY_SECONDS_MAX: Final = 300.0
 CHAINS: Final = 10
 CHAIN_MAX: Final = 8
 SESSIONS_KEPT: Final = 8  # finished ones whose blocks are not removed yet
 UNFINISHED_KEPT: Final = 20  # of which it is asked whether their blocks are served
 PIPELINE_MAX: Final = 4
-SESSION_SECONDS: Final = b"120"
+SESSION_SECONDS: Final = b"600"
 NO_ROOM: Final = ("QUOTA", "NOSPACE")
 
 
