@@ -75,6 +75,7 @@ class RequestReader:
         "_parser",
         "ready",
         "stopped",
+        "whole",
     )
 
     def __init__(self, limits: ReaderLimits) -> None:
@@ -85,6 +86,7 @@ class RequestReader:
         self._chunk = b""  # begins at a request, not looked at yet
         self._parsed: list[list[bytes]] = []  # by hiredis, over the limit of the last batch
         self.ready = False
+        self.whole = False  # the last batch is all of what was fed last, and nothing else
         self.stopped: LargeBulk | ProtocolError | None = None
         self.limits = limits
 
@@ -138,6 +140,7 @@ class RequestReader:
                 self._busy = True
             elif not self._busy and len(parsed) <= limit:
                 self.ready = False
+                self.whole = True
                 return parsed
             else:
                 self._parsed = parsed
@@ -148,6 +151,7 @@ class RequestReader:
             self.ready = True
         else:
             requests += self._batch_exact(limit - len(requests))
+        self.whole = False
         return requests
 
     def single(self, data: bytes) -> list[bytes] | None:

@@ -62,6 +62,7 @@ class PersistenceService:
             self.barrier.journal = self._appendonly.journal
             self.barrier.write_log = self.flush
             self.barrier.soon = loop.call_soon
+            engine.outbox.singles.came_as = self.barrier.came_as
         self._background = Background(
             engine,
             self._files,
