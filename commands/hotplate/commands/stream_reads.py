@@ -41,6 +41,7 @@ from hotplate.spec.reply import (
 _NEW: Final = ID_MAX  # `>`
 _LAST: Final = -1  # `+`
 _UNLIMITED: Final = 2**63
+_KNOWN_BYTES_MAX: Final = 512  # of a call that is remembered
 _IN_READ: Final = b" in XREADGROUP with GROUP option"
 
 
@@ -85,6 +86,11 @@ class Reading:
         self._bytes_left = 0
         self._is_full = False
 
+    @property
+    def is_steady(self) -> bool:
+        """Whether it says the same however often it is sent."""
+        return len(self.sources) == 1 and self.sources[0][1] == _NEW
+
     def serve_again(self, ctx: Context, name: bytes) -> Reply | None:
         """The reply once a key has changed. What ended the wait for a group is an error."""
         sources = [source for source in self.sources if source[0] == name]
@@ -123,11 +129,13 @@ class Reading:
         if not streams:
             return None
         header = b"*%d\r\n" if ctx.resp == 2 else b"%%%d\r\n"
-        return frames_reply(header % streams + b"".join(parts))
+        parts[0] = header % streams + parts[0]
+        return frames_reply(b"".join(parts))
 
     def _limit(self) -> int:
         """How many entries the next stream may give."""
-        return min(self.count or _UNLIMITED, self._entries_left)
+        count = self.count or _UNLIMITED
+        return min(count, self._entries_left) if self.count_max else count
 
     def _fitting(self, frames: list[bytes]) -> int:
         """How many of the next entries are answered: the first of all is never too large."""
@@ -172,19 +180,17 @@ class Reading:
         if group.policy is not None or self.claim_ms is not None:
             frames = self._take_pending(ctx, name, stream, group, consumer)
             limit -= len(frames)
-        if limit and not self._is_full and len(stream) and stream.top_id > group.last_id:
+        if limit and not self._is_full and stream.last_id > group.last_id:
             ids, fresh = stream.between(group.last_id + 1, ID_MAX, limit)
-            fitting = self._fitting(fresh)
-            if fitting < len(fresh):
+            if self.size_max or self.count_max:
+                fitting = self._fitting(fresh)
                 ids, fresh = ids[:fitting], fresh[:fitting]
             if fresh:
                 stream.note_read(group, ids)
                 if not self.no_acknowledge:
                     group.deliver(consumer, ids, now_ms)
-                    self._tell_claims(ctx, name, group, ids)
-                read = b"%d" % group.entries_read
-                position = (format_id(group.last_id), b"ENTRIESREAD", read)
-                self._tell(ctx, b"XGROUP", b"SETID", name, *position)
+                if db.journal is not None:
+                    self._tell_read(ctx, name, group, ids)
                 frames = frames + fresh if frames else fresh
         if not frames:
             return None
@@ -199,6 +205,13 @@ class Reading:
             assert self.group is not None
             at = 3 if words[0] == b"XGROUP" else 2
             journal.note(ctx.db.index, *words[:at], self.group, *words[at:])
+
+    def _tell_read(self, ctx: Context, name: bytes, group: Group, ids: list[int]) -> None:
+        """Note that the group has read entries."""
+        if not self.no_acknowledge:
+            self._tell_claims(ctx, name, group, ids)
+        position = (format_id(group.last_id), b"ENTRIESREAD", b"%d" % group.entries_read)
+        self._tell(ctx, b"XGROUP", b"SETID", name, *position)
 
     def _tell_claims(self, ctx: Context, name: bytes, group: Group, ids: list[int]) -> None:
         """Note that these entries are pending with the consumer."""
@@ -367,8 +380,16 @@ def _parse_after(ctx: Context, reading: Reading, name: bytes, text: bytes) -> in
 
 
 def _serve(ctx: Context, argv: list[bytes]) -> Reply:
-    reading = _parse(ctx, argv)
-    reply = reading.serve(ctx, reading.sources)
+    known = ctx.reading
+    if known is not None and known[0] == argv:
+        reading: Reading = known[1]
+        reply = reading.serve(ctx, reading.sources)
+        ctx.db.hits += 1  # parsing looks the key up, too
+    else:
+        reading = _parse(ctx, argv)
+        if reading.is_steady and sum(map(len, argv)) <= _KNOWN_BYTES_MAX:
+            ctx.reading = argv, reading
+        reply = reading.serve(ctx, reading.sources)
     if reply is not None:
         return reply
     if reading.block_ms is None:
@@ -381,7 +402,7 @@ def _serve(ctx: Context, argv: list[bytes]) -> Reply:
     return ctx.engine.blocking.wait(
         ctx,
         [name for name, _ in reading.sources],
-        lambda name: reading.serve_again(ctx, name),
+        reading.serve_again,
         timeout_ms=reading.block_ms,
         nothing=NULL_ARRAY,
         share=share,

@@ -240,11 +240,11 @@ class Connection(asyncio.Protocol):
             if ctx.gates & Gate.CLOSING:
                 self._drop(requests[cast("int", outcome) :])
                 self.close()
-        if type(outcome) is Deferred:
+        if isinstance(outcome, Deferred):
             self._requests = requests[ctx.resume_at :]
             self._await(outcome)
         elif outcome != len(requests) and not self._waits & _CLOSED:
-            self._requests = requests[cast("int", outcome) :]
+            self._requests = requests[outcome:]
             self.flush()  # it is a lot
             self._schedule()
 
@@ -254,9 +254,12 @@ class Connection(asyncio.Protocol):
 
     def answer(self, request: list[Any], reply: Any) -> None:
         """Take the reply to a request that came alone, and see what it did to the client."""
-        if type(reply) is Deferred:
-            self.ctx.resume_at = 0 if reply.again else 1
-            self._settle([request], reply, Gate.OPEN)
+        if isinstance(reply, Deferred):
+            if reply.again or self._held or self._unsent or self.ctx.gates:
+                self.ctx.resume_at = 0 if reply.again else 1
+                self._settle([request], reply, Gate.OPEN)
+            else:
+                self._await(reply)
         else:
             answer(self.ctx, reply, self._unsent)
             self._settle([request], 1, Gate.OPEN)
@@ -372,7 +375,7 @@ class Connection(asyncio.Protocol):
             # another client's command is what ended the wait: this one's go on behind it
             if not self._listed:
                 self._list()
-            if self._requests or self._reader.pending_bytes or not self._transport.is_reading():
+            if self._requests or self._reader.holds_bytes or not self._transport.is_reading():
                 self._schedule()
             return
         requests, self._requests = self._requests, []
