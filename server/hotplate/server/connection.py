@@ -73,10 +73,7 @@ class Connection(asyncio.Protocol):
         "ctx",
         "descriptor",
         "kind",
-        "local",
-        "peer",
-        "request",
-        "sent",
+        *("local", "peer", "request", "sent"),
         "unsent_seen",
     )
 
