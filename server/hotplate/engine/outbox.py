@@ -22,10 +22,10 @@ class Sender(Protocol):
 class Outbox:
     """The pass of one server: requests that came alone, and who has something to send."""
 
-    __slots__ = ("_heard", "_is_due", "_listed", "_singles", "soon")
+    __slots__ = ("_heard", "_is_due", "_listed", "singles", "soon")
 
     def __init__(self, singles: Singles) -> None:
-        self._singles = singles
+        self.singles = singles
         self._heard = singles.heard
         self._listed: deque[Sender] = deque()
         self._is_due = False
@@ -54,7 +54,7 @@ class Outbox:
     def flush(self) -> None:
         """Run what was heard and let all that are listed flush; new ones on the way, too."""
         self._is_due = True
-        singles, heard, listed = self._singles, self._heard, self._listed
+        singles, heard, listed = self.singles, self._heard, self._listed
         singles.send_answered()  # where this is called amid a pass
         try:
             while heard or listed:

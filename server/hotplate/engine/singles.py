@@ -10,6 +10,7 @@ connection, which runs it as a batch of one.
 """
 
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 from hotplate.engine.context import Context
@@ -30,6 +31,7 @@ class Single(Protocol):
 
     ctx: Context
     request: list[Any] | None  # None: it was taken
+    sent: bytes  # the request as it came, if that is as requests are encoded; or nothing
 
     def run_alone(self, request: list[Any]) -> None:
         """Run the request as a batch."""
@@ -44,16 +46,19 @@ class Single(Protocol):
         ...
 
 
+CameAs: TypeAlias = Callable[[list[list[Any]], list[bytes]], object]
 Answered: TypeAlias = tuple[Single, list[Any], bytes]  # its request and what is to be sent
 
 
 class Singles:
     """The requests that wait for the end of the pass, and how they are run."""
 
-    __slots__ = ("_answered", "_engine", "heard")
+    __slots__ = ("_answered", "_engine", "came_as", "heard")
 
     def __init__(self, engine: "Engine") -> None:
         self._engine = engine
+        # hears which requests came as which bytes; the server sets it where there is a log
+        self.came_as: CameAs | None = None
         self.heard: deque[Single] = deque()  # whose requests are to be run
         self._answered: list[Answered] = []  # by the run of equal commands under way
 
@@ -129,6 +134,8 @@ class Singles:
         if command is None or not answered:
             return
         engine = self._engine
+        if self.came_as is not None:
+            self.came_as([item[1] for item in answered], [item[0].sent for item in answered])
         spent_ns = engine.clock.monotonic_ns() - engine.now_ns
         engine.now_ns += spent_ns
         command.calls += len(answered)

@@ -77,6 +77,7 @@ class RequestReader:
         "_small_counts",
         "ready",
         "stopped",
+        "whole",
     )
 
     def __init__(self, limits: ReaderLimits) -> None:
@@ -87,6 +88,7 @@ class RequestReader:
         self._chunk = b""  # begins at a request, not looked at yet
         self._parsed: list[list[bytes]] = []  # by hiredis, over the limit of the last batch
         self.ready = False
+        self.whole = False  # the last batch is all of what was fed last, and nothing else
         self.stopped: LargeBulk | ProtocolError | None = None
         self.limits = limits
 
@@ -146,6 +148,7 @@ class RequestReader:
                 self._busy = True
             elif not self._busy and len(parsed) <= limit:
                 self.ready = False
+                self.whole = True
                 return parsed
             else:
                 self._parsed = parsed
@@ -156,6 +159,7 @@ class RequestReader:
             self.ready = True
         else:
             requests += self._batch_exact(limit - len(requests))
+        self.whole = False
         return requests
 
     def single(self, data: bytes) -> list[bytes] | None:

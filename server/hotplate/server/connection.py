@@ -73,9 +73,7 @@ class Connection(asyncio.Protocol):
         "ctx",
         "descriptor",
         "kind",
-        "local",
-        "peer",
-        "request",
+        *("local", "peer", "request", "sent"),
         "unsent_seen",
     )
 
@@ -110,6 +108,7 @@ class Connection(asyncio.Protocol):
         self._deferred: Deferred | None = None
         self._requests: list[Any] = []
         self.request: list[Any] | None = None  # it came alone: for the end of the pass
+        self.sent = b""
         # since a large bulk string came
         self._large: LargeBulkReceiver | None = None
 
@@ -164,15 +163,19 @@ class Connection(asyncio.Protocol):
         reader = self._reader
         request = self.request = reader.single(data)
         if request is not None:
+            self.sent = data
             self._outbox.hear(self)
         else:
             reader.feed(data)
             requests = reader.batch(BATCH_REQUESTS)
             if len(requests) == 1 and not reader.ready and reader.stopped is None:
                 request = self.request = requests[0]
+                self.sent = b""
                 self._outbox.hear(self)
             elif requests:
                 self._run(requests, 0)
+                if reader.whole and self._barrier.closed:
+                    self._barrier.came_as(requests, [data])
             else:
                 self._saw_client()
         if request is None and (reader.ready or reader.stopped is not None):

@@ -62,6 +62,7 @@ class PersistenceService:
             self.barrier.journal = self._appendonly.journal
             self.barrier.write_log = self.flush
             self.barrier.soon = loop.call_soon
+            engine.outbox.singles.came_as = self.barrier.came_as
         self._background = Background(
             engine,
             self._files,
@@ -123,6 +124,7 @@ class PersistenceService:
         gc.disable()  # what is loaded has no cycles, and would be walked again and again
         place = self._place
         try:
+            self._background.remove_leftovers()
             steps, self._progress = self._begin_load()
             bar = ProgressBar(sys.stderr)
             for _ in steps:
