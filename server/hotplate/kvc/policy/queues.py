@@ -58,6 +58,7 @@ class LeafQueues:
         "_queue_of",
         "_queued",
         "_settlers",
+        "_spare",
         "heaps",
         "policy",
         "priorities",
@@ -70,6 +71,8 @@ class LeafQueues:
         self._order = policy.order
         self._lane = policy.lane if policy.lanes > 1 else None
         self.policy = policy
+        # None where there are no second chances
+        self._spare = None if type(policy).spare is Policy.spare else policy.spare
         self.heaps: dict[int, list[int]] = {}
         # -> the numbers of its queues, lane 0 first: settling its heads may open lane 1
         self.priorities: dict[int, list[int]] = {}
@@ -205,7 +208,12 @@ class LeafQueues:
         pair = self._pairs[priority]
         if pair is None or storages is not None:
             return self._victim_on(priority, pair, storages)
-        policy = self.policy
+        spare = self._spare
+        if spare is None and self._lane is None:  # one lane: whoever is first goes
+            entry = pair.first if pair.first != _UNKNOWN else pair.settle_first()
+            pair.first = _UNKNOWN
+            return entry & ID_MASK
+        choose = self.policy.choose
         while True:
             first, second = pair.first, pair.second
             if first == _UNKNOWN:
@@ -214,20 +222,20 @@ class LeafQueues:
             if second == _UNKNOWN:
                 second = pair.settle_second()
             if second < 0 or (
-                first >= 0 and policy.choose(first & ID_MASK, second & ID_MASK) == first & ID_MASK
+                first >= 0 and choose(first & ID_MASK, second & ID_MASK) == first & ID_MASK
             ):
                 chosen = first & ID_MASK
                 pair.first, pair.second = _UNKNOWN, second
             else:
                 chosen = second & ID_MASK
                 pair.first, pair.second = first, _UNKNOWN
-            if not policy.spare(chosen):
+            if spare is None or not spare(chosen):
                 return chosen
             pair.first = pair.second = _UNKNOWN
 
     def _victim_on(self, priority: int, pair: _Pair | None, storages: frozenset[int] | None) -> int:
         """The same where a lane has several queues, or some storages are meant only."""
-        policy = self.policy
+        policy, spare = self.policy, self._spare
         while True:
             lowest = [-1, -1]
             origin = [0, 0]
@@ -248,7 +256,7 @@ class LeafQueues:
             self._heads.pop(queue, None)  # it goes, or is put elsewhere
             if pair is not None:
                 pair.first = pair.second = _UNKNOWN
-            if not policy.spare(chosen):
+            if spare is None or not spare(chosen):
                 return chosen
 
     def _compact(self, queue: int) -> None:
