@@ -63,7 +63,7 @@ def _pop_tail(ctx: Context, name: bytes) -> Reply:
 def blpop(ctx: Context, argv: list[bytes]) -> Reply:
     """BLPOP key [key ...] timeout"""
     timeout_ms = parse_timeout_s(argv[-1])
-    return first_or_wait(ctx, argv[1:-1], List, _pop_head, timeout_ms=timeout_ms)
+    return first_or_wait(*(ctx, argv[1:-1], List, _pop_head), timeout_ms=timeout_ms, takes_one=True)
 
 
 @command(
@@ -83,7 +83,7 @@ def blpop(ctx: Context, argv: list[bytes]) -> Reply:
 def brpop(ctx: Context, argv: list[bytes]) -> Reply:
     """BRPOP key [key ...] timeout"""
     timeout_ms = parse_timeout_s(argv[-1])
-    return first_or_wait(ctx, argv[1:-1], List, _pop_tail, timeout_ms=timeout_ms)
+    return first_or_wait(*(ctx, argv[1:-1], List, _pop_tail), timeout_ms=timeout_ms, takes_one=True)
 
 
 def _move_or_wait(ctx: Context, argv: list[bytes], *, from_head: bool, to_head: bool) -> Reply:

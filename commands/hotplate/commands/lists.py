@@ -85,6 +85,16 @@ def slice_bounds(length: int, start: int, stop: int) -> tuple[int, int]:
     return (start, end) if start < end else (0, 0)
 
 
+def _is_handed_over(ctx: Context, argv: list[bytes]) -> bool:
+    """Whether somebody waited for the one element that is pushed, and has it now."""
+    if len(argv) != 3 or ctx.deny_blocking:  # a script or transaction goes on first
+        return False
+    if not ctx.engine.blocking.hand_over(ctx.db, argv[1], argv[2]):
+        return False
+    ctx.db.dirty += 3  # it was pushed and popped, and the key is gone
+    return True
+
+
 @command(
     "LPUSH",
     group="list",
@@ -106,6 +116,8 @@ def lpush(ctx: Context, argv: list[bytes]) -> Reply:
     db = ctx.db
     entry = db.shards[hash(key) & SHARD_MASK].get(key)
     if entry is None or entry.expire_at_ms or type(entry.value) is not List or ctx.no_touch:
+        if entry is None and db.observer is not None and _is_handed_over(ctx, argv):
+            return 1
         value = create_value(ctx, key, List)
     else:
         value = entry.value
@@ -138,6 +150,8 @@ def rpush(ctx: Context, argv: list[bytes]) -> Reply:
     db = ctx.db
     entry = db.shards[hash(key) & SHARD_MASK].get(key)
     if entry is None or entry.expire_at_ms or type(entry.value) is not List or ctx.no_touch:
+        if entry is None and db.observer is not None and _is_handed_over(ctx, argv):
+            return 1
         value = create_value(ctx, key, List)
     else:
         value = entry.value

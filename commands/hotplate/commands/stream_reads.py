@@ -42,6 +42,7 @@ _NEW: Final = ID_MAX  # `>`
 _LAST: Final = -1  # `+`
 _UNLIMITED: Final = 2**63
 _KNOWN_BYTES_MAX: Final = 512  # of a call that is remembered
+_PAIR: Final = b"*2\r\n$%d\r\n%b\r\n*%d\r\n"  # of a stream's name and its entries
 _IN_READ: Final = b" in XREADGROUP with GROUP option"
 
 
@@ -93,7 +94,9 @@ class Reading:
 
     def serve_again(self, ctx: Context, name: bytes) -> Reply | None:
         """The reply once a key has changed. What ended the wait for a group is an error."""
-        sources = [source for source in self.sources if source[0] == name]
+        sources = self.sources
+        if len(sources) > 1:
+            sources = [source for source in sources if source[0] == name]
         try:
             return self.serve(ctx, sources)
         except WrongTypeError:
@@ -122,8 +125,8 @@ class Reading:
             else:
                 frames = self._read(stream, after)
             if frames is not None:
-                pair = b"*2\r\n" if ctx.resp == 2 else b""
-                parts.append(b"%b$%d\r\n%b\r\n*%d\r\n" % (pair, len(name), name, len(frames)))
+                head = _PAIR if ctx.resp == 2 else _PAIR[len(b"*2\r\n") :]
+                parts.append(head % (len(name), name, len(frames)))
                 parts += frames
                 streams += 1
         if not streams:

@@ -81,6 +81,7 @@ def first_or_wait(
     attempt: Callable[[Context, bytes], Reply],
     *,
     timeout_ms: int,
+    takes_one: bool = False,
 ) -> Reply:
     """What `attempt` gets of the first of `keys` that has something, now or later.
 
@@ -93,7 +94,14 @@ def first_or_wait(
         if found is not None:
             return found
     return ctx.engine.blocking.wait(
-        *(ctx, keys, attempt), timeout_ms=timeout_ms, nothing=NULL_ARRAY, share=kind, kind=kind
+        ctx,
+        keys,
+        attempt,
+        timeout_ms=timeout_ms,
+        nothing=NULL_ARRAY,
+        share=kind,
+        kind=kind,
+        takes_one=takes_one,
     )
 
 

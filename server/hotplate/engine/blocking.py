@@ -72,6 +72,7 @@ class Waiter(Deferred):
         "places",
         "retry",
         "share",
+        "takes_one",
         "timeout_ms",
         "timer",
     )
@@ -84,6 +85,7 @@ class Waiter(Deferred):
         self.retry = retry
         self.kind: type[Value] | None = None  # of values that `retry` is for; None: it looks itself
         self.share: Hashable = None
+        self.takes_one = False  # [key, item] is its reply, and nothing is left of a key with one
         self.nothing: Reply = None  # the reply of a timeout
         self.timeout_ms = 0
         self.changes: Sequence[bytes] = ()  # keys that `retry` may change, beside those of `places`
@@ -132,6 +134,7 @@ class Blocking:
         self._lines: dict[Place, Line] = {}
         self._waiters: dict[int, Waiter] = {}  # by the client's id
         self._observing = False
+        self._observer = self._on_change  # one object
         self.ready: dict[Place, None] = {}
         # hears of keys that a waiter is about to change, while a snapshot is taken
         self.before_retry: Callable[[Database, bytes], None] | None = None
@@ -158,12 +161,14 @@ class Blocking:
         nothing: Reply,
         share: Hashable,
         kind: type[Value] | None = None,
+        takes_one: bool = False,
         changes: Sequence[bytes] = (),
         place: Place | None = None,
     ) -> Reply:
         """Wait until `retry` has something for one of `keys`, or `timeout_ms` (0: for ever) passed,
-        which answers `nothing`. `kind`: try only keys with such a value. `changes`: other keys that
-        `retry` may change. `place`: what to wait for instead of keys."""
+        which answers `nothing`. `kind`: try only keys with such a value. `takes_one`: of a key with
+        one item `retry` leaves nothing and answers [key, item]. `changes`: other keys that `retry`
+        may change. `place`: what to wait for instead of keys."""
         if ctx.deny_blocking:
             return nothing
         places: Sequence[Place]
@@ -176,6 +181,7 @@ class Blocking:
         waiter = Waiter(ctx, places, retry)
         waiter.kind = kind
         waiter.share = share
+        waiter.takes_one = takes_one
         waiter.nothing = nothing
         waiter.timeout_ms = timeout_ms
         waiter.changes = changes
@@ -192,6 +198,25 @@ class Blocking:
                 self._serve_line(place, line)
                 if len(line.shares) <= 1:
                     ready.pop(place, None)  # what was taken from it leaves nothing to the others
+
+    def hand_over(self, db: Database, key: bytes, item: bytes) -> bool:
+        """Give an item that is about to become the only one of a new key to who waits longest for
+        it; whether it was taken. Then it is as if the key had come and gone, which nobody else may
+        want to hear of."""
+        line = self._lines.get((db.index, key))
+        if (
+            line is None
+            or db.observer is not self._observer
+            or db.journal is not None
+            or db.witness is not None
+            or self.before_retry is not None
+        ):
+            return False
+        waiter = next(iter(line.waiters))
+        if not waiter.takes_one or waiter.ctx.gates & Gate.CLOSING:
+            return False
+        self._finish(waiter, [key, item])
+        return True
 
     def _serve_line(self, place: Place, line: Line) -> None:
         while len(line.shares) == 1:  # nearly always: the first who gets nothing speaks for all
@@ -259,7 +284,7 @@ class Blocking:
             waiter.timer = after(waiter.timeout_ms / 1000, finish)
         if not self._observing:
             self._observing = True
-            self._engine.observe(self._on_change)
+            self._engine.observe(self._observer)
 
     def leave(self, waiter: Waiter) -> None:
         """It waits no more."""
@@ -303,4 +328,4 @@ class Blocking:
             self.ready[index, key] = None
         elif not self._lines:
             self._observing = False
-            self._engine.observe(self._on_change, False)
+            self._engine.observe(self._observer, False)

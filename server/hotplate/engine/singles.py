@@ -53,21 +53,14 @@ Answered: TypeAlias = tuple[Single, list[Any], bytes]  # its request and what is
 class Singles:
     """The requests that wait for the end of the pass, and how they are run."""
 
-    __slots__ = ("_answered", "_engine", "_heard", "came_as")
+    __slots__ = ("_answered", "_engine", "came_as", "heard")
 
     def __init__(self, engine: "Engine") -> None:
         self._engine = engine
         # hears which requests came as which bytes; the server sets it where there is a log
         self.came_as: CameAs | None = None
-        self._heard: deque[Single] = deque()
+        self.heard: deque[Single] = deque()  # whose requests are to be run
         self._answered: list[Answered] = []  # by the run of equal commands under way
-
-    def __len__(self) -> int:
-        return len(self._heard)
-
-    def add(self, single: Single) -> None:
-        """Its request is to be run with the others."""
-        self._heard.append(single)
 
     def run(self) -> None:
         """Run the requests in order, then write what they answer.
@@ -75,7 +68,7 @@ class Singles:
         It may be called again while it runs one that goes back to its connection: what is left is
         in the list, what was answered is written.
         """
-        engine, heard = self._engine, self._heard
+        engine, heard = self._engine, self.heard
         lookup, blocking = engine.commands.table.get, engine.blocking
         ready, monotonic_ns = blocking.ready, engine.clock.monotonic_ns
         current: Command | None = None
@@ -90,7 +83,8 @@ class Singles:
             assert argv is not None
             command = lookup(argv[0])
             if command is not current or command is None:
-                self._finish(current, answered)
+                if answered:
+                    self._finish(current, answered)
                 current, arity_max, alone = command, -1, False
                 if command is not None and command.handler is not None:
                     handler, alone = command.handler, command.measured_alone

@@ -370,8 +370,10 @@ class Connection(asyncio.Protocol):
             return  # `connection_lost` sees to the requests behind, if it did not yet
         if deferred is not None and deferred.reads_on:
             # another client's command is what ended the wait: this one's go on behind it
-            if not self._listed:
-                self._list()
+            if self._barrier.closed and not self._listed:
+                self._list()  # the log is written once, when the pass is over
+            elif not self._listed:
+                self.flush()
             if self._requests or self._reader.holds_bytes or not self._transport.is_reading():
                 self._schedule()
             return
