@@ -274,16 +274,17 @@ class Run:
         ours += [KvcClient(number, random.Random(rng.random())) for number in range(self.caches)]
         options = (*SMALL_STORAGES, *OPTIONS, "--appendfsync", self.policy)
         for kill in range(self.kills):
-            with (
-                start_hotplate(self.directory, *options, seconds_max=START_SECONDS_MAX) as server,
-                socket.create_connection(("127.0.0.1", server.port)) as sock,
-            ):
-                ask = asker(sock)
-                if not kill:
-                    fill(ask)
-                for client in ours:
-                    client.judge(ask)
-                self.live_and_die(server, ours, rng, ask)
+            server = start_hotplate(self.directory, *options, seconds_max=START_SECONDS_MAX)
+            try:
+                with socket.create_connection(("127.0.0.1", server.port)) as sock:
+                    ask = asker(sock)
+                    if not kill:
+                        fill(ask)
+                    for client in ours:
+                        client.judge(ask)
+                    self.live_and_die(server, ours, rng, ask)
+            finally:
+                server.kill()  # where something is lost, its files tell more if it does not stop
             for client in ours:
                 if client.error is not None:
                     raise client.error
