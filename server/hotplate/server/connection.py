@@ -109,8 +109,7 @@ class Connection(asyncio.Protocol):
         self._requests: list[Any] = []
         self.request: list[Any] | None = None  # it came alone: for the end of the pass
         self.sent = b""
-        # since a large bulk string came
-        self._large: LargeBulkReceiver | None = None
+        self._large: LargeBulkReceiver | None = None  # since a large bulk string came
 
     # -- asyncio's side ------------------------------------------------------------------------
 
