@@ -9,9 +9,9 @@ from hotplate.keyspace.rdb_bytes import RdbError
 from hotplate.keyspace.stream import Stream
 from hotplate.persist.background import MOMENT
 from hotplate.persist.files import Files
-from hotplate.persist.loader import LoadError, Progress
 from hotplate.persist.rdb_loader import RdbLoader
 from hotplate.persist.rdb_reader import Field, RdbReader
+from hotplate.persist.replay import LoadError, Progress
 
 _STEP_NS: Final = 10_000_000  # of work between two looks at clients
 

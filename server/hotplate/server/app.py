@@ -26,7 +26,7 @@ from hotplate.config import Config, ConfigError
 from hotplate.config_file import load, parse_command_line
 from hotplate.engine.engine import Engine
 from hotplate.engine.prometheus import CONTENT_TYPE, metrics_text
-from hotplate.persist.loader import LoadError
+from hotplate.persist.replay import LoadError
 from hotplate.server.busy import BusyPoll
 from hotplate.server.clients import ClientTable
 from hotplate.server.connection import Connection

@@ -15,7 +15,7 @@ from hotplate.persist.background import FAILED, Background
 from hotplate.persist.base import base_loader
 from hotplate.persist.files import SystemFiles
 from hotplate.persist.fsync import FsyncThread
-from hotplate.persist.loader import LoadError, Progress
+from hotplate.persist.replay import LoadError, Progress
 from hotplate.server.barrier import ReplyBarrier
 from hotplate.server.directory import WorkingDirectory
 from hotplate.server.progress import ProgressBar
