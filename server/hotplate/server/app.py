@@ -96,6 +96,7 @@ class Server:
         busy = BusyPoll(self.engine, self._clients, sockets)
         self.engine.scripts.busy_poll = busy
         self.engine.scripts.busy_end = busy.end
+        settle_garbage_collector()
         try:
             await self._persistence.load(self._stopping.is_set)
         except LoadError:
@@ -113,7 +114,6 @@ class Server:
         self._cron.add(self._close_idle)
         self._cron.add(self._sample_rates)
         self._cron.start()
-        settle_garbage_collector()
 
     async def run(self) -> None:
         """Serve until SHUTDOWN or a signal, then stop cleanly."""
