@@ -12,7 +12,7 @@ from hotplate.engine.context import Context
 from hotplate.errors import CommandError
 from hotplate.keyspace.database import SHARD_MASK
 from hotplate.keyspace.list import List
-from hotplate.resp.encoder import bulk_array
+from hotplate.resp.encoder import bulk_array, ready
 from hotplate.resp.types import EMPTY_ARRAY, NULL_ARRAY, ZERO, Reply
 from hotplate.spec.args import (
     INT64_MAX,
@@ -335,7 +335,7 @@ def lrange(ctx: Context, argv: list[bytes]) -> Reply:
     value = read_value(ctx, argv[1], List)
     if value is None:
         return EMPTY_ARRAY
-    return bulk_array(value.slice(*slice_bounds(len(value), start, stop)))
+    return ready(bulk_array(value.slice(*slice_bounds(len(value), start, stop))))
 
 
 @command(

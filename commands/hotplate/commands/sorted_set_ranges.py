@@ -24,7 +24,7 @@ from hotplate.engine.context import Context
 from hotplate.errors import CommandError
 from hotplate.keyspace.sorted_set import SortedSet
 from hotplate.keyspace.sorted_set_range import Span
-from hotplate.resp.encoder import bulk_array
+from hotplate.resp.encoder import bulk_array, ready
 from hotplate.resp.types import EMPTY_ARRAY, ZERO, Reply
 from hotplate.spec.args import Args, parse_int, syntax_error
 from hotplate.spec.model import (
@@ -120,7 +120,7 @@ def _range(ctx: Context, argv: list[bytes], options: RangeOptions, *, fixed: boo
     if options.reverse:
         members.reverse()
     if not options.with_scores:
-        return bulk_array(members)
+        return ready(bulk_array(members))
     scores = value.scores_of(span)
     if options.reverse:
         scores.reverse()
@@ -172,7 +172,7 @@ def zrange(ctx: Context, argv: list[bytes]) -> Reply:
         value = read_value(ctx, argv[1], SortedSet)
         if value is None:
             return EMPTY_ARRAY
-        return bulk_array(value.members_of(rank_span(value, start, stop)))
+        return ready(bulk_array(value.members_of(rank_span(value, start, stop))))
     return _range(ctx, argv, RangeOptions(), fixed=False)
 
 
@@ -279,8 +279,8 @@ def zrangebyscore(ctx: Context, argv: list[bytes]) -> Reply:
             return EMPTY_ARRAY
         low, high, low_open, high_open = wanted
         if not (low_open or high_open):
-            return bulk_array(value.members_between(low, high))
-        return bulk_array(value.members_of(value.score_span(wanted)))
+            return ready(bulk_array(value.members_between(low, high)))
+        return ready(bulk_array(value.members_of(value.score_span(wanted))))
     return _range(ctx, argv, RangeOptions(b"BYSCORE"), fixed=True)
 
 

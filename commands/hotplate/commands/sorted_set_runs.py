@@ -13,8 +13,8 @@ from hotplate.keyspace.database import SHARD_MASK
 from hotplate.keyspace.sharded import SHARD_MASK as MEMBER_MASK
 from hotplate.keyspace.sharded import SHARD_SHIFT as MEMBER_SHIFT
 from hotplate.keyspace.sorted_set import SortedSet
-from hotplate.resp.encoder import bulk_array
-from hotplate.resp.types import ONE, ZERO, Raw
+from hotplate.resp.encoder import RAW_BYTES_MAX, bulk_array
+from hotplate.resp.types import ONE, ZERO
 
 if TYPE_CHECKING:
     from hotplate.engine.context import Context
@@ -93,10 +93,10 @@ def zrangebyscore_run(
         if value.__class__ is not SortedSet:
             break
         entry.accessed_ms = now_ms
-        reply = bulk_array(value.members_between(float(low), float(high)))
-        append(reply)
-        if reply.__class__ is not Raw:
-            room -= len(reply)
+        frames = bulk_array(value.members_between(float(low), float(high)))
+        append(frames)
+        if len(frames) > RAW_BYTES_MAX:
+            room -= len(frames)
             if room < 0:  # the client's transport is to be looked at
                 index += 1
                 break

@@ -43,6 +43,8 @@ _LAST: Final = -1  # `+`
 _UNLIMITED: Final = 2**63
 _KNOWN_BYTES_MAX: Final = 512  # of a call that is remembered
 _PAIR: Final = b"*2\r\n$%d\r\n%b\r\n*%d\r\n"  # of a stream's name and its entries
+_ONE_PAIR: Final = b"*1\r\n" + _PAIR + b"%b"
+_ONE_IN_MAP: Final = b"%%1\r\n" + _PAIR[len(b"*2\r\n") :] + b"%b"
 _IN_READ: Final = b" in XREADGROUP with GROUP option"
 
 
@@ -68,6 +70,7 @@ class Reading:
         "count",
         "count_max",
         "group",
+        "is_plain",
         "no_acknowledge",
         "size_max",
         "sources",
@@ -82,15 +85,11 @@ class Reading:
         self.block_ms: int | None = None
         self.claim_ms: int | None = None
         self.no_acknowledge = False
+        self.is_plain = False  # for a group: what is new in one stream, with no limit but COUNT
         self.sources: list[tuple[bytes, int]] = []
         self._entries_left = 0
         self._bytes_left = 0
         self._is_full = False
-
-    @property
-    def is_steady(self) -> bool:
-        """Whether it says the same however often it is sent."""
-        return len(self.sources) == 1 and self.sources[0][1] == _NEW
 
     def serve_again(self, ctx: Context, name: bytes) -> Reply | None:
         """The reply once a key has changed. What ended the wait for a group is an error."""
@@ -106,6 +105,8 @@ class Reading:
 
     def serve(self, ctx: Context, sources: list[tuple[bytes, int]]) -> Reply | None:
         """The reply; None where there is nothing to read yet."""
+        if self.is_plain:
+            return self._serve_plain(ctx)
         parts: list[bytes] = []
         streams = 0
         self._entries_left = self.count_max or _UNLIMITED
@@ -134,6 +135,20 @@ class Reading:
         header = b"*%d\r\n" if ctx.resp == 2 else b"%%%d\r\n"
         parts[0] = header % streams + parts[0]
         return frames_reply(b"".join(parts))
+
+    def _serve_plain(self, ctx: Context) -> Reply | None:
+        """As `serve`, shorter."""
+        name = self.sources[0][0]
+        stream = get_stream(ctx, name)
+        assert self.group is not None
+        group = None if stream is None else stream.groups.get(self.group)
+        if stream is None or group is None:
+            raise no_such_group(name, self.group, _IN_READ)
+        frames = self._read_group(ctx, name, stream, group, _NEW)
+        if frames is None:
+            return None
+        head = _ONE_PAIR if ctx.resp == 2 else _ONE_IN_MAP
+        return frames_reply(head % (len(name), name, len(frames), b"".join(frames)))
 
     def _limit(self) -> int:
         """How many entries the next stream may give."""
@@ -326,6 +341,8 @@ def _parse(ctx: Context, argv: list[bytes]) -> Reading:
     for index in range(at, at + half):
         key_name = argv[index]
         reading.sources.append((key_name, _parse_after(ctx, reading, key_name, argv[index + half])))
+    is_limited = reading.count_max or reading.size_max or reading.claim_ms is not None
+    reading.is_plain = half == 1 and reading.sources[0][1] == _NEW and not is_limited
     return reading
 
 
@@ -390,7 +407,7 @@ def _serve(ctx: Context, argv: list[bytes]) -> Reply:
         ctx.db.hits += 1  # parsing looks the key up, too
     else:
         reading = _parse(ctx, argv)
-        if reading.is_steady and sum(map(len, argv)) <= _KNOWN_BYTES_MAX:
+        if reading.is_plain and sum(map(len, argv)) <= _KNOWN_BYTES_MAX:
             ctx.reading = argv, reading
         reply = reading.serve(ctx, reading.sources)
     if reply is not None:

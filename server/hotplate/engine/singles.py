@@ -53,13 +53,14 @@ Answered: TypeAlias = tuple[Single, list[Any], bytes]  # its request and what is
 class Singles:
     """The requests that wait for the end of the pass, and how they are run."""
 
-    __slots__ = ("_answered", "_engine", "came_as", "heard")
+    __slots__ = ("_answered", "_engine", "came_as", "heard", "is_alone")
 
     def __init__(self, engine: "Engine") -> None:
         self._engine = engine
         # hears which requests came as which bytes; the server sets it where there is a log
         self.came_as: CameAs | None = None
         self.heard: deque[Single] = deque()  # whose requests are to be run
+        self.is_alone = False  # the request that runs is the only one of its pass
         self._answered: list[Answered] = []  # by the run of equal commands under way
 
     def run(self) -> None:
@@ -75,6 +76,7 @@ class Singles:
         handler: Any = None
         arity_min, arity_max, alone = -1, -1, False  # nothing fits: back to its connection
         answered = self._answered = []
+        self.is_alone = len(heard) == 1
         engine.read_clocks()
         while heard:
             single = heard.popleft()
@@ -121,6 +123,7 @@ class Singles:
             if ready:
                 blocking.serve()
         self._finish(current, answered)
+        self.is_alone = False
 
     def send_answered(self) -> None:
         """Send what is answered: the command that runs now takes long."""

@@ -40,7 +40,7 @@ from hotplate.resp.types import (
     Verbatim,
 )
 
-__all__ = ["BULK_HEADERS", "INTEGERS", "bulk_array", "bulks", "encode"]
+__all__ = ["BULK_HEADERS", "INTEGERS", "bulk_array", "bulks", "encode", "ready"]
 
 Append: TypeAlias = Callable[[Any], object]
 _Encoder: TypeAlias = Callable[[Any, int, Append], None]
@@ -48,7 +48,7 @@ _Encoder: TypeAlias = Callable[[Any, int, Append], None]
 _HEADERS_END: Final = len(BULK_HEADERS)
 _COUNTS_END: Final = len(ARRAY_HEADERS)
 _INTEGERS_END: Final = len(INTEGERS)
-_RAW_BYTES_MAX: Final = 4096  # what is larger is counted against what one pass may answer
+RAW_BYTES_MAX: Final = 4096
 _MANY: Final = 8  # items from which on it pays to look at all of them first
 _WHOLE_MAX: Final = 2.0**62  # up to it, Redis prints a whole number as an integer
 _ZEROS_MAX: Final = 7  # how far the point may stand from the digits
@@ -194,11 +194,8 @@ def bulks(items: Sequence[bytes], header: bytes = b"") -> bytes:
     """`header`, then at least one bulk string and nothing else, made by loops that are not ours."""
     sizes = list(map(len, items))
     first, count = sizes[0], len(sizes)
-    if first == sizes[-1] and sizes.count(first) == count:
-        if first < _HEADERS_END:
-            return header + BULK_HEADERS[first] + NEXT_BULK_HEADERS[first].join(items) + CRLF
-        begin = b"$%d\r\n" % first
-        return b"".join((header, begin, (CRLF + begin).join(items), CRLF))
+    if first == sizes[-1] and first < _HEADERS_END and sizes.count(first) == count:
+        return header + BULK_HEADERS[first] + NEXT_BULK_HEADERS[first].join(items) + CRLF
     pieces = [CRLF] * (2 * count + 1)
     pieces[:-1:2] = headers = _headers_between(sizes)
     pieces[1::2] = items
@@ -206,22 +203,28 @@ def bulks(items: Sequence[bytes], header: bytes = b"") -> bytes:
     return b"".join(pieces)
 
 
-def bulk_array(items: Sequence[bytes]) -> Raw | Frames:
-    """An array of bulk strings and nothing else, ready to be sent."""
+def bulk_array(items: Sequence[bytes]) -> bytes:
+    """The frames of an array of bulk strings and nothing else."""
     count = len(items)
-    if not count:
-        return EMPTY_ARRAY
-    data = bulks(items, ARRAY_HEADERS[count] if count < _COUNTS_END else b"*%d\r\n" % count)
-    return Raw(data) if len(data) <= _RAW_BYTES_MAX else Frames(data)
+    if 0 < count < _COUNTS_END:
+        return bulks(items, ARRAY_HEADERS[count])
+    return bulks(items, b"*%d\r\n" % count) if count else EMPTY_ARRAY
+
+
+def ready(frames: bytes) -> Raw | Frames:
+    """Frames as a reply; large ones are counted against what one pass may answer."""
+    return Raw(frames) if len(frames) <= RAW_BYTES_MAX else Frames(frames)
 
 
 def _headers_between(sizes: list[int]) -> Sequence[bytes]:
     """For each size the end of what comes before and the header of a bulk string."""
     try:
-        headers: tuple[bytes, ...] = itemgetter(*sizes)(NEXT_BULK_HEADERS)
-        return headers
+        if len(sizes) > 1:  # of one, itemgetter makes no tuple
+            headers: tuple[bytes, ...] = itemgetter(*sizes)(NEXT_BULK_HEADERS)
+            return headers
     except IndexError:
-        return [b"\r\n$%d\r\n" % size for size in sizes]
+        pass
+    return [b"\r\n$%d\r\n" % size for size in sizes]
 
 
 def _pairs(pairs: Mapping[Any, Any], version: int, append: Append) -> None:

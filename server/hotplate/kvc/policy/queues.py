@@ -50,6 +50,7 @@ class LeafQueues:
     """The heaps of one forest. `queued[id]` of the forest is the queue its live entry is in."""
 
     __slots__ = (
+        "_begin",
         "_forest",
         "_heads",
         "_lane",
@@ -71,7 +72,8 @@ class LeafQueues:
         self._order = policy.order
         self._lane = policy.lane if policy.lanes > 1 else None
         self.policy = policy
-        # None where there are no second chances
+        # None where the policy has nothing to do then
+        self._begin = None if type(policy).begin is Policy.begin else policy.begin
         self._spare = None if type(policy).spare is Policy.spare else policy.spare
         self.heaps: dict[int, list[int]] = {}
         # -> the numbers of its queues, lane 0 first: settling its heads may open lane 1
@@ -133,11 +135,13 @@ class LeafQueues:
 
     def begin(self, stamp: int) -> None:
         """Evictions follow, and nothing else until they end. `stamp`: an access's latest."""
-        self._heads.clear()
+        if self._heads:
+            self._heads.clear()
         for pair in self._pairs.values():
             if pair is not None:
                 pair.first = pair.second = _UNKNOWN
-        self.policy.begin(stamp)
+        if self._begin is not None:
+            self._begin(stamp)
 
     def _settler(self, queue: int, heap: list[int]) -> Callable[[], int]:
         """What answers the lowest entry of a queue whose block can be evicted, or -1.
