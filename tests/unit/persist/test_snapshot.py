@@ -14,7 +14,7 @@ from tests.testing.state import State, state_of
 from hotplate.clock import ManualClock
 from hotplate.errors import CommandError
 from hotplate.persist.base import base_loader
-from hotplate.persist.loader import Progress
+from hotplate.persist.replay import Progress
 
 
 def slow(files: MemoryFiles | None = None, **settings: Any) -> Logged:
