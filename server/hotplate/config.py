@@ -223,6 +223,12 @@ class Settings:
     kvc_run_dir: str = _fixed(
         Text(), "", "Directory of the shared-memory segments; empty: one of our own in /dev/shm."
     )
+    kvc_journal: bool = _fixed(
+        Boolean(),
+        True,
+        "Keep what the KV cache knows of its blocks, so that a restart finds them; `no`: every"
+        " start is an empty cache.",
+    )
     kvc_memory_on_stop: str = _option(
         Choice(("remove", "keep")),
         "remove",

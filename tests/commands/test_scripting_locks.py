@@ -52,8 +52,9 @@ def outcome(console: ServerConsole, text: bytes, state: str, more: tuple[bytes, 
     console("FLUSHALL")
     if state:
         console(state)
+    sha = console("SCRIPT", "LOAD", text)
     changes = console.engine.databases[0].dirty
-    frames = console.execute([b"EVAL", text, b"1", b"k", b"token", *more])
+    frames = console.execute([b"EVALSHA", sha, b"1", b"k", b"token", *more])
     changes = console.engine.databases[0].dirty - changes
     return [frames, console("EXISTS k"), console("PTTL k"), changes]
 
@@ -74,7 +75,9 @@ def test_functions_are_used_and_count_as_their_commands_do() -> None:
 def test_what_is_out_of_the_ordinary_is_left_to_lua() -> None:
     console = ServerConsole()
     console("SET k token")
-    assert "Write commands are not allowed" in console.refused("EVAL_RO", RELEASE, 1, "k", "token")
-    assert console("EVAL", RELEASE, 1, "k") == 0
-    assert console("EVAL", RELEASE, 1, "k", "token", "more") == 1
+    sha = console("SCRIPT", "LOAD", RELEASE)
+    assert "Write commands are not allowed" in console.refused("EVALSHA_RO", sha, 1, "k", "token")
+    assert console("EVALSHA", sha, 1, "k") == 0
+    assert "keys can't be greater" in console.refused("EVALSHA", sha, 1)
+    assert console("EVALSHA", sha, 1, "k", "token", "more") == 1
     assert LockScripts(console.engine.commands).find(RELEASE + b"-- x") is None

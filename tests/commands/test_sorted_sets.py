@@ -361,6 +361,8 @@ def test_a_scan_passes_every_member_once(console: Console) -> None:
     assert console("ZSCAN small 0") == [b"0", [b"a", b"1", b"b", b"2"]]
     assert console("ZSCAN small 7 MATCH b*") == [b"0", [b"b", b"2"]]
     assert console("ZSCAN none 0") == [b"0", []]
+    console("ZADD low 3 c 1 b 1 a")
+    assert console("ZSCAN low 0") == [b"0", [b"a", b"1", b"b", b"1", b"c", b"3"]]
     console("ZADD z " + " ".join(f"{at} m{at}" for at in range(MANY)))
     cursor = b"0"
     found: dict[bytes, bytes] = {}

@@ -75,6 +75,47 @@ def test_history_shows_deleted_entries_without_fields(console: ServerConsole) ->
     assert [row[3] for row in pending(console)] == [1, 2]
 
 
+def test_a_call_that_is_sent_again_sees_what_changed_meanwhile(console: ServerConsole) -> None:
+    assert ids(read(console, "COUNT 2")) == [b"1-0", b"2-0"]
+    assert ids(read(console, "COUNT 2")) == [b"3-0", b"4-0"]
+    console("HELLO 2" if console.ctx.resp == 3 else "HELLO 3")
+    assert ids(read(console, "COUNT 2")) == [b"5-0"]
+    assert read(console, "COUNT 2") is None
+    hits = console.engine.databases[0].hits
+    console("XADD s 6-0 n 6")
+    assert ids(read(console, "COUNT 2")) == [b"6-0"]
+    assert console.engine.databases[0].hits == hits + 2  # as in Redis
+    console("XGROUP DESTROY s g")
+    with pytest.raises(CommandError, match="No such key 's' or consumer group 'g'"):
+        read(console, "COUNT 2")
+    console("DEL s")
+    console("SET s text")
+    with pytest.raises(CommandError, match="wrong kind of value"):
+        read(console, "COUNT 2")
+
+
+@pytest.mark.parametrize(
+    ("texts", "acknowledged"),
+    [
+        ("1-0 2-0 3-0", 3),
+        ("3-0 2-0 1-0", 3),
+        ("1 2 3-0", 3),
+        ("1-00 2-0 3-0", 3),
+        ("1-0 2-0", 2),
+        ("1-0 2-0 4-0", 2),
+        ("1-0 1-0 1-0", 1),
+        ("4-0", 0),
+    ],
+)
+def test_ids_are_acknowledged_once_each_however_they_are_written(
+    console: ServerConsole, texts: str, acknowledged: int
+) -> None:
+    read(console, "COUNT 3")
+    assert console(f"XACK s g {texts}") == acknowledged
+    assert len(pending(console)) == 3 - acknowledged
+    assert console(f"XACK s g {texts}") == 0
+
+
 def test_what_is_not_to_be_acknowledged_is_not_pending(console: ServerConsole) -> None:
     assert ids(read(console, "NOACK COUNT 3")) == [b"1-0", b"2-0", b"3-0"]
     assert pending(console) == []
@@ -266,6 +307,14 @@ def test_after_enough_deliveries_an_entry_moves_to_the_dead_stream(
     assert pending(console) == []
     assert ids(read(console, "COUNT 1")) == [b"2-0"]
     assert console("XLEN s") == 5
+
+
+def test_what_is_due_is_settled_before_xautoclaim_looks(console: ServerConsole) -> None:
+    console("XGROUP POLICY s g VISIBILITY 1000 MAXDELIVER 1 DEAD dead")
+    assert ids(read(console, "COUNT 1")) == [b"1-0"]
+    console.clock.advance(1000)
+    assert console("XAUTOCLAIM s g other 0 0") == [b"0-0", [], []]
+    assert [letter[b"_id"] for letter in letters(console)] == [b"1-0"]
 
 
 def test_giving_back_counts_towards_the_limit(console: ServerConsole) -> None:

@@ -207,3 +207,21 @@ def test_a_damaged_journal_refuses_to_start(
     path.write_bytes(data)
     with pytest.raises(Exception, match="at byte"):
         start_server(directory=tmp_path)
+
+
+def test_without_a_journal_every_start_is_an_empty_cache(
+    start_server: StartHotplate, connect: Connect, tmp_path: Path
+) -> None:
+    server = start_server(directory=tmp_path)
+    client = connect(server)
+    register(client, "i")
+    client("KVC.PUT", "i", b"k" * 16, payload(b"k" * 16, 1))
+    server.kill()
+    again = start_server("--kvc-journal", "no", directory=tmp_path)
+    client = connect(again)
+    assert client("KVC.INSTANCE", "LIST") == []
+    assert not list((tmp_path / "kvc-journal").iterdir())
+    register(client, "i")
+    client("KVC.PUT", "i", b"k" * 16, payload(b"k" * 16, 1))
+    again.stop()
+    assert not list((tmp_path / "kvc-journal").iterdir())

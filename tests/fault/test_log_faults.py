@@ -205,3 +205,37 @@ def test_a_slow_fsync_is_counted_and_holds_nobody_up_but_always() -> None:
         server.flush()
         assert server.hears.settled > before
         assert server.appendonly.log.is_settled
+
+
+def test_always_syncs_in_place_while_the_disk_is_quick() -> None:
+    server = Logged(MemoryFiles(), appendfsync="always").start()
+    for number in range(20):
+        server(f"SET a {number}")
+    server.worker.is_slow = True
+    before = server.hears.settled
+    server("SET a quick")
+    assert server.hears.settled > before  # nobody waited for the worker
+    sync = server.files.sync
+
+    def slowly(handle: int) -> None:
+        server.clock.advance(5)
+        sync(handle)
+
+    server.files.sync = slowly  # type: ignore[method-assign]
+    server("SET a slow")
+    before = server.hears.settled
+    server("SET a slower")
+    assert server.hears.settled == before
+    server.worker.finish()
+    assert server.hears.settled > before
+
+
+def test_a_failed_fsync_in_place_is_as_one_of_the_worker() -> None:
+    server = Logged(MemoryFiles(), appendfsync="always").start()
+    for number in range(20):
+        server(f"SET a {number}")
+    settled = server.hears.settled
+    server.files.fail_at[server.files.operations + 2] = OSError(errno.EIO, "it is gone")
+    server("SET b 1")
+    assert server.hears.settled == settled
+    assert server.hears.failures[-1] == "it is gone (fsync)"

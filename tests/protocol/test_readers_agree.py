@@ -9,6 +9,7 @@ from tests.protocol.pieces import drive, request
 
 from hotplate.resp.pyreader import PyRequestReader, ReaderLimits
 from hotplate.resp.reader import RequestReader
+from hotplate.resp.request import encode_requests, is_as_encoded
 
 LIMITS = ReaderLimits(bulk_bytes_max=100_000, large_bulk_bytes=2000)
 
@@ -56,6 +57,29 @@ def test_both_readers_give_the_requests_that_were_sent(
         assert all(size in rest for size in outcome.large_sizes)
 
 
+@settings(max_examples=300, deadline=None)
+@given(pipeline=pipelines, points=cut_points, limit=st.integers(1, 20))
+def test_what_came_whole_is_as_it_would_be_encoded(
+    pipeline: list[Frame], points: list[float], limit: int
+) -> None:
+    check_whole(cut(b"".join(frame for frame, _ in pipeline), points), limit)
+
+
+def check_whole(pieces: list[bytes], limit: int = 20) -> None:
+    """A batch that is said to be all of a piece is that piece, unless the piece is doubtful."""
+    reader = RequestReader(LIMITS)
+    for piece in pieces:
+        reader.feed(piece)
+        requests = reader.batch(limit)
+        if requests and reader.whole and is_as_encoded(piece):
+            assert encode_requests(requests) == piece
+        while reader.ready:
+            reader.batch(limit)
+            assert not reader.whole
+        if reader.stopped is not None:
+            return
+
+
 garbage = st.one_of(
     st.binary(max_size=200),
     st.lists(
@@ -63,6 +87,31 @@ garbage = st.one_of(
         max_size=20,
     ).map(b"".join),
 )
+# what hiredis takes for strings, in place of bulk strings
+doubtful = st.lists(
+    st.tuples(
+        st.just(b"*2\r\n$1\r\nx\r\n"),
+        st.sampled_from(
+            [
+                b"$1\r\na\r\n",
+                b"+a\r\n",
+                b"(12\r\n",
+                b"=5\r\ntxt:a\r\n",
+                b"$03\r\nabc\r\n",
+                b",1\r\n",
+            ]
+        ),
+    ).map(b"".join),
+    max_size=5,
+).map(b"".join)
+
+
+@settings(max_examples=300, deadline=None)
+@given(pipeline=pipelines, noise=garbage | doubtful, points=cut_points)
+def test_garbage_that_came_whole_is_as_it_would_be_encoded(
+    pipeline: list[Frame], noise: bytes, points: list[float]
+) -> None:
+    check_whole(cut(b"".join(frame for frame, _ in pipeline) + noise, points))
 
 
 @settings(max_examples=400, deadline=None)

@@ -1,13 +1,13 @@
 """A server that is killed again and again, and judged by what it had acknowledged.
 
-    python -m tests.soak.crash --kills 30 [--policy everysec] [--clients 4] [--seed N]
+    python -m tests.soak.crash --kills 30 [--policy everysec] [--clients 3] [--caches 1] [--seed N]
 
 Clients write to keys of their own, of all types, some commands in one go; a command whose reply
 came is acknowledged. SIGKILL comes at a random moment: while the log is rewritten, while a snapshot
 is saved, while data is loaded. After each restart every client's keys must be what its acknowledged
 commands made of them, and the first so many of those that were under way: none of the former may
 be lost, none of the latter may be there without those before it, a transaction or script not in
-part.
+part. `crash_kvc` says what is asked of the KV cache.
 
 The model is an engine in this process that keeps nothing. It runs each command a client sent; what
 was random is told to it from the reply.
@@ -16,37 +16,44 @@ was random is told to it from the reply.
 import argparse
 import itertools
 import random
+import shutil
 import socket
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import hiredis
+from tests.soak.crash_kvc import KvcClient
+from tests.soak.crash_wire import Argv, Asker, LostError, asker, encode, take
 from tests.testing.console import Console
 from tests.testing.server import SMALL_STORAGES
 
 from hotplate.bench.process import ServerProcess, start_hotplate
 from hotplate.errors import CommandError
 
-Argv = list[bytes]
 FAR_MS: Final = 4_102_444_800_000
+SLOWLY_MS: Final = b"1000000000"  # a bucket that does not drain meanwhile
 MEMBERS: Final = 6
 LIFE_SECONDS: Final = (0.02, 0.6)  # between ready and killed
+AMID_SECONDS: Final = (0.0, 0.03)  # after a rewrite or a save was begun
+FILLED: Final = 10_000
+# times, parts of tokens that drained, and calls that were refused, which change nothing
+_NOT_KEPT: Final = (b"reset_after_ms", b"refunded", b"limited")
 EARLY_SECONDS_MAX: Final = 1.5
 PIPELINE_MAX: Final = 8
-REPLY_SECONDS_MAX: Final = 30.0
+REPLY_SECONDS_MAX: Final = 300.0  # on a machine that has better things to do
+START_SECONDS_MAX: Final = 300.0
 OPTIONS: Final = (
     *("--appendonly", "yes", "--auto-aof-rewrite-min-size", "32kb"),
     *("--auto-aof-rewrite-percentage", "40", "--save", "1 50"),
 )
-
-
-class LostError(Exception):
-    """Something acknowledged is not there, or something is there in part."""
 
 
 class Client:
@@ -71,6 +78,10 @@ class Client:
         """The next command; or a transaction, MULTI and EXEC included."""
         number = b"%d" % next(self.numbers)
         choices = self.choices(number)
+        if self.rng.random() < 0.01:
+            queue = self.key(b"queue")
+            made = [b"LBQ.CREATE", queue, b"INTO", self.key(b"due"), b"RATE", b"1", SLOWLY_MS]
+            return [[b"MULTI"], [*made, b"CLASSES", b"2"], [b"LBQ.PAUSE", queue], [b"EXEC"]]
         if self.rng.random() < 0.15:
             inner = [self.rng.choice(choices) for _ in range(3)]
             inner = [argv for argv in inner if argv[0] not in (b"SPOP", b"XREADGROUP")]
@@ -83,6 +94,7 @@ class Client:
         member = b"m%d" % rng.randrange(MEMBERS)
         text = number * rng.choice([1, 1, 1, 40, 4000])
         entry_id = b"%b-1" % number
+        other_id = b"%d-1" % rng.randrange(1, int(number) + 1)
         both = b"redis.call('SET', KEYS[1], ARGV[1]) redis.call('RPUSH', KEYS[2], ARGV[1])"
         names = [b"s1", b"s2", b"list", b"list2", b"hash", b"set", b"sorted", b"stream"]
         return [
@@ -111,7 +123,7 @@ class Client:
             [b"XGROUP", b"CREATE", key(b"stream"), b"g", b"0", b"MKSTREAM"],
             [b"XREADGROUP", b"GROUP", b"g", member, b"COUNT", b"2", b"STREAMS", key(b"stream"),
              b">"],
-            [b"XACK", key(b"stream"), b"g", b"%d-1" % rng.randrange(1, int(number) + 1)],
+            [b"XACK", key(b"stream"), b"g", other_id],
             [b"XTRIM", key(b"stream"), b"MAXLEN", b"30"],
             [b"EVAL", both, b"2", key(b"s1"), key(b"list"), number],
             [b"DEL", key(rng.choice(names))],
@@ -119,6 +131,15 @@ class Client:
             [b"LB.ACQUIRE", b"1", key(b"calls"), b"LIMIT", b"CONC", b"9", b"ID", member, b"TTL",
              b"9999999999"],
             [b"LB.CANCEL", member, b"1", key(b"calls")],
+            [b"LB.ACQUIRE", b"1", key(b"rate"), b"LIMIT", b"RATE", b"999", b"1", SLOWLY_MS, b"3",
+             b"ID", member, b"TTL", b"9999999999"],
+            [b"LB.SETTLE", member, b"1", key(b"rate"), b"ACTUAL", b"%d" % rng.randrange(5)],
+            [b"CL.THROTTLE", key(b"cell"), b"500", b"1", b"9000000000", b"2"],
+            [b"LBQ.ADD", key(b"queue"), b"CLASS", b"%d" % rng.randrange(2), b"FIELDS", b"1", b"n",
+             number],
+            [b"XCLAIM", key(b"stream"), b"g", member, b"0", other_id, b"JUSTID"],
+            [b"XDEL", key(b"stream"), other_id],
+            [b"GEOADD", key(b"places"), b"%d" % rng.randrange(90), b"10", member],
         ]  # fmt: skip
 
     def live(self, port: int) -> None:
@@ -156,19 +177,19 @@ class Client:
     def judge(self, ask: "Asker") -> None:
         """The keys must be those of the acknowledged commands, and of some that were under way."""
         found = content(self.prefix, ask)
+        differences: list[dict[bytes, Any]] = []
         for unit in [None, *self.under_way]:
             if unit is not None:
                 self.apply_unheard(unit, found)
-            if content(self.prefix, self.model_asks) == found:
+            expected = content(self.prefix, self.model_asks)
+            if expected == found:
                 self.under_way = []
                 return
-        expected = content(self.prefix, self.model_asks)
-        wrong = {
-            key: (expected.get(key), found.get(key))
-            for key in expected.keys() | found.keys()
-            if expected.get(key) != found.get(key)
-        }
-        raise LostError(f"{self.prefix!r}: (expected, found) {wrong!r}"[:3000])
+            keys = expected.keys() | found.keys()
+            pairs = {key: (expected.get(key), found.get(key)) for key in keys}
+            differences.append({key: two for key, two in pairs.items() if two[0] != two[1]})
+        least = min(differences, key=len)
+        raise LostError(f"{self.prefix!r}: (expected, found) {least!r}"[:3000])
 
     def apply_unheard(self, unit: list[Argv], found: dict[bytes, Any]) -> None:
         """A command whose reply did not come: what it took by chance shows in what is found."""
@@ -190,31 +211,11 @@ class Client:
             return str(error)
 
 
-Asker = Any
-
-
-def encode(argv: Sequence[bytes]) -> bytes:
-    """A request."""
-    return b"*%d\r\n" % len(argv) + b"".join(b"$%d\r\n%b\r\n" % (len(word), word) for word in argv)
-
-
-def take(sock: socket.socket, reader: hiredis.Reader) -> Any:
-    """The next reply. ConnectionError when the server is gone."""
-    while True:
-        reply = reader.gets()
-        if reply is not False:
-            return reply
-        data = sock.recv(1 << 16)
-        if not data:
-            raise ConnectionResetError
-        reader.feed(data)
-
-
 def content(prefix: bytes, ask: Asker) -> dict[bytes, Any]:
     """Everything in the keys that begin so."""
     found: dict[bytes, Any] = {}
     for key in sorted(ask(b"KEYS", prefix + b"*")):
-        kind = ask(b"TYPE", key)
+        kind, expiry = ask(b"TYPE", key), ask(b"PEXPIRETIME", key)
         value: Any
         if kind == b"string":
             value = ask(b"PFCOUNT", key) if key.endswith(b"sketch") else ask(b"GET", key)
@@ -236,69 +237,111 @@ def content(prefix: bytes, ask: Asker) -> dict[bytes, Any]:
             groups = [row[:4] + row[6:10] for row in ask(b"XINFO", b"GROUPS", key)]
             value = (ask(b"XRANGE", key, b"-", b"+"), groups, deliveries)
         else:
-            info = ask(b"LB.INFO", key)
-            value = info[: info.index(b"reset_ms")] if b"reset_ms" in info else kind
-        found[key] = (kind, ask(b"PEXPIRETIME", key) if kind != b"leases" else 0, value)
+            value = limiter(kind, key, ask)
+        # what is left of a limiter ends with its time, which the model's clock does not know
+        found[key] = (kind, 0 if kind.startswith(b"leak") or kind == b"leases" else expiry, value)
     return found
 
 
-def asker(sock: socket.socket) -> Asker:
-    """Asks a server."""
-    reader = hiredis.Reader(replyError=_refusal)
-
-    def ask(*words: bytes) -> Any:
-        sock.sendall(encode(words))
-        reply = take(sock, reader)
-        return str(reply) if isinstance(reply, CommandError) else reply
-
-    return ask
+def limiter(kind: bytes, key: bytes, ask: Asker) -> Any:
+    """What a limiter or a queue holds, times and tickets aside."""
+    if kind == b"leakyqueue":
+        return [(*row[1:3], row[5]) for row in ask(b"LBQ.RANGE", key, b"0", b"-1")]
+    flat = ask(b"LB.INFO", key)
+    about = dict(zip(flat[::2], flat[1::2], strict=True))
+    return {name: value for name, value in about.items() if name not in _NOT_KEPT}
 
 
-def _refusal(text: str) -> CommandError:
-    return CommandError(text)
+@dataclass(slots=True)
+class Run:
+    """What a run is to do, and what its kills met."""
 
+    kills: int
+    policy: str
+    clients: int
+    caches: int
+    seed: int
+    directory: Path
+    met: Counter[str] = field(default_factory=Counter)
+    """Kills amid a rewrite or a save; blocks that were demoted; changes of segment files."""
 
-def crash(kills: int, *, policy: str, clients: int, seed: int, directory: Path, shows: bool) -> int:
-    """Kill so often; how many commands were acknowledged. LostError."""
-    rng = random.Random(seed)
-    ours = [Client(number, random.Random(rng.random()), Console()) for number in range(clients)]
-    options = (*SMALL_STORAGES, *OPTIONS, "--appendfsync", policy)
-    for kill in range(kills):
-        server = start_hotplate(directory, *options)
-        with server:
-            with socket.create_connection(("127.0.0.1", server.port)) as sock:
-                ask = asker(sock)
-                for client in ours:
-                    client.judge(ask)
-                if rng.random() < 0.5:
-                    ask(rng.choice([b"BGREWRITEAOF", b"BGSAVE"]))
-            live_and_die(server, ours, rng.uniform(*LIFE_SECONDS))
-        for client in ours:
-            if client.error is not None:
-                raise client.error
-        if rng.random() < 0.2:
-            die_early(server, rng.uniform(0, EARLY_SECONDS_MAX))
-        if shows:
+    def crash(self, shows: Callable[[str], object]) -> int:
+        """Kill so often; how many requests were acknowledged. LostError."""
+        rng = random.Random(self.seed)
+        ours: list[Client | KvcClient] = [
+            Client(number, random.Random(rng.random()), Console()) for number in range(self.clients)
+        ]
+        ours += [KvcClient(number, random.Random(rng.random())) for number in range(self.caches)]
+        options = (*SMALL_STORAGES, *OPTIONS, "--appendfsync", self.policy)
+        for kill in range(self.kills):
+            server = start_hotplate(self.directory, *options, seconds_max=START_SECONDS_MAX)
+            try:
+                with socket.create_connection(("127.0.0.1", server.port)) as sock:
+                    ask = asker(sock)
+                    if not kill:
+                        fill(ask)
+                    for client in ours:
+                        client.judge(ask)
+                    self.live_and_die(server, ours, rng, ask)
+            finally:
+                server.kill()  # where something is lost, its files tell more if it does not stop
+            for client in ours:
+                if client.error is not None:
+                    raise client.error
+            self.look_at_files()
+            if rng.random() < 0.2:
+                die_early(server, rng.uniform(0, EARLY_SECONDS_MAX))
             total = sum(client.acknowledged for client in ours)
-            print(f"kill {kill + 1}: {total} units acknowledged", flush=True)
-    with (
-        start_hotplate(directory, *options) as server,
-        socket.create_connection(("127.0.0.1", server.port)) as sock,
-    ):
-        for client in ours:
-            client.judge(asker(sock))
-    return sum(client.acknowledged for client in ours)
+            shows(f"kill {kill + 1}: {total} requests acknowledged, {dict(self.met)}")
+        with (
+            start_hotplate(self.directory, *options, seconds_max=START_SECONDS_MAX) as server,
+            socket.create_connection(("127.0.0.1", server.port)) as sock,
+        ):
+            for client in ours:
+                client.judge(asker(sock))
+        return sum(client.acknowledged for client in ours)
+
+    def live_and_die(
+        self,
+        server: ServerProcess,
+        clients: Sequence[Client | KvcClient],
+        rng: random.Random,
+        ask: Asker,
+    ) -> None:
+        """Let the clients write, and kill the server, often amid what takes long."""
+        threads = [threading.Thread(target=client.live, args=(server.port,)) for client in clients]
+        for thread in threads:
+            thread.start()
+        time.sleep(rng.uniform(*LIFE_SECONDS))
+        self.look_at_caches(ask)
+        begun = rng.choice([b"BGREWRITEAOF", b"BGSAVE", b""])
+        if begun:
+            ask(begun)
+            time.sleep(rng.uniform(*AMID_SECONDS))
+        server.kill()
+        for thread in threads:
+            thread.join()
+
+    def look_at_caches(self, ask: Asker) -> None:
+        """How much went on in the KV cache until now."""
+        for number in range(self.caches):
+            stats = ask(b"KVC.STATS", b"INSTANCE", b"k%d-exclusive" % number)
+            self.met["demoted"] += stats[stats.index(b"demoted") + 1]
+            self.met["promoted"] += stats[stats.index(b"promoted") + 1]
+
+    def look_at_files(self) -> None:
+        """What the kill left unfinished."""
+        self.met["amid a rewrite"] += any(self.directory.glob("appendonlydir/temp-rewrite-*"))
+        self.met["amid a save"] += any(self.directory.glob("temp-save-*"))
+        journals = sorted(self.directory.glob("kvc-journal/*"))
+        self.met["journal files"] = max(int(path.stem, 16) for path in journals)
 
 
-def live_and_die(server: ServerProcess, clients: Sequence[Client], seconds: float) -> None:
-    """Let the clients write, and kill the server."""
-    threads = [threading.Thread(target=client.live, args=(server.port,)) for client in clients]
-    for thread in threads:
-        thread.start()
-    time.sleep(seconds)
-    server.kill()
-    for thread in threads:
-        thread.join()
+def fill(ask: Asker) -> None:
+    """Keys that nobody changes, so that a snapshot takes its time."""
+    for start in range(0, FILLED, 1000):
+        pairs = [b"filled:%d" % number for number in range(start, start + 1000)]
+        ask(b"MSET", *(word for pair in pairs for word in (pair, pair)))
 
 
 def die_early(before: ServerProcess, seconds: float) -> None:
@@ -313,23 +356,26 @@ def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.soak.crash", description=__doc__)
     parser.add_argument("--kills", type=int, default=1000)
     parser.add_argument("--policy", choices=("always", "everysec", "no"), default="everysec")
-    parser.add_argument("--clients", type=int, default=4)
+    parser.add_argument("--clients", type=int, default=3)
+    parser.add_argument("--caches", type=int, default=1)
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args(argv)
-    with tempfile.TemporaryDirectory(prefix="hotplate-crash-") as directory:
-        try:
-            total = crash(
-                arguments.kills,
-                policy=arguments.policy,
-                clients=arguments.clients,
-                seed=arguments.seed,
-                directory=Path(directory),
-                shows=True,
-            )
-        except LostError as error:
-            print(f"LOST: {error}", file=sys.stderr)
-            return 1
-    print(f"{arguments.kills} kills, {total} units acknowledged, none lost")
+    directory = Path(tempfile.mkdtemp(prefix="hotplate-crash-"))
+    run = Run(
+        arguments.kills,
+        policy=arguments.policy,
+        clients=arguments.clients,
+        caches=arguments.caches,
+        seed=arguments.seed,
+        directory=directory,
+    )
+    try:
+        total = run.crash(partial(print, flush=True))
+    except LostError as error:
+        print(f"LOST: {error}\n{directory} is as it was found", file=sys.stderr)
+        return 1
+    shutil.rmtree(directory)
+    print(f"{arguments.kills} kills, {total} requests acknowledged, none lost")
     return 0
 
 

@@ -70,6 +70,7 @@ class MemoryFiles:
         self.fail_at: dict[int, OSError] = {}
         self.short_at: int | None = None
         self.failing: OSError | None = None  # every operation, until it is None again
+        self.failing_writes: OSError | None = None  # a full disk: writes, and no others
 
     # -- faults --------------------------------------------------------------------------------
 
@@ -133,6 +134,8 @@ class MemoryFiles:
 
     def write(self, handle: int, data: bytes) -> int:
         number = self._count(f"write {len(data)}")
+        if self.failing_writes is not None:
+            raise self.failing_writes
         taken = len(data) // 2 if number == self.short_at else len(data)
         self.handles[handle].data += data[:taken]
         return taken

@@ -98,7 +98,7 @@ class Trial:
     def take(self, ctx: Any, argv: list[Any]) -> Reply:
         """TRIAL.TAKE timeout-ms key [key ...]: one off the first counter that has some; waits."""
 
-        def attempt(key: bytes) -> Reply:
+        def attempt(ctx: Any, key: bytes) -> Reply:
             self.attempts += 1
             entry = ctx.db.lookup_write(key, ctx.now_ms)
             if entry is None:
@@ -113,7 +113,7 @@ class Trial:
             return key
 
         for key in argv[2:]:
-            taken = attempt(key)
+            taken = attempt(ctx, key)
             if taken is not None:
                 return taken
         return ctx.engine.blocking.wait(

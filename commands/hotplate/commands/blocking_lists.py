@@ -10,7 +10,6 @@ from hotplate.commands.lists import ELEMENT_OR_NULL, fill_of, parse_end, pop_ele
 from hotplate.commands.values import (
     TIMEOUT_HISTORY,
     first_or_wait,
-    holds_kind,
     settle,
     write_value,
 )
@@ -27,25 +26,24 @@ _POPPED: Final = one_of(TupleReply((BulkReply(), BulkReply())), NullReply())
 _POPPED_MANY: Final = one_of(TupleReply((BulkReply(), ArrayReply(BulkReply()))), NullReply())
 
 
-def _pop(ctx: Context, name: bytes, *, at_head: bool) -> Reply:
+def _pop_head(ctx: Context, name: bytes) -> Reply:
     """[key, element], None where there is no key. WrongTypeError."""
     value = write_value(ctx, name, List)
     if value is None:
         return None
-    element = value.pop_head(fill_of(ctx)) if at_head else value.pop_tail(fill_of(ctx))
-    settle(ctx, name, value, "lpop" if at_head else "rpop")
+    element = value.pop_head(fill_of(ctx))
+    settle(ctx, name, value, "lpop")
     return [name, element]
 
 
-def _pop_or_wait(ctx: Context, argv: list[bytes], *, at_head: bool) -> Reply:
-    timeout_ms = parse_timeout_s(argv[-1])
-    return first_or_wait(
-        ctx,
-        argv[1:-1],
-        List,
-        lambda name: _pop(ctx, name, at_head=at_head),
-        timeout_ms=timeout_ms,
-    )
+def _pop_tail(ctx: Context, name: bytes) -> Reply:
+    """[key, element], None where there is no key. WrongTypeError."""
+    value = write_value(ctx, name, List)
+    if value is None:
+        return None
+    element = value.pop_tail(fill_of(ctx))
+    settle(ctx, name, value, "rpop")
+    return [name, element]
 
 
 @command(
@@ -64,7 +62,8 @@ def _pop_or_wait(ctx: Context, argv: list[bytes], *, at_head: bool) -> Reply:
 )
 def blpop(ctx: Context, argv: list[bytes]) -> Reply:
     """BLPOP key [key ...] timeout"""
-    return _pop_or_wait(ctx, argv, at_head=True)
+    timeout_ms = parse_timeout_s(argv[-1])
+    return first_or_wait(*(ctx, argv[1:-1], List, _pop_head), timeout_ms=timeout_ms, takes_one=True)
 
 
 @command(
@@ -83,7 +82,8 @@ def blpop(ctx: Context, argv: list[bytes]) -> Reply:
 )
 def brpop(ctx: Context, argv: list[bytes]) -> Reply:
     """BRPOP key [key ...] timeout"""
-    return _pop_or_wait(ctx, argv, at_head=False)
+    timeout_ms = parse_timeout_s(argv[-1])
+    return first_or_wait(*(ctx, argv[1:-1], List, _pop_tail), timeout_ms=timeout_ms, takes_one=True)
 
 
 def _move_or_wait(ctx: Context, argv: list[bytes], *, from_head: bool, to_head: bool) -> Reply:
@@ -93,18 +93,14 @@ def _move_or_wait(ctx: Context, argv: list[bytes], *, from_head: bool, to_head: 
     if moved is not None or ctx.deny_blocking:
         return moved
 
-    def retry(name: bytes) -> Any:
-        if not holds_kind(ctx, name, List):
-            return None
-        return move_element(ctx, source, destination, from_head, to_head)
-
     return ctx.engine.blocking.wait(
         ctx,
         [source],
-        retry,
+        lambda ctx, _: move_element(ctx, source, destination, from_head, to_head),
         timeout_ms=timeout_ms,
         nothing=NULL_ARRAY,
         share=List,
+        kind=List,
         changes=[destination],
     )
 
@@ -186,7 +182,7 @@ def blmpop(ctx: Context, argv: list[bytes]) -> Reply:
     timeout_ms = parse_timeout_s(argv[1])
     names, at_head, count = parse_pop(argv, 2)
 
-    def attempt(name: bytes) -> Any:
+    def attempt(ctx: Context, name: bytes) -> Any:
         value = write_value(ctx, name, List)
         if value is None:
             return None

@@ -28,7 +28,7 @@ _POPPED: Final = one_of(TupleReply((BulkReply(), BulkReply(), DoubleReply())), N
 def _pop_or_wait(ctx: Context, argv: list[bytes], *, highest: bool) -> Reply:
     timeout_ms = parse_timeout_s(argv[-1])
 
-    def attempt(name: bytes) -> Any:
+    def attempt(ctx: Context, name: bytes) -> Any:
         value = write_value(ctx, name, SortedSet)
         if value is None:
             return None
@@ -106,7 +106,7 @@ def bzmpop(ctx: Context, argv: list[bytes]) -> Reply:
         ctx,
         names,
         SortedSet,
-        lambda name: pop_first(ctx, [name], count, highest=highest),
+        lambda ctx, name: pop_first(ctx, [name], count, highest=highest),
         timeout_ms=timeout_ms,
     )
 

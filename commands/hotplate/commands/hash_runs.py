@@ -150,14 +150,10 @@ def frames_of(value: Hash, headers: tuple[bytes, ...]) -> bytes | None:
     if count > PIECE_FIELDS:
         return None
     pieces = [headers[count]]
-    append = pieces.append
     try:
         for field, item in table.items():
-            append(SEPARATORS[len(field)])
-            append(field)
-            append(SEPARATORS[len(item)])
-            append(item)
+            pieces += SEPARATORS[len(field)], field, SEPARATORS[len(item)], item
     except IndexError:
         return None
-    append(CRLF)
+    pieces.append(CRLF)
     return b"".join(pieces)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from hotplate.keyspace.database import SHARD_MASK
 from hotplate.keyspace.list import List
-from hotplate.resp.encoder import BULK_HEADERS, INTEGERS, append_bulks
+from hotplate.resp.encoder import BULK_HEADERS, INTEGERS, bulks
 from hotplate.resp.shared import NULL, NULL_BULK
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def _pop_run(
     fill = ctx.engine.config.list_max_listpack_size
     taken = value.take_head(count, fill) if at_head else value.take_tail(count, fill)
     ctx.db.dirty += count
-    append_bulks(taken, append)
+    append(bulks(taken))
     return start + count
 
 

@@ -12,6 +12,7 @@ from hotplate.engine.context import Context
 from hotplate.errors import CommandError
 from hotplate.keyspace.database import SHARD_MASK
 from hotplate.keyspace.list import List
+from hotplate.resp.encoder import bulk_array, ready
 from hotplate.resp.types import EMPTY_ARRAY, NULL_ARRAY, ZERO, Reply
 from hotplate.spec.args import (
     INT64_MAX,
@@ -84,6 +85,16 @@ def slice_bounds(length: int, start: int, stop: int) -> tuple[int, int]:
     return (start, end) if start < end else (0, 0)
 
 
+def _is_handed_over(ctx: Context, argv: list[bytes]) -> bool:
+    """Whether somebody waited for the one element that is pushed, and has it now."""
+    if len(argv) != 3 or ctx.deny_blocking:  # a script or transaction goes on first
+        return False
+    if not ctx.engine.blocking.hand_over(ctx.db, argv[1], argv[2]):
+        return False
+    ctx.db.dirty += 3  # it was pushed and popped, and the key is gone
+    return True
+
+
 @command(
     "LPUSH",
     group="list",
@@ -105,6 +116,8 @@ def lpush(ctx: Context, argv: list[bytes]) -> Reply:
     db = ctx.db
     entry = db.shards[hash(key) & SHARD_MASK].get(key)
     if entry is None or entry.expire_at_ms or type(entry.value) is not List or ctx.no_touch:
+        if entry is None and db.observer is not None and _is_handed_over(ctx, argv):
+            return 1
         value = create_value(ctx, key, List)
     else:
         value = entry.value
@@ -137,6 +150,8 @@ def rpush(ctx: Context, argv: list[bytes]) -> Reply:
     db = ctx.db
     entry = db.shards[hash(key) & SHARD_MASK].get(key)
     if entry is None or entry.expire_at_ms or type(entry.value) is not List or ctx.no_touch:
+        if entry is None and db.observer is not None and _is_handed_over(ctx, argv):
+            return 1
         value = create_value(ctx, key, List)
     else:
         value = entry.value
@@ -320,7 +335,7 @@ def lrange(ctx: Context, argv: list[bytes]) -> Reply:
     value = read_value(ctx, argv[1], List)
     if value is None:
         return EMPTY_ARRAY
-    return value.slice(*slice_bounds(len(value), start, stop))
+    return ready(bulk_array(value.slice(*slice_bounds(len(value), start, stop))))
 
 
 @command(

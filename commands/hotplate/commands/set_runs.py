@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from hotplate.commands.list_runs import SIZES_END, absent_run, count_equal
 from hotplate.keyspace.database import SHARD_MASK
 from hotplate.keyspace.set import Set
-from hotplate.resp.encoder import append_bulks
+from hotplate.resp.encoder import bulks
 from hotplate.resp.types import ONE, ZERO
 
 if TYPE_CHECKING:
@@ -78,6 +78,6 @@ def spop_run(ctx: "Context", requests: list[Any], start: int, append: Append) ->
         taken.append(member)
         if len(member) >= SIZES_END:  # the dispatcher limits how much is answered at once
             break
-    append_bulks(taken, append)
+    append(bulks(taken))
     ctx.db.dirty += len(taken)
     return start + len(taken)

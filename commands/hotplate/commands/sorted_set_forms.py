@@ -9,9 +9,8 @@ from hotplate.engine.context import Context
 from hotplate.errors import CommandError
 from hotplate.keyspace.sorted_set import SortedSet
 from hotplate.keyspace.sorted_set_range import LexRange, ScoreRange
-from hotplate.resp.encoder import append_bulks, double_text, double_texts
-from hotplate.resp.shared import ARRAY_HEADERS, BULK_HEADERS, CRLF, NEXT_BULK_HEADERS
-from hotplate.resp.types import EMPTY_ARRAY, Double, Raw, Reply
+from hotplate.resp.encoder import double_text, double_texts
+from hotplate.resp.types import Double, Reply
 from hotplate.spec.args import NOT_A_FLOAT, read_float
 from hotplate.spec.reply import (
     ArrayReply,
@@ -26,8 +25,6 @@ from hotplate.spec.reply import (
 NAN_SCORE: Final = "resulting score is not a number (NaN)"
 _PLAIN_BYTES_MAX: Final = 24  # of a number that float() reads as strtod does, without overflow
 _PLAIN: Final = b"0123456789.-"
-_READY_MEMBERS_MAX: Final = 128
-_READY_BYTES_MAX: Final = 4096
 _SPACES: Final = b" \t\n\v\f\r"
 
 COUNT: Final = IntegerReply(minimum=0)
@@ -103,24 +100,6 @@ def _parse_lex_end(text: bytes) -> tuple[bytes | None, bool]:
     if first in (b"-", b"+") and text[1:2] in (b"", b"\0"):
         return None, False
     raise CommandError("min or max not valid string range item")
-
-
-def members_reply(members: list[bytes]) -> Reply:
-    """An array of members; a short one as its frame at once, for those are asked for most."""
-    count = len(members)
-    if not 0 < count <= _READY_MEMBERS_MAX:
-        return members or EMPTY_ARRAY
-    sizes = list(map(len, members))
-    size = sizes[0]
-    if size < _READY_BYTES_MAX and sizes.count(size) == count:
-        content = NEXT_BULK_HEADERS[size].join(members)
-        data = ARRAY_HEADERS[count] + BULK_HEADERS[size] + content + CRLF
-    else:
-        frames: list[bytes] = [ARRAY_HEADERS[count]]
-        append_bulks(members, frames.append)
-        data = b"".join(frames)
-    # what is larger is counted against what one pass may answer
-    return Raw(data) if len(data) <= _READY_BYTES_MAX else members
 
 
 def pairs_reply(ctx: Context, members: list[bytes], scores: list[float]) -> Reply:

@@ -258,6 +258,8 @@ def zscan(ctx: Context, argv: list[bytes]) -> Reply:
         return nothing_to_scan()
     options = parse_scan_options(argv)
     after, found = scan_step(value.scores, cursor, options, whole=value.packed)
+    if value.packed:  # as Redis reads a listpack
+        found = sorted(found, key=lambda member: (value.scores[member], member))
     flat: list[bytes] = []
     for member in found:
         flat += (member, double_text(value.scores[member]))

@@ -13,7 +13,6 @@ from hotplate.commands.sorted_set_forms import (
     COUNT,
     MEMBERS,
     PAIRS,
-    members_reply,
     pairs_reply,
     parse_lex_range,
     parse_score_range,
@@ -22,10 +21,10 @@ from hotplate.commands.sorted_set_forms import (
 from hotplate.commands.sorted_set_runs import zrangebyscore_run
 from hotplate.commands.values import read_value, settle, write_value
 from hotplate.engine.context import Context
-from hotplate.errors import CommandError, WrongTypeError
-from hotplate.keyspace.database import SHARD_MASK
+from hotplate.errors import CommandError
 from hotplate.keyspace.sorted_set import SortedSet
 from hotplate.keyspace.sorted_set_range import Span
+from hotplate.resp.encoder import bulk_array, ready
 from hotplate.resp.types import EMPTY_ARRAY, ZERO, Reply
 from hotplate.spec.args import Args, parse_int, syntax_error
 from hotplate.spec.model import (
@@ -121,26 +120,11 @@ def _range(ctx: Context, argv: list[bytes], options: RangeOptions, *, fixed: boo
     if options.reverse:
         members.reverse()
     if not options.with_scores:
-        return members_reply(members)
+        return ready(bulk_array(members))
     scores = value.scores_of(span)
     if options.reverse:
         scores.reverse()
     return pairs_reply(ctx, members, scores)
-
-
-def _read_plain(ctx: Context, key: bytes) -> SortedSet | None:
-    """As `read_value`, in one call for the usual key: there, of this type, without expiry."""
-    db = ctx.db
-    entry = db.shards[hash(key) & SHARD_MASK].get(key)
-    if entry is None or entry.expire_at_ms:
-        return read_value(ctx, key, SortedSet)
-    value = entry.value
-    if not isinstance(value, SortedSet):
-        raise WrongTypeError
-    db.hits += 1
-    if not ctx.no_touch:
-        entry.accessed_ms = ctx.now_ms
-    return value
 
 
 def _cut(value: SortedSet, span: Span, options: RangeOptions) -> Span:
@@ -185,10 +169,10 @@ def zrange(ctx: Context, argv: list[bytes]) -> Reply:
     """ZRANGE key start stop [BYSCORE | BYLEX] [REV] [LIMIT offset count] [WITHSCORES]"""
     if len(argv) == 4:
         start, stop = parse_int(argv[2]), parse_int(argv[3])
-        value = _read_plain(ctx, argv[1])
+        value = read_value(ctx, argv[1], SortedSet)
         if value is None:
             return EMPTY_ARRAY
-        return members_reply(value.members_of(rank_span(value, start, stop)))
+        return ready(bulk_array(value.members_of(rank_span(value, start, stop))))
     return _range(ctx, argv, RangeOptions(), fixed=False)
 
 
@@ -290,10 +274,13 @@ def zrangebyscore(ctx: Context, argv: list[bytes]) -> Reply:
     """ZRANGEBYSCORE key min max [WITHSCORES] [LIMIT offset count]"""
     if len(argv) == 4:
         wanted = parse_score_range(argv[2], argv[3])
-        value = _read_plain(ctx, argv[1])
+        value = read_value(ctx, argv[1], SortedSet)
         if value is None:
             return EMPTY_ARRAY
-        return members_reply(value.members_of(value.score_span(wanted)))
+        low, high, low_open, high_open = wanted
+        if not (low_open or high_open):
+            return ready(bulk_array(value.members_between(low, high)))
+        return ready(bulk_array(value.members_of(value.score_span(wanted))))
     return _range(ctx, argv, RangeOptions(b"BYSCORE"), fixed=True)
 
 

@@ -7,14 +7,14 @@ set that does not expire; the rest is left to the ordinary handlers, which answe
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from hotplate.commands.sorted_set_forms import keep_packed, members_reply
+from hotplate.commands.sorted_set_forms import keep_packed
 from hotplate.engine.dispatch import OUTPUT_BYTES_MAX
 from hotplate.keyspace.database import SHARD_MASK
 from hotplate.keyspace.sharded import SHARD_MASK as MEMBER_MASK
 from hotplate.keyspace.sharded import SHARD_SHIFT as MEMBER_SHIFT
 from hotplate.keyspace.sorted_set import SortedSet
-from hotplate.resp.encoder import encode
-from hotplate.resp.types import ONE, ZERO, Raw
+from hotplate.resp.encoder import RAW_BYTES_MAX, bulk_array
+from hotplate.resp.types import ONE, ZERO
 
 if TYPE_CHECKING:
     from hotplate.engine.context import Context
@@ -75,7 +75,6 @@ def zrangebyscore_run(
     db = ctx.db
     shards = db.shards
     now_ms = ctx.now_ms
-    version = ctx.resp
     room = OUTPUT_BYTES_MAX
     index = start
     if ctx.no_touch:
@@ -93,21 +92,14 @@ def zrangebyscore_run(
         value: Any = entry.value
         if value.__class__ is not SortedSet:
             break
-        span = value.score_span((float(low), float(high), False, False))
         entry.accessed_ms = now_ms
-        members = value.members_of(span)
-        reply = members_reply(members)
-        if reply.__class__ is Raw:
-            append(reply)
-            continue
-        frames: list[bytes] = []
-        encode(members, version, frames.append)
-        data = b"".join(frames)
-        append(data)
-        room -= len(data)
-        if room < 0:  # the client's transport is to be looked at
-            index += 1
-            break
+        frames = bulk_array(value.members_between(float(low), float(high)))
+        append(frames)
+        if len(frames) > RAW_BYTES_MAX:
+            room -= len(frames)
+            if room < 0:  # the client's transport is to be looked at
+                index += 1
+                break
     else:
         index = len(requests)
     db.hits += index - start

@@ -338,6 +338,7 @@ def xautoclaim(ctx: Context, argv: list[bytes]) -> Reply:
         else:
             raise syntax_error()
     stream, group = get_group(ctx, argv[1], argv[2])
+    ctx.engine.stream_policies.apply(ctx.db, argv[1], stream, group, ctx.now_ms)
     consumer = _consumer(ctx, group, argv)
     reply: list[Reply] = []
     deleted: list[bytes] = []

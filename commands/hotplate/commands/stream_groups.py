@@ -23,6 +23,7 @@ from hotplate.commands.values import read_value, write_value
 from hotplate.engine.context import Context
 from hotplate.errors import BusyGroupError, CommandError
 from hotplate.keyspace.stream import DELETE_REFERENCES, Stream
+from hotplate.keyspace.stream_entry import format_ids, read_whole_id
 from hotplate.keyspace.stream_group import DELIVERIES_MAX, NOT_READ, Group, Policy
 from hotplate.keyspace.stream_policy import give_back, tell_released
 from hotplate.resp.types import OK, ONE, ZERO, Reply, Simple
@@ -103,7 +104,13 @@ def xack(ctx: Context, argv: list[bytes]) -> Reply:
     group = None if stream is None else stream.groups.get(argv[2])
     if group is None:
         return ZERO
-    acknowledged = group.forget(parse_ids(argv[3:]))
+    texts = argv[3:]
+    first_id = read_whole_id(texts[0])
+    delivery = None if first_id is None else group.pending.get(first_id)
+    if delivery is not None and delivery.is_whole and format_ids(delivery.ids) == texts:
+        acknowledged = group.forget_all(delivery)
+    else:
+        acknowledged = group.forget(parse_ids(texts))
     ctx.db.dirty += acknowledged
     if ctx.db.credit_waits:
         ctx.engine.pacing.acknowledged(ctx.db, argv[1])

@@ -41,6 +41,10 @@ from hotplate.spec.reply import (
 _NEW: Final = ID_MAX  # `>`
 _LAST: Final = -1  # `+`
 _UNLIMITED: Final = 2**63
+_KNOWN_BYTES_MAX: Final = 512  # of a call that is remembered
+_PAIR: Final = b"*2\r\n$%d\r\n%b\r\n*%d\r\n"  # of a stream's name and its entries
+_ONE_PAIR: Final = b"*1\r\n" + _PAIR + b"%b"
+_ONE_IN_MAP: Final = b"%%1\r\n" + _PAIR[len(b"*2\r\n") :] + b"%b"
 _IN_READ: Final = b" in XREADGROUP with GROUP option"
 
 
@@ -66,6 +70,7 @@ class Reading:
         "count",
         "count_max",
         "group",
+        "is_plain",
         "no_acknowledge",
         "size_max",
         "sources",
@@ -80,6 +85,7 @@ class Reading:
         self.block_ms: int | None = None
         self.claim_ms: int | None = None
         self.no_acknowledge = False
+        self.is_plain = False  # for a group: what is new in one stream, with no limit but COUNT
         self.sources: list[tuple[bytes, int]] = []
         self._entries_left = 0
         self._bytes_left = 0
@@ -87,7 +93,9 @@ class Reading:
 
     def serve_again(self, ctx: Context, name: bytes) -> Reply | None:
         """The reply once a key has changed. What ended the wait for a group is an error."""
-        sources = [source for source in self.sources if source[0] == name]
+        sources = self.sources
+        if len(sources) > 1:
+            sources = [source for source in sources if source[0] == name]
         try:
             return self.serve(ctx, sources)
         except WrongTypeError:
@@ -97,6 +105,8 @@ class Reading:
 
     def serve(self, ctx: Context, sources: list[tuple[bytes, int]]) -> Reply | None:
         """The reply; None where there is nothing to read yet."""
+        if self.is_plain:
+            return self._serve_plain(ctx)
         parts: list[bytes] = []
         streams = 0
         self._entries_left = self.count_max or _UNLIMITED
@@ -116,18 +126,34 @@ class Reading:
             else:
                 frames = self._read(stream, after)
             if frames is not None:
-                pair = b"*2\r\n" if ctx.resp == 2 else b""
-                parts.append(b"%b$%d\r\n%b\r\n*%d\r\n" % (pair, len(name), name, len(frames)))
+                head = _PAIR if ctx.resp == 2 else _PAIR[len(b"*2\r\n") :]
+                parts.append(head % (len(name), name, len(frames)))
                 parts += frames
                 streams += 1
         if not streams:
             return None
         header = b"*%d\r\n" if ctx.resp == 2 else b"%%%d\r\n"
-        return frames_reply(header % streams + b"".join(parts))
+        parts[0] = header % streams + parts[0]
+        return frames_reply(b"".join(parts))
+
+    def _serve_plain(self, ctx: Context) -> Reply | None:
+        """As `serve`, shorter."""
+        name = self.sources[0][0]
+        stream = get_stream(ctx, name)
+        assert self.group is not None
+        group = None if stream is None else stream.groups.get(self.group)
+        if stream is None or group is None:
+            raise no_such_group(name, self.group, _IN_READ)
+        frames = self._read_group(ctx, name, stream, group, _NEW)
+        if frames is None:
+            return None
+        head = _ONE_PAIR if ctx.resp == 2 else _ONE_IN_MAP
+        return frames_reply(head % (len(name), name, len(frames), b"".join(frames)))
 
     def _limit(self) -> int:
         """How many entries the next stream may give."""
-        return min(self.count or _UNLIMITED, self._entries_left)
+        count = self.count or _UNLIMITED
+        return min(count, self._entries_left) if self.count_max else count
 
     def _fitting(self, frames: list[bytes]) -> int:
         """How many of the next entries are answered: the first of all is never too large."""
@@ -172,19 +198,17 @@ class Reading:
         if group.policy is not None or self.claim_ms is not None:
             frames = self._take_pending(ctx, name, stream, group, consumer)
             limit -= len(frames)
-        if limit and not self._is_full and len(stream) and stream.top_id > group.last_id:
+        if limit and not self._is_full and stream.last_id > group.last_id:
             ids, fresh = stream.between(group.last_id + 1, ID_MAX, limit)
-            fitting = self._fitting(fresh)
-            if fitting < len(fresh):
+            if self.size_max or self.count_max:
+                fitting = self._fitting(fresh)
                 ids, fresh = ids[:fitting], fresh[:fitting]
             if fresh:
                 stream.note_read(group, ids)
                 if not self.no_acknowledge:
                     group.deliver(consumer, ids, now_ms)
-                    self._tell_claims(ctx, name, group, ids)
-                read = b"%d" % group.entries_read
-                position = (format_id(group.last_id), b"ENTRIESREAD", read)
-                self._tell(ctx, b"XGROUP", b"SETID", name, *position)
+                if db.journal is not None:
+                    self._tell_read(ctx, name, group, ids)
                 frames = frames + fresh if frames else fresh
         if not frames:
             return None
@@ -199,6 +223,13 @@ class Reading:
             assert self.group is not None
             at = 3 if words[0] == b"XGROUP" else 2
             journal.note(ctx.db.index, *words[:at], self.group, *words[at:])
+
+    def _tell_read(self, ctx: Context, name: bytes, group: Group, ids: list[int]) -> None:
+        """Note that the group has read entries."""
+        if not self.no_acknowledge:
+            self._tell_claims(ctx, name, group, ids)
+        position = (format_id(group.last_id), b"ENTRIESREAD", b"%d" % group.entries_read)
+        self._tell(ctx, b"XGROUP", b"SETID", name, *position)
 
     def _tell_claims(self, ctx: Context, name: bytes, group: Group, ids: list[int]) -> None:
         """Note that these entries are pending with the consumer."""
@@ -310,6 +341,8 @@ def _parse(ctx: Context, argv: list[bytes]) -> Reading:
     for index in range(at, at + half):
         key_name = argv[index]
         reading.sources.append((key_name, _parse_after(ctx, reading, key_name, argv[index + half])))
+    is_limited = reading.count_max or reading.size_max or reading.claim_ms is not None
+    reading.is_plain = half == 1 and reading.sources[0][1] == _NEW and not is_limited
     return reading
 
 
@@ -367,8 +400,16 @@ def _parse_after(ctx: Context, reading: Reading, name: bytes, text: bytes) -> in
 
 
 def _serve(ctx: Context, argv: list[bytes]) -> Reply:
-    reading = _parse(ctx, argv)
-    reply = reading.serve(ctx, reading.sources)
+    known = ctx.reading
+    if known is not None and known[0] == argv:
+        reading: Reading = known[1]
+        reply = reading.serve(ctx, reading.sources)
+        ctx.db.hits += 1  # parsing looks the key up, too
+    else:
+        reading = _parse(ctx, argv)
+        if reading.is_plain and sum(map(len, argv)) <= _KNOWN_BYTES_MAX:
+            ctx.reading = argv, reading
+        reply = reading.serve(ctx, reading.sources)
     if reply is not None:
         return reply
     if reading.block_ms is None:
@@ -381,7 +422,7 @@ def _serve(ctx: Context, argv: list[bytes]) -> Reply:
     return ctx.engine.blocking.wait(
         ctx,
         [name for name, _ in reading.sources],
-        lambda name: reading.serve_again(ctx, name),
+        reading.serve_again,
         timeout_ms=reading.block_ms,
         nothing=NULL_ARRAY,
         share=share,

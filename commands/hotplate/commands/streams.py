@@ -34,6 +34,7 @@ from hotplate.keyspace.stream_entry import (
     SEQUENCE_MAX,
     build_frame,
     format_id,
+    read_whole_id,
 )
 from hotplate.keyspace.stream_producers import DURATION_S_MAX, SIZE_MAX, Producers, digest_of
 from hotplate.resp.types import EMPTY_ARRAY, NULL_ARRAY, OK, ZERO, Reply
@@ -179,8 +180,11 @@ class _Addition:
 def xadd(ctx: Context, argv: list[bytes]) -> Reply:
     """XADD key [options] <* | id> field value [field value ...]"""
     fields_at, length_max = plain_form(argv)
+    given_id: int | None = None  # `*`
     if not fields_at:
-        return _add_with_options(ctx, argv)
+        fields_at, given_id = 3, read_whole_id(argv[2])
+        if given_id is None:
+            return _add_with_options(ctx, argv)
     if len(argv) - fields_at & 1:
         return _add_with_options(ctx, argv)
     key = argv[1]
@@ -193,7 +197,12 @@ def xadd(ctx: Context, argv: list[bytes]) -> Reply:
         raise WrongTypeError
     last_id = stream.last_id
     now_ms = ctx.now_ms
-    if now_ms > last_id >> SEQUENCE_BITS:
+    if given_id is not None:
+        if given_id <= last_id:
+            return _add_with_options(ctx, argv)
+        entry_id = given_id
+        text = b"%d-%d" % (entry_id >> SEQUENCE_BITS, entry_id & SEQUENCE_MAX)
+    elif now_ms > last_id >> SEQUENCE_BITS:
         entry_id = now_ms << SEQUENCE_BITS
         text = b"%d-0" % now_ms
     elif last_id != ID_MAX:

@@ -5,10 +5,11 @@ own methods, and settles. Values know no key and no client; this module knows no
 """
 
 from collections.abc import Callable
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from hotplate.engine.context import Context
 from hotplate.errors import WrongTypeError
+from hotplate.keyspace.database import SHARD_MASK
 from hotplate.keyspace.entry import Collection, Entry
 from hotplate.resp.types import NULL_ARRAY, Reply
 
@@ -28,10 +29,17 @@ def read_entry(ctx: Context, key: bytes) -> Entry | None:
 
 def read_value(ctx: Context, key: bytes, kind: type[CollectionType]) -> CollectionType | None:
     """The collection that is read, None where there is no key. WrongTypeError for another type."""
-    entry = read_entry(ctx, key)
-    if entry is None:
-        return None
-    value = entry.value
+    db = ctx.db
+    entry = db.shards[hash(key) & SHARD_MASK].get(key)
+    if entry is None or entry.expire_at_ms:
+        entry = read_entry(ctx, key)
+        if entry is None:
+            return None
+    else:  # the usual key, found without a further call
+        db.hits += 1
+        if not ctx.no_touch:
+            entry.accessed_ms = ctx.now_ms
+    value: Any = entry.value
     if type(value) is not kind:
         raise WrongTypeError
     return value
@@ -42,10 +50,14 @@ def write_value(ctx: Context, key: bytes, kind: type[CollectionType]) -> Collect
 
     Not counted as a hit or a miss.
     """
-    entry = ctx.db.lookup_write(key, ctx.now_ms)
+    entry = ctx.db.shards[hash(key) & SHARD_MASK].get(key)
     if entry is None:
         return None
-    value = entry.value
+    if entry.expire_at_ms:
+        entry = ctx.db.lookup_write(key, ctx.now_ms)
+        if entry is None:
+            return None
+    value: Any = entry.value
     if type(value) is not kind:
         raise WrongTypeError
     if not ctx.no_touch:
@@ -62,19 +74,14 @@ def create_value(ctx: Context, key: bytes, kind: type[CollectionType]) -> Collec
     return value
 
 
-def holds_kind(ctx: Context, key: bytes, kind: type[Collection]) -> bool:
-    """Whether the key holds a collection of that type; neither counted nor a use."""
-    entry = ctx.db.lookup_write(key, ctx.now_ms)
-    return entry is not None and type(entry.value) is kind
-
-
 def first_or_wait(
     ctx: Context,
     keys: list[bytes],
     kind: type[Collection],
-    attempt: Callable[[bytes], Reply],
+    attempt: Callable[[Context, bytes], Reply],
     *,
     timeout_ms: int,
+    takes_one: bool = False,
 ) -> Reply:
     """What `attempt` gets of the first of `keys` that has something, now or later.
 
@@ -83,16 +90,18 @@ def first_or_wait(
     others of that kind.
     """
     for key in keys:
-        found = attempt(key)
+        found = attempt(ctx, key)
         if found is not None:
             return found
     return ctx.engine.blocking.wait(
         ctx,
         keys,
-        lambda key: attempt(key) if holds_kind(ctx, key, kind) else None,
+        attempt,
         timeout_ms=timeout_ms,
         nothing=NULL_ARRAY,
         share=kind,
+        kind=kind,
+        takes_one=takes_one,
     )
 
 

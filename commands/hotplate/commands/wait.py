@@ -77,11 +77,11 @@ def _wait_for_disk(
     position = persistence.logged
     answer = [0, 0]  # a timeout's, kept up to date
 
-    def look(key: bytes) -> Reply:
+    def look(ctx: Context, key: bytes) -> Reply:
         answer[0] = int(persistence.synced >= position)
         return None if replicas or answer[0] < local else answer
 
-    found = look(b"")
+    found = look(ctx, b"")
     if found is not None:
         return found
     return ctx.engine.blocking.wait(
@@ -96,7 +96,7 @@ def _give_up_after(ctx: Context, timeout_ms: int, reply: Reply) -> Reply:
     )
 
 
-def _nothing(key: bytes) -> Reply:
+def _nothing(ctx: Context, key: bytes) -> Reply:
     raise AssertionError("no key wakes a client that waits for replicas")
 
 

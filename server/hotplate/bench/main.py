@@ -57,7 +57,10 @@ def main(argv: Sequence[str]) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    known = argparse.ArgumentParser(prog="hotplate bench", description=__doc__)
+    known = argparse.ArgumentParser(
+        prog="hotplate bench",
+        description="Hotplate beside a Redis on the same machine, in turn, as ratios.",
+    )
     known.add_argument("--suite", choices=SUITES, default="all", help="what to measure")
     known.add_argument("--url", help="a running Hotplate; without it one is started")
     known.add_argument("--against", help="redis://host:port; without it a redis-server is started")
@@ -130,7 +133,8 @@ def servers(
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hotplate-bench-")))
         capacity = payload.CAPACITY_BYTES + blocks * STORAGE_BYTES_A_BLOCK
         options = ["--kvc-memory-capacity", str(capacity), "--kvc-ssd-capacity", str(64 << 20)]
-        options += ["--appendonly", "no"]  # neither side keeps anything; `durability` is apart
+        # neither side keeps anything; `durability` is apart
+        options += ["--appendonly", "no", "--kvc-journal", "no"]
         hotplate = stack.enter_context(start_hotplate(directory, *options))
         pids.append(hotplate.pid)
         ours = hotplate.url

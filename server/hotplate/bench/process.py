@@ -68,9 +68,14 @@ class ServerProcess:
         """The end of `log`, for error messages."""
         return self.log_path.read_bytes()[-LOG_TAIL_BYTES:].decode(errors="replace")
 
-    def wait_ready(self, ready: re.Pattern[bytes], log_start_bytes: int) -> re.Match[bytes]:
+    def wait_ready(
+        self,
+        ready: re.Pattern[bytes],
+        log_start_bytes: int,
+        seconds_max: float = START_SECONDS_MAX,
+    ) -> re.Match[bytes]:
         """The first match of `ready` in what it printed after `log_start_bytes`."""
-        deadline = time.monotonic() + START_SECONDS_MAX
+        deadline = time.monotonic() + seconds_max
         while True:
             ended = not self.running  # asked before the log is read, so that no last line is missed
             match = ready.search(self.log_path.read_bytes()[log_start_bytes:])
@@ -81,7 +86,7 @@ class ServerProcess:
                 raise ServerStartError(f"{self.name} {status}:\n{self.log_tail()}")
             if time.monotonic() > deadline:
                 self.kill()
-                silence = f"was not ready after {START_SECONDS_MAX:.0f} s"
+                silence = f"was not ready after {seconds_max:.0f} s"
                 raise ServerStartError(f"{self.name} {silence}:\n{self.log_tail()}")
             time.sleep(POLL_SECONDS)
 
@@ -107,14 +112,16 @@ class ServerProcess:
         self.stop()
 
 
-def start_hotplate(directory: Path, *options: str, port: int = 0) -> ServerProcess:
+def start_hotplate(
+    directory: Path, *options: str, port: int = 0, seconds_max: float = START_SECONDS_MAX
+) -> ServerProcess:
     """Start Hotplate with its files in `directory`; port 0 takes a free one."""
     command = [sys.executable, "-m", "hotplate.server", "--port", str(port)]
     command += ["--dir", str(directory), *options]
     log_path = directory / "hotplate.log"
     log_start_bytes = log_path.stat().st_size if log_path.exists() else 0
     server = ServerProcess("hotplate", command, log_path)
-    server.port = int(server.wait_ready(_HOTPLATE_READY, log_start_bytes)[1])
+    server.port = int(server.wait_ready(_HOTPLATE_READY, log_start_bytes, seconds_max)[1])
     return server
 
 

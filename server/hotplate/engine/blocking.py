@@ -1,8 +1,9 @@
 """Blocked clients: who waits for which keys, who is served first, and until when.
 
-    handler finds nothing ─► wait() ─► a Waiter in the line of each key ─► Deferred to the client
-                                             ▲                                 ▲
-    a command changes a key ─► it is ready ──┘  serve(), after that command ───┘ a reply
+    handler finds nothing ─► wait() ─► a Waiter, which the client gets as a reply to come
+                                          │ it enters the line of each key
+                                          ▼
+    a command changes a key ─► it is ready ─► serve(), after that command ─► the reply
 
 To add a blocking command: try at once and answer if there is something; else return
 `engine.blocking.wait(...)` with a `retry` that tries again for one key. `retry` answers None where
@@ -24,12 +25,14 @@ No clock, no loop: the server injects `after`, which calls back once when a span
 
 import logging
 from collections.abc import Callable, Hashable, Sequence
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 from hotplate.engine.context import Context, Deferred, Done, Gate
 from hotplate.errors import CommandError, UnblockedError
 from hotplate.keyspace.database import Database
+from hotplate.keyspace.entry import Value
 from hotplate.resp.types import Reply
 
 if TYPE_CHECKING:
@@ -38,8 +41,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("hotplate.engine")
 
 Place: TypeAlias = tuple[int, bytes]  # number of the database, key
-Retry: TypeAlias = Callable[[bytes], Reply]
-"""(key) -> the command's reply, None: still nothing there."""
+Retry: TypeAlias = Callable[[Context, bytes], Reply]
+"""(ctx, key) -> the command's reply, None: still nothing there."""
 LOG_PLACE: Final = (-1, b"")  # of those who wait for the log: it is no key
 _INTERNAL_ERROR: Final = "internal error"
 _FEW: Final = 4
@@ -57,22 +60,46 @@ After: TypeAlias = Callable[[float, Callable[[], None]], Timer]
 """(seconds, callback) -> the timer."""
 
 
-class Waiter:
-    """One blocked client."""
+class Waiter(Deferred):
+    """One blocked client, and the reply that it waits for."""
 
-    __slots__ = ("changes", "ctx", "done", "nothing", "places", "retry", "share", "timer")
+    __slots__ = (
+        "changes",
+        "ctx",
+        "done",
+        "kind",
+        "nothing",
+        "places",
+        "retry",
+        "share",
+        "takes_one",
+        "timeout_ms",
+        "timer",
+    )
+    reads_on = True
+    again = False
 
-    def __init__(
-        self, ctx: Context, places: list[Place], retry: Retry, share: Hashable, nothing: Reply
-    ) -> None:
+    def __init__(self, ctx: Context, places: Sequence[Place], retry: Retry) -> None:
         self.ctx = ctx
         self.places = places
         self.retry = retry
-        self.share = share
-        self.nothing = nothing  # the reply of a timeout
+        self.kind: type[Value] | None = None  # of values that `retry` is for; None: it looks itself
+        self.share: Hashable = None
+        self.takes_one = False  # [key, item] is its reply, and nothing is left of a key with one
+        self.nothing: Reply = None  # the reply of a timeout
+        self.timeout_ms = 0
         self.changes: Sequence[bytes] = ()  # keys that `retry` may change, beside those of `places`
-        self.done: Done | None = None  # until the connection awaits it
         self.timer: Timer | None = None
+        self.done: Done | None = None  # until the connection awaits it
+
+    def start(self, done: Done) -> None:
+        """The connection awaits it: stand in line."""
+        self.done = done
+        self.ctx.engine.blocking.enter(self)
+
+    def cancel(self) -> None:
+        """The client is gone."""
+        self.ctx.engine.blocking.leave(self)
 
 
 class Line:
@@ -107,6 +134,7 @@ class Blocking:
         self._lines: dict[Place, Line] = {}
         self._waiters: dict[int, Waiter] = {}  # by the client's id
         self._observing = False
+        self._observer = self._on_change  # one object
         self.ready: dict[Place, None] = {}
         # hears of keys that a waiter is about to change, while a snapshot is taken
         self.before_retry: Callable[[Database, bytes], None] | None = None
@@ -132,23 +160,32 @@ class Blocking:
         timeout_ms: int,
         nothing: Reply,
         share: Hashable,
+        kind: type[Value] | None = None,
+        takes_one: bool = False,
         changes: Sequence[bytes] = (),
         place: Place | None = None,
     ) -> Reply:
         """Wait until `retry` has something for one of `keys`, or `timeout_ms` (0: for ever) passed,
-        which answers `nothing`. `changes`: other keys that `retry` may change.
-        `place`: what to wait for instead of keys."""
+        which answers `nothing`. `kind`: try only keys with such a value. `takes_one`: of a key with
+        one item `retry` leaves nothing and answers [key, item]. `changes`: other keys that `retry`
+        may change. `place`: what to wait for instead of keys."""
         if ctx.deny_blocking:
             return nothing
-        places = [(ctx.db.index, key) for key in dict.fromkeys(keys)] if place is None else [place]
-        waiter = Waiter(ctx, places, retry, share, nothing)
+        places: Sequence[Place]
+        if place is not None:
+            places = (place,)
+        elif len(keys) == 1:
+            places = ((ctx.db.index, keys[0]),)
+        else:
+            places = [(ctx.db.index, key) for key in dict.fromkeys(keys)]
+        waiter = Waiter(ctx, places, retry)
+        waiter.kind = kind
+        waiter.share = share
+        waiter.takes_one = takes_one
+        waiter.nothing = nothing
+        waiter.timeout_ms = timeout_ms
         waiter.changes = changes
-
-        def start(done: Done) -> None:
-            waiter.done = done
-            self._enter(waiter, timeout_ms)
-
-        return Deferred(start, lambda: self._leave(waiter), reads_on=True)
+        return waiter
 
     def serve(self) -> None:
         """Try the waiters of all keys that became ready, oldest first."""
@@ -158,12 +195,42 @@ class Blocking:
             del ready[place]
             line = self._lines.get(place)
             if line is not None:
-                empty_handed: set[Hashable] = set()
-                # most of the time the second of a long line finds nothing, and speaks for the rest
-                if not self._serve_first(place, line, empty_handed, _FEW):
-                    self._serve_first(place, line, empty_handed, len(line.waiters))
+                self._serve_line(place, line)
                 if len(line.shares) <= 1:
                     ready.pop(place, None)  # what was taken from it leaves nothing to the others
+
+    def hand_over(self, db: Database, key: bytes, item: bytes) -> bool:
+        """Give an item that is about to become the only one of a new key to who waits longest for
+        it; whether it was taken. Then it is as if the key had come and gone, which nobody else may
+        want to hear of."""
+        line = self._lines.get((db.index, key))
+        if (
+            line is None
+            or db.observer is not self._observer
+            or db.journal is not None
+            or db.witness is not None
+            or self.before_retry is not None
+        ):
+            return False
+        waiter = next(iter(line.waiters))
+        if not waiter.takes_one or waiter.ctx.gates & Gate.CLOSING:
+            return False
+        self._finish(waiter, [key, item])
+        return True
+
+    def _serve_line(self, place: Place, line: Line) -> None:
+        while len(line.shares) == 1:  # nearly always: the first who gets nothing speaks for all
+            waiter = next(iter(line.waiters))
+            if waiter.ctx.gates & Gate.CLOSING:
+                break
+            reply = self._try(waiter, place[1])
+            if reply is None:
+                return
+            self._finish(waiter, reply)
+        empty_handed: set[Hashable] = set()
+        # most of the time the second of a long line finds nothing, and speaks for the rest
+        if not self._serve_first(place, line, empty_handed, _FEW):
+            self._serve_first(place, line, empty_handed, len(line.waiters))
 
     def _serve_first(
         self, place: Place, line: Line, empty_handed: set[Hashable], count: int
@@ -203,21 +270,24 @@ class Blocking:
         """Everything in these databases may have changed (FLUSHDB, FLUSHALL, SWAPDB)."""
         self.ready.update((place, None) for place in self._lines if place[0] in indexes)
 
-    def _enter(self, waiter: Waiter, timeout_ms: int) -> None:
+    def enter(self, waiter: Waiter) -> None:
+        """At the end of each of its lines."""
         self._waiters[waiter.ctx.client_id] = waiter
         for place in waiter.places:
             line = self._lines.get(place)
             if line is None:
                 line = self._lines[place] = Line()
             line.enter(waiter)
-        if timeout_ms:
+        if waiter.timeout_ms:
             after = self._engine.after
-            waiter.timer = after(timeout_ms / 1000, lambda: self._finish(waiter, waiter.nothing))
+            finish = partial(self._finish, waiter, waiter.nothing)
+            waiter.timer = after(waiter.timeout_ms / 1000, finish)
         if not self._observing:
             self._observing = True
-            self._engine.observe(self._on_change)
+            self._engine.observe(self._observer)
 
-    def _leave(self, waiter: Waiter) -> None:
+    def leave(self, waiter: Waiter) -> None:
+        """It waits no more."""
         if self._waiters.pop(waiter.ctx.client_id, None) is None:
             return
         if waiter.timer is not None:
@@ -230,7 +300,7 @@ class Blocking:
                 self.ready.pop(place, None)
 
     def _finish(self, waiter: Waiter, reply: Reply) -> None:
-        self._leave(waiter)
+        self.leave(waiter)
         assert waiter.done is not None
         waiter.done(reply)
 
@@ -241,7 +311,11 @@ class Blocking:
             for changed in (key, *waiter.changes):
                 self.before_retry(ctx.db, changed)
         try:
-            return waiter.retry(key)
+            if waiter.kind is not None:
+                entry = ctx.db.lookup_write(key, ctx.now_ms)
+                if entry is None or type(entry.value) is not waiter.kind:
+                    return None
+            return waiter.retry(ctx, key)
         except CommandError as error:
             return error
         except Exception:
@@ -254,4 +328,4 @@ class Blocking:
             self.ready[index, key] = None
         elif not self._lines:
             self._observing = False
-            self._engine.observe(self._on_change, False)
+            self._engine.observe(self._observer, False)

@@ -129,6 +129,7 @@ class Context:
         "no_touch",
         "now_ms",
         "queue",
+        "reading",
         "resp",
         "resume_at",
         "run_started_ns",
@@ -165,6 +166,8 @@ class Context:
         self.tainted = False
         self.watched: dict[tuple[int, bytes], None] = {}
         self.watch_broken = False
+        # XREADGROUP: the last call and what it says, for a consumer repeats itself
+        self.reading: tuple[list[bytes], Any] | None = None
         # one time per batch of commands; a whole EXEC sees one
         self.now_ms = now_ms
         self.last_seen_ms = now_ms

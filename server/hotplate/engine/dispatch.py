@@ -10,11 +10,12 @@ No socket, no event loop, no per-request object. Statistics are kept per run of 
 import logging
 from typing import Any, Final
 
+from hotplate.engine.blocking import Waiter
 from hotplate.engine.context import Context, Deferred, Followed, Gate
 from hotplate.engine.gates import admit, did_run, find
 from hotplate.errors import CommandError
 from hotplate.resp.encoder import BULK_HEADERS, INTEGERS, encode
-from hotplate.resp.types import Payload, Payloads, Raw
+from hotplate.resp.types import Frames, Payload, Payloads, Raw
 from hotplate.spec.model import Command
 
 log = logging.getLogger("hotplate.engine")
@@ -79,7 +80,7 @@ def run(ctx: Context, requests: list[Any], out: list[Any], start: int = 0) -> in
                     done = done if room > 0 else index + 1
             elif kind is int:
                 append(INTEGERS[reply] if 0 <= reply < _INTEGERS_END else b":%d\r\n" % reply)
-            elif kind is Deferred:
+            elif kind is Waiter or kind is Deferred:
                 deferred = reply
                 ctx.resume_at = done = index if reply.again else index + 1
             else:
@@ -113,7 +114,7 @@ def failed(ctx: Context, command: Command | None, error: Exception) -> bytes:
 
 def answer(ctx: Context, reply: Any, out: list[Any]) -> int:
     """Append the frames of a reply of any type; how many bytes they are."""
-    if type(reply) is Raw:
+    if type(reply) is Raw or type(reply) is Frames:
         out.append(reply)
         return len(reply)
     if type(reply) is list and len(reply) == 2 and type(reply[0]) is type(reply[1]) is bytes:

@@ -133,7 +133,7 @@ def _run_for_listener(ctx: Context, command: Command, argv: list[Any]) -> Reply:
     pubsub.begin_command(ctx)
     try:
         reply = call(ctx, command, argv)
-        answered = type(reply) is not Deferred
+        answered = not isinstance(reply, Deferred)
     finally:
         messages = pubsub.end_command()
         if messages and not answered:
@@ -215,7 +215,7 @@ def _run_silently(ctx: Context, command: Command | None, argv: list[Any]) -> Rep
     turned_on = was_off and not ctx.gates & Gate.REPLY_OFF
     if turned_on or (reply is OK and command is not None and command.name == b"client|reply"):
         return reply
-    if type(reply) is Deferred:
+    if isinstance(reply, Deferred):
         if reply.again:
             ctx.gates |= skips  # the command is still to come
             return reply

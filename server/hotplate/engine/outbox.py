@@ -22,10 +22,11 @@ class Sender(Protocol):
 class Outbox:
     """The pass of one server: requests that came alone, and who has something to send."""
 
-    __slots__ = ("_is_due", "_listed", "_singles", "soon")
+    __slots__ = ("_heard", "_is_due", "_listed", "singles", "soon")
 
     def __init__(self, singles: Singles) -> None:
-        self._singles = singles
+        self.singles = singles
+        self._heard = singles.heard
         self._listed: deque[Sender] = deque()
         self._is_due = False
         # calls back when the pass is over; the server sets it
@@ -43,7 +44,7 @@ class Outbox:
         if not self._is_due:
             self._is_due = True
             self.soon(self.flush)
-        self._singles.add(single)
+        self._heard.append(single)
 
     def flush_listed(self) -> None:
         """Let all that are listed flush now."""
@@ -53,15 +54,15 @@ class Outbox:
     def flush(self) -> None:
         """Run what was heard and let all that are listed flush; new ones on the way, too."""
         self._is_due = True
-        singles, listed = self._singles, self._listed
+        singles, heard, listed = self.singles, self._heard, self._listed
         singles.send_answered()  # where this is called amid a pass
         try:
-            while singles or listed:
-                if singles:
+            while heard or listed:
+                if heard:
                     singles.run()
                 self.flush_listed()
         finally:
-            self._is_due = bool(singles or listed)
+            self._is_due = bool(heard or listed)
             if self._is_due:  # one failed, which is logged; the others are not to wait for it
                 self.soon(self.flush)
 

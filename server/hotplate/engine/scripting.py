@@ -230,6 +230,11 @@ class Scripts:
                 raise NoScriptError("No matching script. Please use EVAL.")
             if sha in self._evaluated:
                 self._evaluated.move_to_end(sha)
+        native = callee.native
+        if native is not None and argv[2] == b"1" and not (ctx.gates | self._engine.gates):
+            reply = None if read_only else native(ctx, argv)
+            if reply is not None:
+                return reply
         count = _COUNTS.get(argv[2], -1)
         if not 0 <= count <= len(argv) - 3:
             count = count_of_keys(argv)
@@ -239,11 +244,6 @@ class Scripts:
         self, ctx: Context, callee: Callee, count: int, argv: list[bytes], *, read_only: bool
     ) -> Reply:
         """Run it with `count` keys from argv[3] on."""
-        native = callee.native
-        if native is not None and count == 1 and not (read_only or ctx.gates | self._engine.gates):
-            reply = native(ctx, argv)
-            if reply is not None:
-                return reply
         flags = callee.flags
         allow_oom = False
         if flags is not None:

@@ -10,6 +10,7 @@ connection, which runs it as a batch of one.
 """
 
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 from hotplate.engine.context import Context
@@ -30,6 +31,7 @@ class Single(Protocol):
 
     ctx: Context
     request: list[Any] | None  # None: it was taken
+    sent: bytes  # the request as it came, if that is as requests are encoded; or nothing
 
     def run_alone(self, request: list[Any]) -> None:
         """Run the request as a batch."""
@@ -44,25 +46,22 @@ class Single(Protocol):
         ...
 
 
+CameAs: TypeAlias = Callable[[list[list[Any]], list[bytes]], object]
 Answered: TypeAlias = tuple[Single, list[Any], bytes]  # its request and what is to be sent
 
 
 class Singles:
     """The requests that wait for the end of the pass, and how they are run."""
 
-    __slots__ = ("_answered", "_engine", "_heard")
+    __slots__ = ("_answered", "_engine", "came_as", "heard", "is_alone")
 
     def __init__(self, engine: "Engine") -> None:
         self._engine = engine
-        self._heard: deque[Single] = deque()
+        # hears which requests came as which bytes; the server sets it where there is a log
+        self.came_as: CameAs | None = None
+        self.heard: deque[Single] = deque()  # whose requests are to be run
+        self.is_alone = False  # the request that runs is the only one of its pass
         self._answered: list[Answered] = []  # by the run of equal commands under way
-
-    def __len__(self) -> int:
-        return len(self._heard)
-
-    def add(self, single: Single) -> None:
-        """Its request is to be run with the others."""
-        self._heard.append(single)
 
     def run(self) -> None:
         """Run the requests in order, then write what they answer.
@@ -70,13 +69,14 @@ class Singles:
         It may be called again while it runs one that goes back to its connection: what is left is
         in the list, what was answered is written.
         """
-        engine, heard = self._engine, self._heard
+        engine, heard = self._engine, self.heard
         lookup, blocking = engine.commands.table.get, engine.blocking
         ready, monotonic_ns = blocking.ready, engine.clock.monotonic_ns
         current: Command | None = None
         handler: Any = None
         arity_min, arity_max, alone = -1, -1, False  # nothing fits: back to its connection
         answered = self._answered = []
+        self.is_alone = len(heard) == 1
         engine.read_clocks()
         while heard:
             single = heard.popleft()
@@ -85,7 +85,8 @@ class Singles:
             assert argv is not None
             command = lookup(argv[0])
             if command is not current or command is None:
-                self._finish(current, answered)
+                if answered:
+                    self._finish(current, answered)
                 current, arity_max, alone = command, -1, False
                 if command is not None and command.handler is not None:
                     handler, alone = command.handler, command.measured_alone
@@ -122,6 +123,7 @@ class Singles:
             if ready:
                 blocking.serve()
         self._finish(current, answered)
+        self.is_alone = False
 
     def send_answered(self) -> None:
         """Send what is answered: the command that runs now takes long."""
@@ -135,6 +137,8 @@ class Singles:
         if command is None or not answered:
             return
         engine = self._engine
+        if self.came_as is not None:
+            self.came_as([item[1] for item in answered], [item[0].sent for item in answered])
         spent_ns = engine.clock.monotonic_ns() - engine.now_ns
         engine.now_ns += spent_ns
         command.calls += len(answered)

@@ -7,14 +7,16 @@
     bound_members   [                b"c", ...]            above the one, not above the other
     tally           how many members are in each 64 chunks, counted when a rank is asked for
 
-A place is found by bisecting the bounds, then one chunk: O(log n), in C and on plain floats. What
-is inserted or removed moves at most a chunk. Bounds need not be members: they change only when a
-chunk is split or joined. No chunk is empty, except the one of a set of no members; what a caller
-empties it throws away.
+A place is found by bisecting the bounds, then one chunk: O(log n), in C. Scores of a chunk lie in
+an array: of a list each float that a bisection looks at would be elsewhere in memory. What is
+inserted or removed moves at most a chunk. Bounds need not be members: they change only when a chunk
+is split or joined. No chunk is empty, except the one of a set of no members; what a caller empties
+it throws away.
 
 Knows no key, client or reply. Scores are never NaN; callers see to it. -0.0 and 0.0 are equal.
 """
 
+from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 from itertools import accumulate, chain
@@ -60,7 +62,7 @@ class SortedSet:
 
     def __init__(self) -> None:
         self.scores: Table[float] = {}
-        self.score_chunks: list[list[float]] = [[]]
+        self.score_chunks: list[array[float]] = [array("d")]
         self.member_chunks: list[list[bytes]] = [[]]
         self.bound_scores: list[float] = []
         self.bound_members: list[bytes] = []
@@ -81,12 +83,12 @@ class SortedSet:
         made.scores = table if len(table) < SPREAD_FROM else ShardedDict(table)
         if len(members) > CHUNK_MAX:
             starts = range(0, len(members), _CHUNK_FILL)
-            made.score_chunks = [scores[at : at + _CHUNK_FILL] for at in starts]
+            made.score_chunks = [array("d", scores[at : at + _CHUNK_FILL]) for at in starts]
             made.member_chunks = [members[at : at + _CHUNK_FILL] for at in starts]
             made.bound_scores = [chunk[0] for chunk in made.score_chunks[1:]]
             made.bound_members = [chunk[0] for chunk in made.member_chunks[1:]]
         else:
-            made.score_chunks = [scores]
+            made.score_chunks = [array("d", scores)]
             made.member_chunks = [members]
         return made
 
@@ -289,6 +291,20 @@ class SortedSet:
             stop = bisect_right(self.score_chunks[last], high)
         return first, start, last, stop
 
+    def members_between(self, low: float, high: float) -> list[bytes]:
+        """The members whose scores are from `low` to `high`, in order."""
+        bounds = self.bound_scores
+        first = last = 0
+        if bounds:
+            first = bisect_left(bounds, low)
+            last = bisect_right(bounds, high, first)
+        scores = self.score_chunks[first]
+        start = bisect_left(scores, low)
+        if first == last:
+            return self.member_chunks[first][start : bisect_right(scores, high, start)]
+        stop = bisect_right(self.score_chunks[last], high)
+        return self.members_of((first, start, last, stop))
+
     def lex_span(self, wanted: LexRange, *, reverse: bool = False) -> Span:
         """The members within a range, all scores being equal.
 
@@ -378,14 +394,14 @@ class SortedSet:
         first, start, last, stop = span
         chunks = self.score_chunks
         if first == last:
-            return chunks[first][start:stop]
+            return chunks[first][start:stop].tolist()
         if first > last:
             return []
         found = chunks[first][start:]
         for chunk in chunks[first + 1 : last]:
             found += chunk
         found += chunks[last][:stop]
-        return found
+        return found.tolist()
 
     def remove_span(self, span: Span) -> int:
         """Take out the members of a span; how many there were."""
@@ -421,7 +437,7 @@ class SortedSet:
         """An equal set that shares nothing that can change."""
         other = SortedSet()
         other.scores = self.scores.copy()
-        other.score_chunks = [chunk.copy() for chunk in self.score_chunks]
+        other.score_chunks = [chunk[:] for chunk in self.score_chunks]
         other.member_chunks = [chunk.copy() for chunk in self.member_chunks]
         other.bound_scores = self.bound_scores.copy()
         other.bound_members = self.bound_members.copy()

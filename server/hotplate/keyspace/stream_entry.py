@@ -10,6 +10,7 @@ Pure functions; they know no key and no client.
 """
 
 import re
+from collections.abc import Iterable
 from typing import Final
 
 from hotplate.resp.shared import BULK_HEADERS, CRLF
@@ -29,11 +30,24 @@ def format_id(entry_id: int) -> bytes:
     return b"%d-%d" % (entry_id >> SEQUENCE_BITS, entry_id & SEQUENCE_MAX)
 
 
-def read_id(text: bytes, missing_sequence: int = 0) -> int | None:
-    """`milliseconds` or `milliseconds-sequence`; None for anything else."""
+def format_ids(ids: Iterable[int]) -> list[bytes]:
+    """Several ids."""
+    return [b"%d-%d" % (it >> SEQUENCE_BITS, it & SEQUENCE_MAX) for it in ids]
+
+
+def read_whole_id(text: bytes) -> int | None:
+    """`milliseconds-sequence` as the server writes it; None for what may be something else."""
     time, _, sequence = text.partition(b"-")
     if len(text) <= _SHORT_BYTES and time.isdigit() and sequence.isdigit():
         return int(time) << SEQUENCE_BITS | int(sequence)
+    return None
+
+
+def read_id(text: bytes, missing_sequence: int = 0) -> int | None:
+    """`milliseconds` or `milliseconds-sequence`; None for anything else."""
+    entry_id = read_whole_id(text)
+    if entry_id is not None:
+        return entry_id
     if len(text) > _ID_BYTES_MAX:
         return None
     time, dash, sequence = text.split(b"\0", 1)[0].partition(b"-")

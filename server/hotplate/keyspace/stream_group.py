@@ -102,10 +102,10 @@ class Group:
         if ids[0] <= self.pending.last:  # the group was set back: some may be pending already
             self.forget(ids)
         for start in range(0, len(ids), CHUNK_MAX):
-            batch = ids[start : start + CHUNK_MAX] if len(ids) > CHUNK_MAX else ids
+            batch = tuple(ids[start : start + CHUNK_MAX] if len(ids) > CHUNK_MAX else ids)
             self._serial += 1
             order = _OWNED_MS + now_ms << _SERIAL_BITS | self._serial
-            delivery = Delivery(consumer, now_ms, 1, tuple(batch), order)
+            delivery = Delivery(consumer, now_ms, 1, batch, order)
             self.order.put(order, delivery)
             for pending in (self.pending, consumer.pending):
                 if batch[0] > pending.last:
@@ -145,7 +145,7 @@ class Group:
             return 0
         delivery = self.pending.get(ids[0])
         if delivery is not None and delivery.left == len(ids) and delivery.ids == tuple(ids):
-            return self._forget_all(delivery)
+            return self.forget_all(delivery)
         found = self.pending.pop_many(ids)
         if not found:
             return 0
@@ -164,14 +164,14 @@ class Group:
             owner.pending.pop_many(mine)
         return len(found)
 
-    def _forget_all(self, delivery: Delivery) -> int:
-        """All that was handed out together is acknowledged together, as most consumers do."""
-        ids = list(delivery.ids)
+    def forget_all(self, delivery: Delivery) -> int:
+        """All of a whole delivery is acknowledged together, as most consumers do."""
+        ids = delivery.ids
         self.pending.drop_many(ids)
         if delivery.consumer is not None:
             delivery.consumer.pending.drop_many(ids)
         delivery.left = 0
-        self.order.pop_many((delivery.order,))
+        self.order.drop_many((delivery.order,))
         return len(ids)
 
     def _leave(self, delivery: Delivery) -> None:

@@ -5,19 +5,24 @@
 
         lower bounds   [0,      b1,      b2 ...]      ids of chunk i lie in [b_i, b_i+1)
         chunks         [{id: d}, {id: d}, {id: d}]    at most CHUNK_MAX ids, one or more
+        fresh          {id: (ids, d), ...}            behind all of them, as they came
 
 Looking up, putting and removing cost O(log n + CHUNK_MAX); ascending ids, as deliveries come, are
 appended. No dict grows large, so none takes long to grow or to free.
+
+What comes together mostly goes together, and soon: the fresh ids, at most FRESH_MAX, are no more
+than noted under the first of each lot. They are put in their places when something else is asked.
 """
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from hotplate.keyspace.stream_group import Consumer
 
 CHUNK_MAX: Final = 256
+FRESH_MAX: Final = 1024
 _SHRINKING: Final = (0, CHUNK_MAX // 8)  # a chunk goes, or is rebuilt: dicts stay as large as ever
 
 
@@ -45,16 +50,23 @@ class Delivery:
         self.left = len(ids)
         self.order = order
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether all of it is still pending."""
+        return self.left == len(self.ids)
+
 
 class DeliveryMap:
     """Ordered int -> Delivery. `last` is no less than any key."""
 
-    __slots__ = ("_chunks", "_in_order", "_size", "_starts", "last")
+    __slots__ = ("_chunks", "_fresh", "_fresh_size", "_in_order", "_size", "_starts", "last")
 
     def __init__(self) -> None:
         self._starts = [0]
         self._chunks: list[dict[int, Delivery]] = [{}]
         self._in_order = [True]  # whether the dict's own order is that of its keys
+        self._fresh: dict[int, tuple[Sequence[int], Delivery]] = {}
+        self._fresh_size = 0
         self._size = 0
         self.last = -1
 
@@ -63,31 +75,43 @@ class DeliveryMap:
 
     def get(self, key: int) -> Delivery | None:
         """The delivery of a key."""
+        if self._fresh:
+            lot = self._fresh.get(key)
+            if lot is not None:
+                return lot[1]
+            self._place()
         return self._chunks[bisect_right(self._starts, key) - 1].get(key)
 
-    def extend(self, keys: list[int], delivery: Delivery) -> None:
-        """Add at most CHUNK_MAX keys, ascending, all of them above `last`."""
-        tail = self._chunks[-1]
-        if len(tail) + len(keys) <= CHUNK_MAX:
-            tail.update(dict.fromkeys(keys, delivery))
-        else:
-            self._starts.append(keys[0])
-            self._chunks.append(dict.fromkeys(keys, delivery))
-            self._in_order.append(True)
-        self._size += len(keys)
+    def extend(self, keys: Sequence[int], delivery: Delivery) -> None:
+        """Add at most CHUNK_MAX keys, ascending, above `last`; nobody may change `keys` later."""
+        self._fresh[keys[0]] = keys, delivery
+        count = len(keys)
+        self._size += count
+        self._fresh_size += count
         self.last = keys[-1]
+        if self._fresh_size > FRESH_MAX:
+            self._place()
+
+    def _place(self) -> None:
+        """Put the fresh keys in their places."""
+        for keys, delivery in self._fresh.values():
+            tail = self._chunks[-1]
+            if len(tail) + len(keys) <= CHUNK_MAX:
+                tail.update(dict.fromkeys(keys, delivery))
+            else:
+                self._starts.append(keys[0])
+                self._chunks.append(dict.fromkeys(keys, delivery))
+                self._in_order.append(True)
+        self._fresh.clear()
+        self._fresh_size = 0
 
     def put(self, key: int, delivery: Delivery) -> None:
         """Set the delivery of a key, new or not."""
         if key > self.last:
-            tail = self._chunks[-1]
-            if len(tail) < CHUNK_MAX:
-                tail[key] = delivery
-                self._size += 1
-                self.last = key
-            else:
-                self.extend([key], delivery)
+            self.extend((key,), delivery)
             return
+        if self._fresh:
+            self._place()
         index = bisect_right(self._starts, key) - 1
         chunk = self._chunks[index]
         if key in chunk:
@@ -106,6 +130,8 @@ class DeliveryMap:
 
     def pop_many(self, keys: Iterable[int]) -> list[tuple[int, Delivery]]:
         """Remove keys; those that were there, with their deliveries."""
+        if self._fresh:
+            self._place()
         starts = self._starts
         chunks = self._chunks
         found: list[tuple[int, Delivery]] = []
@@ -120,8 +146,16 @@ class DeliveryMap:
         self._size -= len(found)
         return found
 
-    def drop_many(self, keys: list[int]) -> None:
+    def drop_many(self, keys: Sequence[int]) -> None:
         """Remove keys, ascending, that are all there."""
+        if self._fresh:
+            lot = self._fresh.get(keys[0])
+            if lot is not None and lot[0] == keys:
+                del self._fresh[keys[0]]
+                self._fresh_size -= len(keys)
+                self._size -= len(keys)
+                return
+            self._place()
         index = bisect_right(self._starts, keys[0]) - 1
         if index + 1 < len(self._starts) and self._starts[index + 1] <= keys[-1]:
             self.pop_many(keys)
@@ -145,6 +179,8 @@ class DeliveryMap:
         """Keys from `start` to `end`, both included. Keys may come and go meanwhile."""
         following: int | None = start
         while following is not None:
+            if self._fresh:
+                self._place()
             start = following
             index = bisect_right(self._starts, start) - 1
             pairs = list(self._ordered(index).items())
@@ -157,14 +193,17 @@ class DeliveryMap:
 
     def first_key(self) -> int | None:
         """The least key."""
+        self._place()
         return next(iter(self._ordered(0)), None)
 
     def last_key(self) -> int | None:
         """The greatest key."""
+        self._place()
         return next(reversed(self._ordered(len(self._chunks) - 1)), None)
 
     def shed(self, count: int) -> int:
         """Forget about `count` keys, the greatest first; how many there were."""
+        self._place()
         before = self._size
         while self._size and before - self._size < count:
             index = len(self._chunks) - 1

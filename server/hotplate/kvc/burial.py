@@ -58,10 +58,14 @@ class Burial:
     """Gathers discarded slots into ranges; `close` enters the graves, or releases them at once.
 
     It also gathers the ids of the blocks that leave, and writes down why: `reason`.
+
+    No slot is given back before the journal says why: a server that is killed between the two would
+    find a block, or an open session, without its bytes. What is evicted or expired may be missing.
     """
 
     __slots__ = (
         "_due_ms",
+        "_graves",
         "_high",
         "_holdings",
         "_index",
@@ -93,6 +97,7 @@ class Burial:
         self._leaving = session is None
         self._session = session
         self._open: dict[tuple[int, Shape], Grave] = {}
+        self._graves: list[Grave] = []
         policy = POLICIES.index(use.group.policy) if reason is Reason.EVICTED else 0
         self._mark = mark_of(reason, now_ms, policy) if reason else 0
         self._index: Index | None = None  # blocks low..high-1 of it are still to be written down
@@ -140,7 +145,7 @@ class Burial:
                 grave.place = place
                 grave.count += slots
                 return grave
-            self._holdings.bury(grave, self._now_ms)
+            self._graves.append(grave)
         grave = Grave(
             self._use,
             storage,
@@ -165,8 +170,14 @@ class Burial:
 
     def close(self) -> None:
         """All that was added is on its way."""
-        for grave in self._open.values():
+        graves = [*self._graves, *self._open.values()]
+        journal = self._holdings.journal
+        goes_now = graves and self._due_ms <= self._now_ms and self._reason not in _LIVED
+        if journal is not None and goes_now:
+            journal.commit()
+        for grave in graves:
             self._holdings.bury(grave, self._now_ms)
+        self._graves.clear()
         self._open.clear()
         self._write_down()
         listener = self._holdings.listener

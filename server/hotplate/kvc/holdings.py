@@ -274,6 +274,8 @@ class Holdings:
             self.bury(grave, now_ms)
 
     def _release(self, grave: Grave) -> bool:
+        if self.journal is not None and self.journal.trouble is not None:
+            return False  # it does not know yet that these slots are nobody's
         if grave.session is not None and grave.session.transfers:
             return False
         if self.pins and self._is_pinned(grave.storage, grave.place, grave.count):

@@ -72,11 +72,12 @@ def complete(
     *,
     delay_ms: int,
     reason: Reason = Reason.DROPPED,
-) -> int:
+) -> tuple[int, Burial]:
     """Publish the new keys named by `bits`, drop the others; how many were published.
 
-    Dropped space is given back after `delay_ms` and when no transfer into it is running. A
-    running transfer is the only reason why space of a FINISH can linger.
+    Dropped space is given back after `delay_ms` and when no transfer into it is running, once the
+    caller has told the journal and closes the burial. A running transfer is the only reason why
+    space of a FINISH can linger.
     """
     index = session.index
     use = holdings.use(index)
@@ -93,7 +94,6 @@ def complete(
                 if not gone:
                     _drop(index, part, position, at, burial)
                 burial.add(part.storage, part.shape, part.place + position - part.first)
-    burial.close()
     published = 0
     offset = 0
     for part in session.parts:
@@ -103,7 +103,7 @@ def complete(
             _publish(holdings, index, part.cut(low, high - low), own)
             published += high - low
         offset += part.count * width
-    return published
+    return published, burial
 
 
 def _stretches(part: Part, bits: bytes, lost: set[int]) -> Iterator[tuple[int, int]]:

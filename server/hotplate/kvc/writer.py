@@ -209,10 +209,13 @@ class Writer:
         counters.dropped += session.new_count
         nothing = bytes(session.new_count)
         delay_ms, reason = self.write_grace_ms, Reason.TIMED_OUT
-        complete(self._holdings, session, nothing, b"", now_ms, delay_ms=delay_ms, reason=reason)
+        _, burial = complete(
+            self._holdings, session, nothing, b"", now_ms, delay_ms=delay_ms, reason=reason
+        )
         self._leave(session, SessionState.DROPPED)
         if self._holdings.journal is not None:
             self._holdings.journal.dropped(session.id)
+        burial.close()
 
     def finish(
         self,
@@ -233,7 +236,9 @@ class Writer:
                 b"session %b: %d KVC.WRITE are still arriving" % (session_id, session.transfers)
             )
         published_sums = settled_sums(self._holdings, session, bits, sums)
-        published = complete(self._holdings, session, bits, published_sums, now_ms, delay_ms=0)
+        published, burial = complete(
+            self._holdings, session, bits, published_sums, now_ms, delay_ms=0
+        )
         answer = published, session.new_count - published
         counters = self._holdings.counters[index.instance.number]
         counters.published += answer[0]
@@ -242,6 +247,7 @@ class Writer:
         row = self.closed.remember(session, outcome, bits, answer)
         if self._holdings.journal is not None:
             self._holdings.journal.finished(session.id, row)
+        burial.close()
         return answer
 
     def resume(self, session: WriteSession) -> None:
@@ -338,7 +344,10 @@ class Writer:
             if new < len(keys):
                 size = index.sum_bytes
                 sums = b"".join([sums[item * size : (item + 1) * size] for item in wanted])
-            complete(self._holdings, session, b"\1" * new, sums, request.now_ms, delay_ms=0)
+            _, burial = complete(
+                self._holdings, session, b"\1" * new, sums, request.now_ms, delay_ms=0
+            )
+            burial.close()
             self._holdings.counters[index.instance.number].published += new
         else:
             touch_planned(self._holdings, index, plan, request.now_ms)

@@ -114,6 +114,14 @@ class Stems:
             stored = high
             if stored > capacity:
                 stored = capacity
+            middle = 0
+            while middle < high:  # most find little: look near the root first
+                stem = where[blocks[middle]]
+                if stem < 0 or middle >= ends[stem]:
+                    high = middle
+                    break
+                low, last = middle + 1, stem
+                middle += low
             while low < high:
                 middle = (low + high) >> 1
                 stem = where[blocks[middle]]
@@ -233,6 +241,7 @@ class Stems:
         policy, next_stem = self.queues.policy, self.queues.victim
         counts, remembers, alone = policy.counts, policy.ghosts is not None, self._alone
         ends, bases, forks, marks = self._end, self._base, self._forks, self._marks
+        proven, blocks = self.proven, self.blocks
         while missing > 0:
             stem = next_stem(PRIORITY, None)
             end, base = ends[stem], bases[stem]
@@ -241,20 +250,22 @@ class Stems:
             low = end - 1 if single else base
             if counts:
                 low = max(low, end - policy.in_a_row(stem))
-            if marked:
-                low = max(low, max(marked) + 1)
-            if forked:
-                low = max(low, max(forked) + 1)
-            if end - low > missing:
-                low = end - missing
+            if marked and (lowest := max(marked) + 1) > low:
+                low = lowest
+            if forked and (lowest := max(forked) + 1) > low:
+                low = lowest
             count = end - low
+            if count > missing:
+                count = missing
+                low = end - count
             missing -= count
-            self.blocks -= count
+            blocks -= count
+            self.blocks = blocks
             if remembers:
                 policy.evicted(self._names[stem][end - 1 : low - 1 if low else None : -1], stem)
-            if self.proven[stem]:
+            if proven[stem]:
                 self.proven_blocks -= count
-                self.proven[stem] = self._known[stem]
+                proven[stem] = self._known[stem]
                 alone[stem] = 0
             ends[stem] = low
             if low == base:

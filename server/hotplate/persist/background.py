@@ -35,6 +35,7 @@ MOMENT: Final = b"hotplate-moment-ns"
 _WAITING_BYTES_MAX: Final = 4 * 1024 * 1024
 _SYNC_BYTES: Final = 32 * 1024 * 1024  # written between two syncs, so that the last one is short
 _SECOND_NS: Final = 1_000_000_000
+_TEMPORARY: Final = "temp-save-"
 _RETRY_NS: Final = 5 * _SECOND_NS  # after a failure
 
 Soon: TypeAlias = Callable[[Callable[[], None]], object]
@@ -85,6 +86,8 @@ class Background:
         self._guard = Guard(engine)
         self._snapshot: Snapshot | None = None
         self._steps: Iterator[None] | None = None
+        self._attempts = 0
+        self._path = ""  # of the file that is written, until it has its name
         self._handle = -1
         self._written = 0
         self._synced = 0
@@ -132,6 +135,17 @@ class Background:
     def _dirty(self) -> int:
         return sum(database.dirty for database in self._engine.databases)
 
+    def remove_leftovers(self) -> None:
+        """Remove what saves that were cut short have left. OSError."""
+        for name in self._files.names(self._directory):
+            if name.startswith(_TEMPORARY):
+                self._files.remove(os.path.join(self._directory, name))
+
+    def _next_temporary(self) -> str:
+        """A name of its own: what a failed save left is removed later, on the worker."""
+        self._attempts += 1
+        return os.path.join(self._directory, f"{_TEMPORARY}{self._attempts}.rdb")
+
     def saved_now(self) -> None:
         """What is in memory is what was loaded: nothing has changed since."""
         self._dirty_saved = self._dirty()
@@ -142,7 +156,7 @@ class Background:
         self.is_save_scheduled = False
         self.saving.started_ns = self._engine.clock.monotonic_ns()
         target = os.path.join(self._directory, self._engine.config.dbfilename)
-        temporary = os.path.join(self._directory, f"temp-{os.getpid()}.rdb")
+        temporary = self._next_temporary()
         try:
             self._begin(temporary, for_redis_7=False)
         except OSError as error:
@@ -158,7 +172,7 @@ class Background:
         self.give_up()
         self.saving.started_ns = self._engine.clock.monotonic_ns()
         target = os.path.join(self._directory, self._engine.config.dbfilename)
-        temporary = os.path.join(self._directory, f"temp-{os.getpid()}-now.rdb")
+        temporary = self._next_temporary()
         try:
             self._begin(temporary, for_redis_7=False)
             self._is_alone = True
@@ -242,7 +256,7 @@ class Background:
         engine, files = self._engine, self._files
         if files.exists(path):
             files.remove(path)
-        self._handle = files.open_append(path)
+        self._path, self._handle = path, files.open_append(path)
         self._written = self._synced = self._waiting_bytes = 0
         self._is_stalled = False
         self._dirty_moment = self._dirty()
@@ -365,6 +379,7 @@ class Background:
         now_ns = self._engine.clock.monotonic_ns()
         outcomes.seconds = outcomes.current_seconds(now_ns)
         outcomes.started_ns = outcomes.failed_ns = None
+        self._path = ""
         outcomes.status = OK
 
     def _fail(self, outcomes: Outcomes, what: str, error: OSError) -> None:
@@ -373,16 +388,27 @@ class Background:
             self._snapshot.abandon()
             self._guard.stop(self._journal())
             self._snapshot = None
-        if self._steps is not None:
-            self._steps = None
-            files, handle = self._files, self._handle
-            self._handle = -1
-            self._worker.run(lambda: files.close(handle), lambda error: None)  # behind its writes
+        handle = -1 if self._steps is None else self._handle
+        self._steps, self._handle = None, -1
+        self._worker.run(self._removal(handle), _on_removed)  # behind the writes under way
         now_ns = self._engine.clock.monotonic_ns()
         outcomes.seconds = outcomes.current_seconds(now_ns)
         outcomes.started_ns = None
         outcomes.failed_ns = now_ns
         outcomes.status = FAILED
+
+    def _removal(self, handle: int) -> Callable[[], None]:
+        """The work of removing a file that was begun: a full disk needs the room."""
+        files, path = self._files, self._path
+        self._path = ""
+
+        def work() -> None:
+            if handle >= 0:
+                files.close(handle)
+            if path and files.exists(path):
+                files.remove(path)
+
+        return work
 
     def give_up(self) -> None:
         """The server ends: what is under way is not finished."""
@@ -430,6 +456,11 @@ class Background:
             changes >= count and elapsed_ms > seconds * 1000
             for seconds, count in self._engine.config.save
         )
+
+
+def _on_removed(error: OSError | None) -> None:
+    if error is not None:
+        log.warning("can't remove an unfinished snapshot: %s", error.strerror or error)
 
 
 def _nothing() -> None:

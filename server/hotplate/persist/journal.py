@@ -11,7 +11,7 @@ is called when the first request comes after a `take`.
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
-from hotplate.resp.request import encode_requests
+from hotplate.resp.request import encode_requests, is_as_encoded
 
 if TYPE_CHECKING:
     from hotplate.keyspace.database import Database
@@ -67,7 +67,8 @@ class Journal:
         self._lead_ns = lead_ns  # Unix time less the clock that never steps
         self._on_pending = on_pending
         self._groups: list[Group] = []
-        self._requests: list[Sequence[bytes]] = []  # of the open group
+        # of the open group; bytes: several that are in RESP already
+        self._requests: list[Sequence[bytes] | bytes] = []
         self._now_ms = _NO_TIME_MS  # of the open group; else there is none
         self._exact_ns = 0
         self._selected = -1  # the database of the last request
@@ -89,6 +90,14 @@ class Journal:
         if self._now_ms != self._timebase.now_ms or self._selected != index:
             self._prepare(index)
         self._requests += requests
+
+    def came_as(self, requests: list[list[bytes]], pieces: list[bytes]) -> None:
+        """Clients sent these requests as `pieces`: if they are what was logged last, keep those."""
+        logged, count = self._requests, len(requests)
+        if not self._depth and logged[-count:] == requests and all(pieces):
+            data = b"".join(pieces)
+            if is_as_encoded(data):
+                logged[-count:] = [data]
 
     def append_exact(self, index: int, argv: Sequence[bytes]) -> None:
         """A request whose effect depends on the exact time."""

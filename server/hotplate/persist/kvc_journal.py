@@ -82,6 +82,14 @@ def files_of(directory: Path) -> list[tuple[int, Path]]:
     return numbered
 
 
+def remove_journal(directory: Path) -> bool:
+    """Remove a journal that is not to be read again; whether there was one. OSError."""
+    numbered = files_of(directory)
+    for _, path in reversed(numbered):  # what an interruption leaves can be read
+        path.unlink()
+    return bool(numbered)
+
+
 def read_file(path: Path) -> Iterator[tuple[int, list[list[Any]]]]:
     """The records of a file: where each ends, and its operations; first the header, without any.
 

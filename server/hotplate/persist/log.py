@@ -1,7 +1,7 @@
 """The append-only log at work: groups to the file, the file to the disk, and what fails.
 
-    journal ─► flush(): one write ─► (always) worker: one fsync ─► settled(): replies may leave
-                          │
+    journal ─► flush(): one write ─► (always) one fsync ─► settled(): replies may leave
+                          │            on the worker, unless the disk is quick
                           └► (everysec, no) settled() at once; tick() sees to the fsync
 
 A write that fails leaves the file as it was before (it is cut back), keeps the bytes, and is tried
@@ -31,6 +31,9 @@ _SECOND_NS: Final = 1_000_000_000
 # on disk, which is what tells a power failure from damage
 _LAZY_NS: Final = 30 * _SECOND_NS
 _LATE_NS: Final = 2 * _SECOND_NS
+# a disk that is so quick, so many times on end: handing the fsync over would cost more
+_QUICK_NS: Final = 1_000_000
+_QUICK_SYNCS: Final = 16
 
 
 class Settings(Protocol):
@@ -79,6 +82,7 @@ class AppendLog:
         self._syncing_to = 0
         self._synced_at_ns = 0
         self._unsettled = False  # written, with `always`, not synced yet
+        self._quick_syncs = 0  # so many were quick since one was not
         self._syncing_takes = 0  # what the fsync under way settles
         self.synced_takes = 0  # so many takes of the journal are known to be on disk
         self.on_synced: Callable[[], object] = _nobody  # hears that they have become more
@@ -273,8 +277,25 @@ class AppendLog:
         self._syncing_since_ns = self._monotonic_ns()
         self._syncing_to = self.size
         self._syncing_takes = self._journal.taken
-        handle, files = self._handle, self._files
-        self._worker.run(lambda: files.sync(handle), lambda error: self._on_synced(handle, error))
+        handle = self._handle
+        if self._unsettled and self._quick_syncs >= _QUICK_SYNCS:
+            error: OSError | None = None
+            try:
+                self._sync_timed(handle)
+            except OSError as failure:
+                error = failure
+            self._on_synced(handle, error)
+        else:
+            self._worker.run(
+                lambda: self._sync_timed(handle), lambda error: self._on_synced(handle, error)
+            )
+
+    def _sync_timed(self, handle: int) -> None:
+        """(any thread) fsync, and see whether that is quick. OSError."""
+        began_ns = self._monotonic_ns()
+        self._files.sync(handle)
+        is_quick = self._monotonic_ns() - began_ns < _QUICK_NS
+        self._quick_syncs = self._quick_syncs + 1 if is_quick else 0
 
     def _on_synced(self, handle: int, error: OSError | None) -> None:
         if handle != self._handle:

@@ -156,7 +156,7 @@ def _translated(
         db = ctx.db
         dirty = db.dirty
         reply = handler(ctx, argv)
-        if reply.__class__ is Deferred:
+        if isinstance(reply, Deferred):
             return _when_served(ctx, argv, reply, log)
         if db.dirty != dirty:
             if len(argv) == plain_words:

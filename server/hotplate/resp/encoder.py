@@ -24,6 +24,7 @@ from hotplate.resp.shared import (
     NEXT_BULK_HEADERS,
 )
 from hotplate.resp.types import (
+    EMPTY_ARRAY,
     Bool,
     Double,
     Frames,
@@ -39,7 +40,7 @@ from hotplate.resp.types import (
     Verbatim,
 )
 
-__all__ = ["BULK_HEADERS", "INTEGERS", "append_bulks", "encode"]
+__all__ = ["BULK_HEADERS", "INTEGERS", "bulk_array", "bulks", "encode", "ready"]
 
 Append: TypeAlias = Callable[[Any], object]
 _Encoder: TypeAlias = Callable[[Any, int, Append], None]
@@ -47,6 +48,7 @@ _Encoder: TypeAlias = Callable[[Any, int, Append], None]
 _HEADERS_END: Final = len(BULK_HEADERS)
 _COUNTS_END: Final = len(ARRAY_HEADERS)
 _INTEGERS_END: Final = len(INTEGERS)
+RAW_BYTES_MAX: Final = 4096
 _MANY: Final = 8  # items from which on it pays to look at all of them first
 _WHOLE_MAX: Final = 2.0**62  # up to it, Redis prints a whole number as an integer
 _ZEROS_MAX: Final = 7  # how far the point may stand from the digits
@@ -173,7 +175,7 @@ def _flat_map(reply: Map, version: int, append: Append) -> None:
 
 def _items(items: Sequence[Any], version: int, append: Append) -> None:
     if len(items) >= _MANY and list(map(type, items)).count(bytes) == len(items):
-        append_bulks(items, append)
+        append(bulks(items))
         return
     table = _TABLES[version]
     for item in items:
@@ -188,27 +190,40 @@ def _items(items: Sequence[Any], version: int, append: Append) -> None:
             encoder(item, version, append)
 
 
-def append_bulks(items: Sequence[bytes], append: Append) -> None:
-    """Several bulk strings and nothing else, written by loops that are not Python's."""
+def bulks(items: Sequence[bytes], header: bytes = b"") -> bytes:
+    """`header`, then at least one bulk string and nothing else, made by loops that are not ours."""
     sizes = list(map(len, items))
-    first = sizes[0]
-    append(b"$%d\r\n" % first)
-    if first == sizes[-1] and sizes.count(first) == len(sizes):
-        append((b"\r\n$%d\r\n" % first).join(items))
-    else:
-        pieces: list[bytes] = [b""] * (2 * len(sizes))
-        pieces[::2] = _headers_between(sizes)
-        pieces[1::2] = items
-        pieces[0] = b""
-        append(b"".join(pieces))
-    append(CRLF)
+    first, count = sizes[0], len(sizes)
+    if first == sizes[-1] and first < _HEADERS_END and sizes.count(first) == count:
+        return header + BULK_HEADERS[first] + NEXT_BULK_HEADERS[first].join(items) + CRLF
+    pieces = [CRLF] * (2 * count + 1)
+    pieces[:-1:2] = headers = _headers_between(sizes)
+    pieces[1::2] = items
+    pieces[0] = header + headers[0][2:]
+    return b"".join(pieces)
+
+
+def bulk_array(items: Sequence[bytes]) -> bytes:
+    """The frames of an array of bulk strings and nothing else."""
+    count = len(items)
+    if 0 < count < _COUNTS_END:
+        return bulks(items, ARRAY_HEADERS[count])
+    return bulks(items, b"*%d\r\n" % count) if count else EMPTY_ARRAY
+
+
+def ready(frames: bytes) -> Raw | Frames:
+    """Frames as a reply; large ones are counted against what one pass may answer."""
+    return Raw(frames) if len(frames) <= RAW_BYTES_MAX else Frames(frames)
 
 
 def _headers_between(sizes: list[int]) -> Sequence[bytes]:
     """For each size the end of what comes before and the header of a bulk string."""
-    if max(sizes) < _HEADERS_END:
-        headers: tuple[bytes, ...] = itemgetter(*sizes)(NEXT_BULK_HEADERS)
-        return headers
+    try:
+        if len(sizes) > 1:  # of one, itemgetter makes no tuple
+            headers: tuple[bytes, ...] = itemgetter(*sizes)(NEXT_BULK_HEADERS)
+            return headers
+    except IndexError:
+        pass
     return [b"\r\n$%d\r\n" % size for size in sizes]
 
 

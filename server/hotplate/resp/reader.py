@@ -51,8 +51,9 @@ _HEADER_BYTES: Final = b"".join(
 )
 _LENGTH_MAX: Final = len(_HEADER_BYTES) - 1
 
-_SMALL_BYTES_MAX: Final = 160  # a longer chunk is a pipeline, or cheap beside what it carries
-_SMALL_COUNTS: Final = tuple(b"*%d" % count for count in range(8))  # within every limit
+_SMALL_BYTES_MAX: Final = 512  # a longer one is cheap beside what it carries
+_PIPELINE_BYTES: Final = 160  # a longer chunk may be a pipeline: see whether it is
+_SMALL_COUNTS: Final = tuple(b"*%d" % count for count in range(20))
 _SMALL_HEADERS: Final = tuple(b"$%d" % size for size in range(_SMALL_BYTES_MAX))
 _small_header: Final = _SMALL_HEADERS.__getitem__
 
@@ -73,8 +74,10 @@ class RequestReader:
         "_may_return",
         "_parsed",
         "_parser",
+        "_small_counts",
         "ready",
         "stopped",
+        "whole",
     )
 
     def __init__(self, limits: ReaderLimits) -> None:
@@ -85,6 +88,7 @@ class RequestReader:
         self._chunk = b""  # begins at a request, not looked at yet
         self._parsed: list[list[bytes]] = []  # by hiredis, over the limit of the last batch
         self.ready = False
+        self.whole = False  # the last batch is all of what was fed last, and nothing else
         self.stopped: LargeBulk | ProtocolError | None = None
         self.limits = limits
 
@@ -96,6 +100,7 @@ class RequestReader:
     @limits.setter
     def limits(self, limits: ReaderLimits) -> None:
         self._exact.limits = limits
+        self._small_counts = _SMALL_COUNTS[: limits.array_items_max + 1]
         # patterns find more than they must: every length with as many digits
         self._large_from = min(limits.large_bulk_bytes, limits.bulk_bytes_max + 1, _LENGTH_MAX)
         self._large = re.compile(rb"\$[0-9]{%d}" % len(str(self._large_from))).search
@@ -108,6 +113,11 @@ class RequestReader:
     def partial(self) -> list[Any]:
         """The arguments of the request that is not complete, for those who must give them back."""
         return self._exact.partial
+
+    @property
+    def holds_bytes(self) -> bool:
+        """Whether anything came that was not handed out; part of a request counts."""
+        return bool(self._busy or self._chunk or self._parsed)
 
     @property
     def pending_bytes(self) -> int:
@@ -138,6 +148,7 @@ class RequestReader:
                 self._busy = True
             elif not self._busy and len(parsed) <= limit:
                 self.ready = False
+                self.whole = True
                 return parsed
             else:
                 self._parsed = parsed
@@ -148,6 +159,7 @@ class RequestReader:
             self.ready = True
         else:
             requests += self._batch_exact(limit - len(requests))
+        self.whole = False
         return requests
 
     def single(self, data: bytes) -> list[bytes] | None:
@@ -155,13 +167,17 @@ class RequestReader:
 
         The shortest way: no `feed` and no `batch`.
         """
-        if len(data) > _SMALL_BYTES_MAX or self._busy or self._chunk or self._parsed:
+        size = len(data)
+        if size > _PIPELINE_BYTES and (size > _SMALL_BYTES_MAX or _NEXT in data):
+            return None
+        if self._busy or self._chunk or self._parsed:
             return None
         parts = data.split(b"\r\n")
         arguments = parts[2::2]
+        counts = self._small_counts
         if (
-            len(arguments) < len(_SMALL_COUNTS)
-            and parts[0] == _SMALL_COUNTS[len(arguments)]
+            len(arguments) < len(counts)
+            and parts[0] == counts[len(arguments)]
             and parts[1::2] == [*map(_small_header, map(len, arguments)), b""]
             and arguments
         ):

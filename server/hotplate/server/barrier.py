@@ -41,6 +41,12 @@ class ReplyBarrier:
             self.write_log()
         return not (self.closed or self._fails)
 
+    def came_as(self, requests: list[list[bytes]], pieces: list[bytes]) -> None:
+        """How clients sent these requests: whoever logs them need not put them together again."""
+        journal = self.journal
+        if self.closed and journal is not None:
+            journal.came_as(requests, pieces)
+
     def hold(self, connection: "Connection") -> None:
         """Call the connection's `release_kept` when all that was logged so far is safe."""
         journal = self.journal

@@ -73,9 +73,7 @@ class Connection(asyncio.Protocol):
         "ctx",
         "descriptor",
         "kind",
-        "local",
-        "peer",
-        "request",
+        *("local", "peer", "request", "sent"),
         "unsent_seen",
     )
 
@@ -110,8 +108,8 @@ class Connection(asyncio.Protocol):
         self._deferred: Deferred | None = None
         self._requests: list[Any] = []
         self.request: list[Any] | None = None  # it came alone: for the end of the pass
-        # since a large bulk string came
-        self._large: LargeBulkReceiver | None = None
+        self.sent = b""
+        self._large: LargeBulkReceiver | None = None  # since a large bulk string came
 
     # -- asyncio's side ------------------------------------------------------------------------
 
@@ -164,15 +162,19 @@ class Connection(asyncio.Protocol):
         reader = self._reader
         request = self.request = reader.single(data)
         if request is not None:
+            self.sent = data
             self._outbox.hear(self)
         else:
             reader.feed(data)
             requests = reader.batch(BATCH_REQUESTS)
             if len(requests) == 1 and not reader.ready and reader.stopped is None:
                 request = self.request = requests[0]
+                self.sent = b""
                 self._outbox.hear(self)
             elif requests:
                 self._run(requests, 0)
+                if reader.whole and self._barrier.closed:
+                    self._barrier.came_as(requests, [data])
             else:
                 self._saw_client()
         if request is None and (reader.ready or reader.stopped is not None):
@@ -234,11 +236,11 @@ class Connection(asyncio.Protocol):
             if ctx.gates & Gate.CLOSING:
                 self._drop(requests[cast("int", outcome) :])
                 self.close()
-        if type(outcome) is Deferred:
+        if isinstance(outcome, Deferred):
             self._requests = requests[ctx.resume_at :]
             self._await(outcome)
         elif outcome != len(requests) and not self._waits & _CLOSED:
-            self._requests = requests[cast("int", outcome) :]
+            self._requests = requests[outcome:]
             self.flush()  # it is a lot
             self._schedule()
 
@@ -248,15 +250,18 @@ class Connection(asyncio.Protocol):
 
     def answer(self, request: list[Any], reply: Any) -> None:
         """Take the reply to a request that came alone, and see what it did to the client."""
-        if type(reply) is Deferred:
-            self.ctx.resume_at = 0 if reply.again else 1
-            self._settle([request], reply, Gate.OPEN)
+        if isinstance(reply, Deferred):
+            if reply.again or self._held or self._unsent or self.ctx.gates:
+                self.ctx.resume_at = 0 if reply.again else 1
+                self._settle([request], reply, Gate.OPEN)
+            else:
+                self._await(reply)
         else:
             answer(self.ctx, reply, self._unsent)
             self._settle([request], 1, Gate.OPEN)
 
     def send(self, data: bytes) -> None:
-        """Write the reply to a request that came alone."""
+        """Write a reply, behind what waits to be written."""
         if self._unsent:
             self._unsent.append(data)
         elif not self._waits & _CLOSED:
@@ -325,6 +330,11 @@ class Connection(asyncio.Protocol):
                 self._transport.pause_reading()
             self._clients.loop.call_soon(self._scheduled_pass)
 
+    @property
+    def _has_more(self) -> bool:
+        """Whether the client sent more, or was stopped."""
+        return bool(self._requests or self._reader.holds_bytes or not self._transport.is_reading())
+
     def _scheduled_pass(self) -> None:
         self._waits &= ~_SCHEDULED
         if self._waits:
@@ -364,9 +374,11 @@ class Connection(asyncio.Protocol):
             return  # `connection_lost` sees to the requests behind, if it did not yet
         if deferred is not None and deferred.reads_on:
             # another client's command is what ended the wait: this one's go on behind it
-            if not self._listed:
+            if self._outbox.singles.is_alone and not self._barrier.closed:
+                self._flush_now()
+            elif not self._listed:
                 self._list()
-            if self._requests or self._reader.pending_bytes or not self._transport.is_reading():
+            if self._has_more:
                 self._schedule()
             return
         requests, self._requests = self._requests, []
@@ -487,16 +499,18 @@ class Connection(asyncio.Protocol):
         elif unsent:
             data = b"".join(unsent)
             unsent.clear()
-            self._stats.net_output_bytes += len(data)
-            if self._kept or (self._barrier.closed and not self._barrier.opens()):
-                self._keep(data)
-            else:
-                self._transport.write(data)
+            self.send(data)
         if self._pushed_bytes:
             self._pushed_bytes = 0
             limits = self._clients.output_limits
             if self._transport.get_write_buffer_size() > limits.push_bytes_max:
                 limits.check(self)
+
+    def _flush_now(self) -> None:
+        """Write before the loop's other writes: who waited is in a hurry."""
+        self._transport.set_write_buffer_limits(high=0, low=0)
+        self.flush()
+        self._transport.set_write_buffer_limits(high=WRITE_HIGH_BYTES, low=0)
 
     def _keep(self, data: bytes) -> None:
         """Keep a reply until the log is safe, and run nothing more until then."""
@@ -515,13 +529,7 @@ class Connection(asyncio.Protocol):
         self._transport.write(data)
         if self._waits & _CLOSED:
             self._transport.close()
-        elif (
-            self._requests
-            or self._at_end
-            or self._large is not None
-            or self._reader.pending_bytes
-            or not self._transport.is_reading()
-        ):
+        elif self._at_end or self._large is not None or self._has_more:
             self._schedule()
 
     def _write_held(self) -> None:

@@ -13,7 +13,7 @@ from hotplate.kvc.cache import Cache
 from hotplate.kvc.catalog import Catalog
 from hotplate.kvc.model import Storage
 from hotplate.kvc.restore import RestoreError
-from hotplate.persist.kvc_journal import JournalError
+from hotplate.persist.kvc_journal import JournalError, remove_journal
 from hotplate.server.directory import (
     WorkingDirectory,
     default_index_bytes,
@@ -61,14 +61,20 @@ class KvCacheService:
         self._mover = Mover(engine)
         engine.file_io = self._io
         engine.open_store = self.open_store
-        self._journal = JournalKeeper(self._cache, directory.path / "kvc-journal", self._io)
+        journal_path = directory.path / "kvc-journal"
+        self._journal: JournalKeeper | None = None
+        if config.kvc_journal:
+            self._journal = JournalKeeper(self._cache, journal_path, self._io)
+        elif remove_journal(journal_path):
+            log.warning("kvc-journal is no: what an earlier server kept of its blocks is removed")
         try:
             now_ms = engine.clock.now_ms()
-            if not self._journal.restore(self._reopen_store, now_ms):
+            if self._journal is None or not self._journal.restore(self._reopen_store, now_ms):
                 self._add_builtin("memory", self._builtin_path("memory"))
                 self._add_builtin("ssd", self._builtin_path("ssd"))
                 self._cache.group_changed(self._catalog.create_group(DEFAULT_GROUP, {}))
-            self._journal.begin()
+            if self._journal is not None:
+                self._journal.begin()
         except (StoreOpenError, JournalError, RestoreError, OSError) as error:
             self._close_stores(remove_memory=False)
             raise StoreOpenError(str(error)) from error
@@ -133,7 +139,7 @@ class KvCacheService:
         self._mover.run(now_ms)
         if self._engine.blocking.ready:  # events of what the tick did
             self._engine.blocking.serve()
-        return self._journal.tick(now_ms) or more
+        return (self._journal is not None and self._journal.tick(now_ms)) or more
 
     def summary(self) -> str:
         """The storages and their sizes, for the ready line."""
@@ -148,7 +154,8 @@ class KvCacheService:
         self._io.close()
         keep_memory = self._engine.config.kvc_memory_on_stop == "keep"
         self._close_stores(remove_memory=not keep_memory)
-        self._journal.close()
+        if self._journal is not None:
+            self._journal.close()
 
     def _close_stores(self, *, remove_memory: bool) -> None:
         for storage in self._catalog.storages.values():

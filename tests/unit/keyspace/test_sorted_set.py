@@ -92,6 +92,8 @@ def apply(made: SortedSet, model: Model, step: tuple[Any, ...]) -> None:
                 del model.scores[member]
         case ("scores", low, high, low_open, high_open):
             span = made.score_span((low, high, low_open, high_open))
+            if not (low_open or high_open):
+                assert made.members_between(low, high) == made.members_of(span)
             found = [
                 (score, member)
                 for score, member in pairs

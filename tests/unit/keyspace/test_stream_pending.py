@@ -18,13 +18,15 @@ class MapMachine(RuleBasedStateMachine):
         super().__init__()
         self.map = DeliveryMap()
         self.naive: dict[int, Delivery] = {}
+        self.lots: list[tuple[int, ...]] = []
 
     @rule(count=st.integers(1, CHUNK_MAX), step=st.integers(1, 3))
     def extend(self, count: int, step: int) -> None:
         first = max(self.map.last, max(self.naive, default=-1)) + step
-        keys = list(range(first, first + count * step, step))
+        keys = tuple(range(first, first + count * step, step))
         fresh = delivery()
         self.map.extend(keys, fresh)
+        self.lots.append(keys)
         self.naive.update(dict.fromkeys(keys, fresh))
 
     @rule(keys=st.lists(st.integers(0, 2000), max_size=60))
@@ -60,12 +62,35 @@ class MapMachine(RuleBasedStateMachine):
         ]
         assert list(self.map.walk(start, end)) == expected
 
+    @rule(key=st.integers(0, 2100))
+    def get(self, key: int) -> None:
+        assert self.map.get(key) is self.naive.get(key)
+
+    @precondition(lambda self: self.naive)
+    @rule()
+    def get_the_first_and_the_last(self) -> None:
+        for key in (min(self.naive), max(self.naive)):
+            assert self.map.get(key) is self.naive[key]
+
     @invariant()
-    def ends_and_size_agree(self) -> None:
+    def size_agrees(self) -> None:
         assert len(self.map) == len(self.naive)
+        assert all(key <= self.map.last for key in self.naive)
+
+    @rule()
+    def ends_agree(self) -> None:
         assert self.map.first_key() == min(self.naive, default=None)
         assert self.map.last_key() == max(self.naive, default=None)
-        assert all(key <= self.map.last for key in self.naive)
+
+    @precondition(lambda self: self.lots)
+    @rule(data=st.data())
+    def drop_a_lot(self, data: st.DataObject) -> None:
+        """What came together goes together, if all of it is there."""
+        keys = data.draw(st.sampled_from(self.lots))
+        if all(key in self.naive for key in keys):
+            self.map.drop_many(keys)
+            for key in keys:
+                del self.naive[key]
 
 
 MapMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)

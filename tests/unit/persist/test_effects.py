@@ -229,6 +229,7 @@ class _NoTimer:
     [
         ("BLPOP x a 0", ["RPUSH a 1 2 3"], b"LPOP\r\n$1\r\na\r\n"),
         ("BRPOP a 0", ["RPUSH a 1 2 3"], b"RPOP\r\n$1\r\na\r\n"),
+        ("BRPOP a 0", ["LPUSH a 1"], b"RPOP\r\n$1\r\na\r\n"),
         ("BLMOVE a b LEFT RIGHT 0", ["RPUSH a 1 2 3"], b"LMOVE"),
         ("BRPOPLPUSH a b 0", ["RPUSH a 1 2 3"], b"RPOPLPUSH"),
         ("BLMPOP 0 2 x a RIGHT COUNT 2", ["RPUSH a 1 2 3"], b"RPOP\r\n$1\r\na\r\n$1\r\n2\r\n"),

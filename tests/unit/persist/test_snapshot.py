@@ -14,7 +14,7 @@ from tests.testing.state import State, state_of
 from hotplate.clock import ManualClock
 from hotplate.errors import CommandError
 from hotplate.persist.base import base_loader
-from hotplate.persist.loader import Progress
+from hotplate.persist.replay import Progress
 
 
 def slow(files: MemoryFiles | None = None, **settings: Any) -> Logged:
@@ -203,17 +203,24 @@ def test_handlers_are_what_they_were_once_it_is_done() -> None:
     assert handlers == [(command.handler, command.run) for command in server.engine.commands.walk()]
 
 
+def leftovers(server: Logged) -> list[str]:
+    """Files of snapshots that were not finished."""
+    return [path for path in server.files.inodes if "/temp-" in path]
+
+
 def test_a_rewrite_that_fails_is_given_up_and_the_log_goes_on() -> None:
     server = slow()
     for line in FILL:
         server(line)
     server.background.start_rewrite()
     pump(server, 3)
-    server.files.failing = OSError(28, "No space left on device")
+    assert leftovers(server)
+    server.files.failing_writes = OSError(28, "No space left on device")
     pump(server, 10_000)
-    server.files.failing = None
+    server.files.failing_writes = None
     assert server.background.rewriting.status == "err"
     assert not server.background.is_busy
+    assert leftovers(server) == []  # a full disk needs the room
     server("SET a later")
     assert state_of(server.restarted().engine) == state_at(server)
     server.rewrite()
@@ -263,3 +270,31 @@ def test_save_points_save() -> None:
     server.run_soon()
     assert (server.background.saves, server.background.changes) == (1, 0)
     assert server.background.last_save_ms == server.clock.now_ms()
+
+
+def test_what_a_save_that_was_killed_has_left_is_removed_at_the_next_start() -> None:
+    server = slow()
+    for line in FILL:
+        server(line)
+    server.background.start_save()
+    pump(server, 3)
+    killed = Logged(server.files.after_kill(), server.clock)
+    assert leftovers(killed)
+    killed.background.remove_leftovers()
+    assert leftovers(killed) == []
+    assert not any(path.startswith("/data") for path in killed.files.inodes)
+
+
+def test_a_save_that_fails_leaves_nothing_behind() -> None:
+    server = slow()
+    for line in FILL:
+        server(line)
+    server.background.start_save()
+    pump(server, 3)
+    server.files.failing_writes = OSError(28, "No space left on device")
+    pump(server, 10_000)
+    server.files.failing_writes = None
+    assert server.background.saving.status == "err"
+    assert leftovers(server) == []
+    server.background.save_now()
+    assert server.background.saving.status == "ok"

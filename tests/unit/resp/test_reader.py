@@ -131,3 +131,46 @@ def test_a_refused_client_costs_no_list_of_the_length_it_announced() -> None:
         reader.feed(SET + b"%c1000000000\r\n" % mark)
         assert len(reader.batch(10)) >= 1
         reader = RequestReader(ReaderLimits())
+
+
+def command(*arguments: bytes) -> bytes:
+    bulks = b"".join(b"$%d\r\n%b\r\n" % (len(it), it) for it in arguments)
+    return b"*%d\r\n%b" % (len(arguments), bulks)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [b"PING"],
+        [b"XREADGROUP", b"GROUP", b"g", b"c", b"COUNT", b"10", b"STREAMS", b"s", b">"],
+        [b"XACK", b"s", b"g", *(b"%d-0" % number for number in range(1_000_000, 1_000_010))],
+        [b"SET", b"k", b"x" * 300],
+    ],
+    ids=["shortest", "options", "ids", "value"],
+)
+def test_one_whole_small_request_is_taken_at_once(arguments: list[bytes]) -> None:
+    assert RequestReader(ReaderLimits()).single(command(*arguments)) == arguments
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        SET * 2,
+        SET * 10,
+        SET[:-1],
+        command(*[b"x"] * 30),
+        command(b"SET", b"k", b"x" * 600),
+        command(b"SET", b"k", b"a\r\n*b" + b"x" * 200),
+        b"PING\r\n",
+        b"*0\r\n",
+    ],
+)
+def test_what_is_more_or_less_than_that_goes_the_longer_way(data: bytes) -> None:
+    assert RequestReader(ReaderLimits()).single(data) is None
+
+
+def test_no_request_is_taken_that_has_more_arguments_than_its_client_may_send() -> None:
+    reader = RequestReader(ReaderLimits(array_items_max=10))
+    assert reader.single(command(*[b"x"] * 11)) is None
+    reader.limits = ReaderLimits()
+    assert reader.single(command(*[b"x"] * 11)) == [b"x"] * 11

@@ -12,6 +12,11 @@ class Takes:
     def __init__(self) -> None:
         self.taken = 0
         self.is_pending = False
+        self.came: list[bytes] = []
+
+    def came_as(self, requests: list[list[bytes]], pieces: list[bytes]) -> None:
+        """Remember how requests came."""
+        self.came += pieces
 
 
 class Kept(Bench):
@@ -185,3 +190,20 @@ def test_while_the_log_fails_readers_are_answered_and_writers_wait(kept: Kept) -
     kept.settle_log()
     kept.settle()
     assert writer.take() == b":1\r\n"
+
+
+def test_the_journal_hears_how_a_whole_pipeline_came(kept: Kept) -> None:
+    kept.is_slow = False
+    transport, _ = kept.client()
+    pipeline = request("INCR", "a") * 3
+    for piece in (pipeline, pipeline + request("INCR", "a")[:-1], b"\n"):
+        transport.send(piece)
+        kept.settle()
+    assert kept.journal.came == [pipeline]
+
+
+def test_a_request_that_only_reads_is_not_told(kept: Kept) -> None:
+    transport, _ = kept.client()
+    transport.send(request("GET", "a") * 3)
+    kept.settle()
+    assert kept.journal.came == []

@@ -50,6 +50,7 @@ class LeafQueues:
     """The heaps of one forest. `queued[id]` of the forest is the queue its live entry is in."""
 
     __slots__ = (
+        "_begin",
         "_forest",
         "_heads",
         "_lane",
@@ -58,6 +59,7 @@ class LeafQueues:
         "_queue_of",
         "_queued",
         "_settlers",
+        "_spare",
         "heaps",
         "policy",
         "priorities",
@@ -70,6 +72,9 @@ class LeafQueues:
         self._order = policy.order
         self._lane = policy.lane if policy.lanes > 1 else None
         self.policy = policy
+        # None where the policy has nothing to do then
+        self._begin = None if type(policy).begin is Policy.begin else policy.begin
+        self._spare = None if type(policy).spare is Policy.spare else policy.spare
         self.heaps: dict[int, list[int]] = {}
         # -> the numbers of its queues, lane 0 first: settling its heads may open lane 1
         self.priorities: dict[int, list[int]] = {}
@@ -130,11 +135,13 @@ class LeafQueues:
 
     def begin(self, stamp: int) -> None:
         """Evictions follow, and nothing else until they end. `stamp`: an access's latest."""
-        self._heads.clear()
+        if self._heads:
+            self._heads.clear()
         for pair in self._pairs.values():
             if pair is not None:
                 pair.first = pair.second = _UNKNOWN
-        self.policy.begin(stamp)
+        if self._begin is not None:
+            self._begin(stamp)
 
     def _settler(self, queue: int, heap: list[int]) -> Callable[[], int]:
         """What answers the lowest entry of a queue whose block can be evicted, or -1.
@@ -205,7 +212,12 @@ class LeafQueues:
         pair = self._pairs[priority]
         if pair is None or storages is not None:
             return self._victim_on(priority, pair, storages)
-        policy = self.policy
+        spare = self._spare
+        if spare is None and self._lane is None:  # one lane: whoever is first goes
+            entry = pair.first if pair.first != _UNKNOWN else pair.settle_first()
+            pair.first = _UNKNOWN
+            return entry & ID_MASK
+        choose = self.policy.choose
         while True:
             first, second = pair.first, pair.second
             if first == _UNKNOWN:
@@ -214,20 +226,20 @@ class LeafQueues:
             if second == _UNKNOWN:
                 second = pair.settle_second()
             if second < 0 or (
-                first >= 0 and policy.choose(first & ID_MASK, second & ID_MASK) == first & ID_MASK
+                first >= 0 and choose(first & ID_MASK, second & ID_MASK) == first & ID_MASK
             ):
                 chosen = first & ID_MASK
                 pair.first, pair.second = _UNKNOWN, second
             else:
                 chosen = second & ID_MASK
                 pair.first, pair.second = first, _UNKNOWN
-            if not policy.spare(chosen):
+            if spare is None or not spare(chosen):
                 return chosen
             pair.first = pair.second = _UNKNOWN
 
     def _victim_on(self, priority: int, pair: _Pair | None, storages: frozenset[int] | None) -> int:
         """The same where a lane has several queues, or some storages are meant only."""
-        policy = self.policy
+        policy, spare = self.policy, self._spare
         while True:
             lowest = [-1, -1]
             origin = [0, 0]
@@ -248,7 +260,7 @@ class LeafQueues:
             self._heads.pop(queue, None)  # it goes, or is put elsewhere
             if pair is not None:
                 pair.first = pair.second = _UNKNOWN
-            if not policy.spare(chosen):
+            if spare is None or not spare(chosen):
                 return chosen
 
     def _compact(self, queue: int) -> None:
