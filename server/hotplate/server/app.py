@@ -44,7 +44,7 @@ from hotplate.server.loop import loop_factory
 from hotplate.server.metrics_http import MetricsServer
 from hotplate.server.persistence import PersistenceService
 from hotplate.tiers.directory import StoreOpenError
-from hotplate.tiers.store import FILES_MAX
+from hotplate.tiers.pool import FILES_MAX
 
 log = logging.getLogger("hotplate.server")
 DESCRIPTORS_RESERVED: Final = 64  # lock, log, listeners, a few segments
