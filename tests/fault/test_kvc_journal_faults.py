@@ -55,7 +55,7 @@ class Run:
     def live(self) -> None:
         """All of it."""
         with self.watch:
-            self.keeper = JournalKeeper(self.user.cache, self.directory, self.io)  # type: ignore[arg-type]
+            self.keeper = keeper_of(self.user.cache, self.directory, self.io)
             nothing: Any = None
             self.keeper.restore(nothing, self.user.now)
             self.keeper.begin()
@@ -125,16 +125,20 @@ class Run:
         for name, data in files.items():
             (directory / name).write_bytes(data)
         cache = Cache(Catalog(), index_bytes_max=1 << 30)
-        keeper = JournalKeeper(cache, directory, FakeIo())  # type: ignore[arg-type]
+        keeper = keeper_of(cache, directory, FakeIo())
         stores = self.user.stores
         opened: Any = lambda storage: KeptFakeStore(stores[storage.name])  # noqa: E731
         keeper.restore(opened, self.user.now)
         state = held(cache, self.user.instance.id, self.user.now)
         assert state in self.states, (sorted(state), self.states, self.watch.calls)
         keeper.begin()  # it can go on
-        again = JournalKeeper(Cache(Catalog(), index_bytes_max=1 << 30), directory, FakeIo())  # type: ignore[arg-type]
+        again = keeper_of(Cache(Catalog(), index_bytes_max=1 << 30), directory, FakeIo())
         again.restore(opened, self.user.now)
         return len(self.states) - 1 - self.states[::-1].index(state)
+
+
+def keeper_of(cache: Cache, directory: Path, io: Any) -> JournalKeeper:
+    return JournalKeeper(cache, directory, io)
 
 
 def held(cache: Cache, instance: bytes, now_ms: int) -> State:
