@@ -4,10 +4,10 @@
 
 Clients write to keys of their own, of all types, some commands in one go; a command whose reply
 came is acknowledged. SIGKILL comes at a random moment: while the log is rewritten, while a snapshot
-is saved, while data is loaded; now and then the server is stopped instead. After each restart every client's keys must be what its acknowledged
-commands made of them, and the first so many of those that were under way: none of the former may
-be lost, none of the latter may be there without those before it, a transaction or script not in
-part. `crash_kvc` says what is asked of the KV cache.
+is saved, while data is loaded; now and then the server is stopped instead. After each restart every
+client's keys must be what its acknowledged commands made of them, and the first so many of those
+that were under way: none of the former may be lost, none of the latter may be there without those
+before it, a transaction or script not in part. `crash_kvc` says what is asked of the KV cache.
 
 The model is an engine in this process that keeps nothing. It runs each command a client sent; what
 was random is told to it from the reply.
