@@ -23,6 +23,7 @@ HOMES = {
     "redis": (
         "hotplate.clients",
         "hotplate.bench",
+        "hotplate.optimizer.events",
         "hotplate.optimizer.live",
         "hotplate.transfer",
     ),

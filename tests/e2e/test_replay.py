@@ -1,5 +1,6 @@
 """`hotplate replay --live`: a running server finds block for block what the replay finds."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,43 @@ def test_a_write_that_needs_more_victims_than_a_call_takes_is_tried_again(
     trace = type(trace)(trace.requests, trace.block_tokens, trace.distinct + 2500)
     live = play(trace, "lru", 2600, hotplate_server.url)
     assert live.matched == simulate(trace, "lru", 2600).matched
+
+
+def test_the_events_of_a_server_are_a_trace(
+    hotplate_server: ServerProcess, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What it answered is what the replay finds, without a trace of anybody else's."""
+    trace = conversations(25, 60)
+    with KVCache.from_url(hotplate_server.url, "told") as cache:
+        cache.execute("CONFIG", "SET", "kvc-events", "yes")
+        group = ("GROUP", "default", "BLOCKTOKENS", trace.block_tokens)
+        cache.execute("KVC.INSTANCE", "REGISTER", "told", *group, "SPEC", "all", 1)
+        for request in trace.requests:
+            if not request.blocks:
+                continue
+            keys = [b"block-%05d" % block for block in request.blocks]
+            cache.execute("KVC.GETLOC", "told", "COUNT", "KEYS", len(keys), *keys)
+            cache.execute(
+                "KVC.PUT", "told", len(keys), *(part for key in keys for part in (key, "x"))
+            )
+        target = tmp_path / "figures.json"
+        options = ["--policy", "lru", "--capacity", "100000", "--rounds", "1"]
+        asked = ["--instance", "told", "--json", str(target)]
+        assert main([hotplate_server.url, *options, *asked]) == 0
+        stats = cache.execute("KVC.STATS", "INSTANCE", "told")
+        pairs = (
+            stats if isinstance(stats, dict) else dict(zip(stats[::2], stats[1::2], strict=True))
+        )
+        [row] = json.loads(target.read_text())["rows"]
+        assert row["whole"]["block"] == pytest.approx(pairs[b"hits"] / pairs[b"requested"])
+        assert capsys.readouterr().out.startswith("told: ")
+        assert main([hotplate_server.url, "--instance", "nobody"]) == 2
+        assert "NOINSTANCE" in capsys.readouterr().err
+        assert main([hotplate_server.url]) == 2
+        assert "--instance" in capsys.readouterr().err
+        cache.execute("CONFIG", "SET", "kvc-events", "no")
+        cache.execute("KVC.INSTANCE", "REMOVE", "told", "FORCE")
+        cache.execute("DEL", "kvc:events:told")
 
 
 def test_nothing_is_left_on_the_server(hotplate_server: ServerProcess) -> None:

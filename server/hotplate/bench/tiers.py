@@ -53,9 +53,9 @@ def run(*, alternations: int, quick: bool, directory: str | None) -> list[Suite]
         suites.append(memory_suite(Path(memory), alternations))
     with tempfile.TemporaryDirectory(prefix="hotplate-tiers-") as place:
         seconds = QUICK_LOOKUP_SECONDS if quick else LOOKUP_SECONDS
-        row = compare_lookups(Path(place), alternations, seconds)
+        rows = compare_lookups(Path(place), alternations, seconds)
         method = "one client, a writer beside it, 99th percentile with and without reclaim"
-        suites.append(Suite("lookups", method, [row]))
+        suites.append(Suite("lookups", method, rows))
     suites.append(space_suite(QUICK_OPERATIONS if quick else OPERATIONS))
     return suites
 

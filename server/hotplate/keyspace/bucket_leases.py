@@ -9,16 +9,8 @@ import sys
 from collections.abc import Iterable
 from typing import ClassVar, TypeAlias
 
-from hotplate.keyspace.bucket import (
-    INT64_MAX,
-    NEVER_MS,
-    NOW_MS,
-    NS_PER_MS,
-    Hold,
-    HoldState,
-    holds_bytes,
-    shed_holds,
-)
+from hotplate.keyspace.bucket import INT64_MAX, NEVER_MS, NOW_MS, NS_PER_MS
+from hotplate.keyspace.bucket_ledger import Hold, HoldState, holds_bytes, shed_holds
 
 LeasesState: TypeAlias = tuple[int, int, tuple[HoldState, ...]]
 """wall_ns when saved, limit, holds in order."""
@@ -39,6 +31,10 @@ class Leases:
         self._soonest_ns = INT64_MAX  # nothing ends before; may be too early
         self._latest_ns = -INT64_MAX  # when the last one ends, exactly
 
+    def begin(self) -> None:
+        """They were the same as none; others begin in their place."""
+        self.admitted = self.limited = 0
+
     def expire(self, now_ns: int) -> None:
         """Free the places of those whose time has come."""
         if now_ns < self._soonest_ns:
@@ -55,7 +51,8 @@ class Leases:
 
     def reserve(self, rid: bytes, hold: Hold, now_ns: int) -> None:
         """Take a hold's places."""
-        self.expire(now_ns)
+        if now_ns >= self._soonest_ns:
+            self.expire(now_ns)
         self.holds[rid] = hold
         self.used += hold.cost
         expires_ns = hold.expires_ns
@@ -64,12 +61,20 @@ class Leases:
         if expires_ns > self._latest_ns:
             self._latest_ns = expires_ns
 
-    def release(self, rid: bytes) -> None:
-        """Give a hold's places back."""
-        hold = self.holds.pop(rid)
+    def release(self, rid: bytes, now_ns: int) -> bool:
+        """Give a hold's places back; whether there is one and its time has not come."""
+        holds = self.holds
+        hold = holds.get(rid)
+        if hold is None or hold.expires_ns <= now_ns:
+            return False
+        del holds[rid]
         self.used -= hold.cost
         if hold.expires_ns == self._latest_ns:
-            self._latest_ns = max(_ends(self.holds.values()), default=-INT64_MAX)
+            if not holds:
+                self._latest_ns = -INT64_MAX
+            elif next(reversed(holds.values())).expires_ns != hold.expires_ns:
+                self._latest_ns = max(_ends(holds.values()))
+        return True
 
     def extend(self, rid: bytes, expires_ns: int) -> None:
         """Let a lease end at that time, unless it ends later anyway."""
@@ -98,7 +103,8 @@ class Leases:
 
     def reset_ms(self, now_ns: int) -> int:
         """How long until nobody is left, at the latest."""
-        return max(0, _span_ms(self._latest_ns - now_ns))
+        span_ms = -((now_ns - self._latest_ns) // NS_PER_MS)
+        return 0 if span_ms < 0 else min(span_ms, INT64_MAX)
 
     def open_holds(self, now_ns: int) -> int:
         """How many calls hold places."""

@@ -23,7 +23,7 @@ _ENDLESS: Final = 1 << 62  # turns
 class Victims:
     """The next blocks to evict of a group; between two evictions nothing else may change."""
 
-    __slots__ = ("_heap", "_leaves", "_steps", "_storages", "_turn", "_turns")
+    __slots__ = ("_heap", "_leaves", "_steps", "_storages", "_turn", "_turns", "_waiting")
 
     def __init__(
         self,
@@ -49,6 +49,7 @@ class Victims:
         self._heap: list[tuple[int, int, int, int]] = []
         self._steps: dict[int, int] = {}
         self._turn = (0, 0, 0, 0)  # the entry that `next` took
+        self._waiting: int | None = None  # whose turn that was: it enters again with the next
         for number, index in use.indexes.items():
             used = index.blocks if count_blocks else _bytes_on(index, storages)
             if used:
@@ -66,6 +67,9 @@ class Victims:
 
         Evict it, and as many as that of those above it, and say how many (`took`).
         """
+        if self._waiting is not None:
+            self._enter(self._waiting, self._turns.given[self._waiting])
+            self._waiting = None
         if not self._heap:
             return None
         priority, given, step, number = self._turn = heappop(self._heap)
@@ -81,7 +85,7 @@ class Victims:
         """So many of the instance's blocks have been evicted."""
         _, given, step, number = self._turn
         self._turns.took(number, given, step, count)
-        self._enter(number, given + step * count)
+        self._waiting = number
 
 
 def _bytes_on(index: Index, storages: frozenset[int] | None) -> int:

@@ -17,6 +17,7 @@ from typing import Final
 
 from hotplate.config_kinds import parse_size
 from hotplate.kvc.policy import POLICIES
+from hotplate.optimizer.events import read_events
 from hotplate.optimizer.live import LiveReplayError, play
 from hotplate.optimizer.report import Row, as_json, header, table
 from hotplate.optimizer.simulate import Outcome, bare_lru_seconds, ratios, simulate, unlimited
@@ -38,10 +39,7 @@ def main(argv: Sequence[str]) -> int:
     except ValueError as error:
         known.error(str(error))
     try:
-        trace = read_trace(
-            arguments.trace, block_tokens=arguments.block_tokens, limit=arguments.requests
-        )
-        return replay(arguments, trace, capacities)
+        return replay(arguments, read(arguments), capacities)
     except (TraceError, LiveReplayError, OSError) as error:
         print(f"hotplate replay: {error}", file=sys.stderr)
         return 2
@@ -52,7 +50,11 @@ def parser() -> argparse.ArgumentParser:
     known = argparse.ArgumentParser(
         prog="hotplate replay", description="A trace through the cache's reclaim policies."
     )
-    known.add_argument("trace", type=Path, help="Mooncake JSON lines, plain or gzipped")
+    known.add_argument(
+        "trace",
+        help="Mooncake JSON lines, plain or gzipped; or redis://host:port with --instance",
+    )
+    known.add_argument("--instance", metavar="NAME", help="replay what its events tell")
     known.add_argument("--policy", action="append", choices=POLICIES, help="may be given again")
     known.add_argument(
         "--capacity",
@@ -61,7 +63,9 @@ def parser() -> argparse.ArgumentParser:
         help=f"blocks, or bytes as 64gb with --block-bytes ({' '.join(DEFAULT_CAPACITIES)})",
     )
     known.add_argument("--block-bytes", type=positive, help="what a block takes")
-    known.add_argument("--block-tokens", type=positive, default=BLOCK_TOKENS)
+    known.add_argument(
+        "--block-tokens", type=positive, default=BLOCK_TOKENS, help=f"of a file ({BLOCK_TOKENS})"
+    )
     known.add_argument("--requests", type=positive, metavar="N", help="only the first N requests")
     known.add_argument("--rounds", type=positive, default=ROUNDS, help="measured so often")
     known.add_argument("--live", metavar="URL", help="also play it against redis://host:port")
@@ -90,11 +94,23 @@ def parse_capacity(text: str, block_bytes: int | None) -> int:
     return blocks
 
 
+def read(arguments: argparse.Namespace) -> Trace:
+    """The trace that is meant. OSError, TraceError."""
+    if arguments.instance is not None:
+        return read_events(arguments.trace, arguments.instance, limit=arguments.requests)
+    if "://" in arguments.trace:
+        raise TraceError(f"{arguments.trace}: --instance says whose events are meant")
+    return read_trace(
+        Path(arguments.trace), block_tokens=arguments.block_tokens, limit=arguments.requests
+    )
+
+
 def replay(arguments: argparse.Namespace, trace: Trace, capacities: Sequence[int]) -> int:
     """Replay, print, compare; the exit status."""
     gc.collect()
     gc.freeze()  # the trace is no work of the policies
-    print(header(arguments.trace.name, trace, ratios(trace, unlimited(trace))))
+    name = arguments.instance or Path(arguments.trace).name
+    print(header(name, trace, ratios(trace, unlimited(trace))))
     rows: list[Row] = []
     differences = 0
     for policy in arguments.policy or POLICIES:
@@ -105,7 +121,7 @@ def replay(arguments: argparse.Namespace, trace: Trace, capacities: Sequence[int
                 differences += compare(trace, row, outcome, arguments.live)
     print(table(rows))
     if arguments.json:
-        facts = as_json(arguments.trace.name, trace, rows)
+        facts = as_json(name, trace, rows)
         arguments.json.write_text(json.dumps(facts, indent=2) + "\n")
     return 1 if differences else 0
 

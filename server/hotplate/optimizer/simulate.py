@@ -57,19 +57,20 @@ class Ratios:
 
 
 def ratios(trace: Trace, matched: list[int], first: int = 0) -> Ratios:
-    """The ratios of the requests from number `first` on; requests without blocks do not count."""
+    """The ratios of the requests from number `first` on; who asks for no block does not count."""
     asked = hits = tokens = hit_tokens = counted = 0
     shares = 0.0
     for request, found in zip(trace.requests[first:], matched[first:], strict=True):
-        blocks = len(request.blocks)
+        blocks = request.asked
         if not blocks:
             continue
         counted += 1
         asked += blocks
-        hits += found
+        hit = min(found, blocks)
+        hits += hit
         tokens += request.tokens
-        hit_tokens += min(found * trace.block_tokens, request.tokens)
-        shares += found / blocks
+        hit_tokens += min(hit * trace.block_tokens, request.tokens)
+        shares += hit / blocks
     return Ratios(
         hits / asked if asked else 0.0,
         hit_tokens / tokens if tokens else 0.0,

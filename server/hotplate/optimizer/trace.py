@@ -8,7 +8,7 @@ same prefix, so an id stands behind the same id wherever it stands).
 import gzip
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any, Final
@@ -23,10 +23,19 @@ class TraceError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request: its input in tokens, and the blocks of it from the first on."""
+    """One request: its input in tokens, and the blocks of it from the first on.
+
+    The last `extra` of them were not asked for: the answer, or what else was written behind it.
+    """
 
     tokens: int
     blocks: list[int]
+    extra: int = 0
+
+    @property
+    def asked(self) -> int:
+        """Blocks asked for."""
+        return len(self.blocks) - self.extra
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +48,7 @@ class Trace:
 
     @property
     def accesses(self) -> int:
-        """Blocks asked for, all requests together."""
+        """Blocks asked for or written, all requests together."""
         return sum(len(request.blocks) for request in self.requests)
 
 
@@ -57,8 +66,8 @@ def numbered(requests: Iterable[Request], block_tokens: int) -> Trace:
     """The trace of some requests, whose blocks get numbers in the order they come up."""
     numbers: dict[int, int] = {}
     renamed = [
-        Request(request.tokens, [numbers.setdefault(name, len(numbers)) for name in request.blocks])
-        for request in requests
+        replace(item, blocks=[numbers.setdefault(name, len(numbers)) for name in item.blocks])
+        for item in requests
     ]
     return Trace(renamed, block_tokens, len(numbers))
 

@@ -17,10 +17,11 @@ from hotplate.persist.files import Files, write_all
 from hotplate.persist.fsync import Worker
 from hotplate.persist.group import file_header
 from hotplate.persist.journal import Journal
-from hotplate.persist.loader import BaseLoader, Loader, Progress
+from hotplate.persist.loader import BaseLoader, Loader
 from hotplate.persist.log import AppendLog
 from hotplate.persist.manifest import LogFile, Manifest, ManifestFile
 from hotplate.persist.recorder import Recorder
+from hotplate.persist.replay import Progress
 
 log = logging.getLogger("hotplate.persist")
 

@@ -5,13 +5,14 @@ from typing import Final
 
 from hotplate.engine.engine import Engine
 from hotplate.errors import CommandError
+from hotplate.keyspace.database import Database
 from hotplate.keyspace.rdb_bytes import RdbError
 from hotplate.keyspace.stream import Stream
 from hotplate.persist.background import MOMENT
 from hotplate.persist.files import Files
-from hotplate.persist.loader import LoadError, Progress
 from hotplate.persist.rdb_loader import RdbLoader
 from hotplate.persist.rdb_reader import Field, RdbReader
+from hotplate.persist.replay import LoadError, Progress
 
 _STEP_NS: Final = 10_000_000  # of work between two looks at clients
 
@@ -55,7 +56,7 @@ def base_loader(
             raise LoadError(f"{path} holds a library that can't be loaded: {what}") from error
         progress.loaded_bytes = before + files.size(path)
         progress.requests = loader.loaded
-        _watch_policies(engine)
+        _watch_policies(engine, loader.streams)
 
     return load
 
@@ -73,13 +74,12 @@ def _reads(files: Files, path: str) -> Callable[[int], bytes]:
     return read
 
 
-def _watch_policies(engine: Engine) -> None:
+def _watch_policies(engine: Engine, streams: list[tuple[Database, bytes]]) -> None:
     """Groups that have a policy are to be swept again."""
-    for database in engine.databases:
-        for shard in database.shards:
-            for key, entry in shard.items():
-                value = entry.value
-                if isinstance(value, Stream) and any(
-                    group.policy is not None for group in value.groups.values()
-                ):
-                    engine.stream_policies.watch(database, key)
+    for database, key in streams:
+        entry = database.shard_of(key).get(key)
+        value = None if entry is None else entry.value
+        if isinstance(value, Stream) and any(
+            group.policy is not None for group in value.groups.values()
+        ):
+            engine.stream_policies.watch(database, key)

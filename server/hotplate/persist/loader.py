@@ -12,41 +12,20 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from hotplate.engine.context import Context
 from hotplate.engine.engine import Engine
-from hotplate.errors import CommandError
 from hotplate.persist.files import Files
 from hotplate.persist.group import FormatVersionError
-from hotplate.persist.log_reader import DamageError, LogReader, Piece
+from hotplate.persist.log_reader import DamageError, LogReader
 from hotplate.persist.manifest import LogFile, ManifestError, ManifestFile
-from hotplate.persist.nobody import NoLink
+from hotplate.persist.replay import LoadError, Player, Progress
 
 log = logging.getLogger("hotplate.persist")
 
-# a time of day one, larger than any word that counts uses: where the log does not say when a
-# request ran, no key may expire while it is read
-DAY_ONE_MS: Final = 2**24
 _STEP_NS: Final = 10_000_000  # of work between two looks at clients
-_REFUSALS_TOLD: Final = 10
 _RDB_MARK: Final = b"REDIS"
 
 
 _Steps: TypeAlias = Generator[None, None, int]
-
-
-class LoadError(Exception):
-    """The data can't be loaded; the text says what to do."""
-
-
-@dataclass(slots=True)
-class Progress:
-    """How far loading is. Bytes are those of all files together."""
-
-    total_bytes: int = 0
-    loaded_bytes: int = 0
-    requests: int = 0
-    refused: int = 0
-    dropped_bytes: int = 0  # of a damaged tail
 
 
 @dataclass(slots=True)
@@ -56,63 +35,6 @@ class Tail:
     file: LogFile
     seed: int | None
     size: int
-
-
-class Player:
-    """Runs logged requests."""
-
-    def __init__(self, engine: Engine, progress: Progress) -> None:
-        self._engine = engine
-        self._progress = progress
-        self.ctx = Context(engine, 0, NoLink(), engine.now_ms)
-        self.ctx.deny_blocking = True
-        self._lead_ns = engine.clock.wall_ns() - engine.clock.monotonic_ns()
-
-    def begin_file(self) -> None:
-        """A new file: no database is selected."""
-        self.ctx.db = self._engine.databases[0]
-
-    def play(self, piece: Piece) -> None:
-        """Run a piece at its time. LoadError for a request that can't be run."""
-        engine, ctx = self._engine, self.ctx
-        ctx.now_ms = engine.now_ms = piece.now_ms or DAY_ONE_MS
-        if piece.now_ms:
-            exact_ns = piece.exact_ns or piece.now_ms * 1_000_000
-            engine.now_ns = exact_ns - self._lead_ns
-        lookup = engine.commands.table.get
-        requests = iter(piece.requests)
-        argv: list[bytes] = []
-        while True:
-            try:
-                for argv in requests:
-                    command = lookup(argv[0])
-                    if command is None or not command.arity_min <= len(argv) <= command.arity_max:
-                        self._run_rare(argv)
-                    else:
-                        command.handler(ctx, argv)  # type: ignore[misc]  # only containers lack it
-                break
-            except CommandError as error:
-                self._refused(argv, error)
-        self._progress.requests += len(piece.requests)
-
-    def _run_rare(self, argv: list[bytes]) -> None:
-        """A subcommand, or an unusual spelling."""
-        command = self._engine.commands.lookup(argv[0])
-        if command is not None and command.subcommands is not None and len(argv) > 1:
-            command = command.subcommands.get(argv[1].lower())
-        if command is None or command.handler is None:
-            name = b" ".join(argv[:2])[:80]
-            raise LoadError(f"the log holds a command that this server does not have: {name!r}")
-        if not command.arity_min <= len(argv) <= command.arity_max:
-            raise LoadError(f"the log holds a {argv[0]!r} with {len(argv) - 1} arguments")
-        command.handler(self.ctx, argv)
-
-    def _refused(self, argv: list[bytes], error: CommandError) -> None:
-        self._progress.refused += 1
-        if self._progress.refused <= _REFUSALS_TOLD:
-            log.warning(
-                "a logged %r was refused: %s", argv[0], error.frame.decode(errors="replace")
-            )
 
 
 class Loader:

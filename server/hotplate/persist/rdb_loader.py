@@ -35,6 +35,7 @@ class RdbLoader:
         "libraries",
         "loaded",
         "skipped",
+        "streams",
     )
 
     def __init__(
@@ -51,6 +52,7 @@ class RdbLoader:
         self._drop_before_ms = timebase.now_ms if drop_expired else 0
         self.about: dict[bytes, bytes] = {}
         self.libraries: list[bytes] = []
+        self.streams: list[tuple[Database, bytes]] = []  # their groups may have policies
         self.skipped: list[str] = []  # modules' data that belongs to no key
         self.loaded = 0
         self.dropped = 0  # expired already
@@ -139,6 +141,8 @@ class RdbLoader:
             return
         accessed_ms = now_ms if record.idle_s is None else max(now_ms - record.idle_s * 1000, 0)
         entry = Entry(value, 0, accessed_ms)
+        if isinstance(value, Stream):
+            self.streams.append((database, record.key))
         if record.expire_at_ms:
             self._store_expiring(database, record.key, entry, record.expire_at_ms)
         else:

@@ -26,7 +26,7 @@ from hotplate.config import Config, ConfigError
 from hotplate.config_file import load, parse_command_line
 from hotplate.engine.engine import Engine
 from hotplate.engine.prometheus import CONTENT_TYPE, metrics_text
-from hotplate.persist.loader import LoadError
+from hotplate.persist.replay import LoadError
 from hotplate.server.busy import BusyPoll
 from hotplate.server.clients import ClientTable
 from hotplate.server.connection import Connection
@@ -44,7 +44,7 @@ from hotplate.server.loop import loop_factory
 from hotplate.server.metrics_http import MetricsServer
 from hotplate.server.persistence import PersistenceService
 from hotplate.tiers.directory import StoreOpenError
-from hotplate.tiers.store import FILES_MAX
+from hotplate.tiers.pool import FILES_MAX
 
 log = logging.getLogger("hotplate.server")
 DESCRIPTORS_RESERVED: Final = 64  # lock, log, listeners, a few segments
@@ -96,6 +96,7 @@ class Server:
         busy = BusyPoll(self.engine, self._clients, sockets)
         self.engine.scripts.busy_poll = busy
         self.engine.scripts.busy_end = busy.end
+        settle_garbage_collector()
         try:
             await self._persistence.load(self._stopping.is_set)
         except LoadError:
@@ -113,7 +114,6 @@ class Server:
         self._cron.add(self._close_idle)
         self._cron.add(self._sample_rates)
         self._cron.start()
-        settle_garbage_collector()
 
     async def run(self) -> None:
         """Serve until SHUTDOWN or a signal, then stop cleanly."""

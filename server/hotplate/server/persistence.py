@@ -15,7 +15,7 @@ from hotplate.persist.background import FAILED, Background
 from hotplate.persist.base import base_loader
 from hotplate.persist.files import SystemFiles
 from hotplate.persist.fsync import FsyncThread
-from hotplate.persist.loader import LoadError, Progress
+from hotplate.persist.replay import LoadError, Progress
 from hotplate.server.barrier import ReplyBarrier
 from hotplate.server.directory import WorkingDirectory
 from hotplate.server.progress import ProgressBar
@@ -121,7 +121,7 @@ class PersistenceService:
         engine = self._engine
         engine.gates |= Gate.LOADING
         self._loading_since_s = engine.clock.now_ms() // 1000
-        gc.disable()  # what is loaded has no cycles, and would be walked again and again
+        gc.disable()  # what is loaded has no cycles: walking millions of keys takes seconds
         place = self._place
         try:
             self._background.remove_leftovers()
@@ -139,6 +139,7 @@ class PersistenceService:
         except OSError as error:
             raise LoadError(f"can't use {place}: {error.strerror or error}") from error
         finally:
+            gc.freeze()
             gc.enable()
             self._progress = None
             engine.gates &= ~Gate.LOADING

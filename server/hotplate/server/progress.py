@@ -3,7 +3,7 @@
 import time
 from typing import Final, TextIO
 
-from hotplate.persist.loader import Progress
+from hotplate.persist.replay import Progress
 
 _COLUMNS: Final = 40
 _SHOWN_EVERY_S: Final = 0.1

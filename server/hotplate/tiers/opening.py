@@ -4,9 +4,10 @@ import resource
 from typing import Final
 
 from hotplate.tiers.directory import Directory, StoreOpenError
+from hotplate.tiers.pool import FILES_MAX
 from hotplate.tiers.recovery import read_segments
 from hotplate.tiers.segment import Medium
-from hotplate.tiers.store import FILES_MAX, SegmentStore
+from hotplate.tiers.store import SegmentStore
 from hotplate.wire.segment import PAGE_BYTES, round_up
 
 SEGMENT_BYTES_DEFAULT_MAX: Final = 64 * 1024 * 1024  # of shared memory: made in 30 ms

@@ -73,3 +73,18 @@ def test_no_group_waits_for_all_others() -> None:
         assert user.cache.tick(user.now)
     assert user.cache.block_count(second) < 50
     assert 0 < user.cache.block_count(first) < 1000
+
+
+def test_the_longest_slice_is_told() -> None:
+    """Of all together only: a slice is nobody's."""
+    time = ThreadTime(7_000)
+    user = CacheUser(cache={"thread_ns": time})
+    user.store(keys("a"))
+    user.cache.tick(user.now)
+    looks = time.looks
+    figures = user.cache.stats()
+    assert figures["longest_slice_us"] == 7 * (looks - 1)
+    time.step_ns = 0
+    user.cache.tick(user.now)
+    assert user.cache.stats()["longest_slice_us"] == figures["longest_slice_us"]
+    assert "longest_slice_us" not in user.cache.stats(user.instance)

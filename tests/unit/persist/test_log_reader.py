@@ -7,8 +7,8 @@ from tests.testing.memory_files import Fate, MemoryFiles
 from tests.testing.state import State, state_of
 
 from hotplate.persist.group import VERSION, FormatVersionError, file_header, parse_file_header
-from hotplate.persist.loader import LoadError
 from hotplate.persist.log_reader import DamageError, LogReader
+from hotplate.persist.replay import LoadError
 
 PATH = f"{DIRECTORY}/appendonly.aof.1.incr.aof"
 
