@@ -24,7 +24,6 @@ from hotplate.keyspace.bucket_entry import FadingEntry, follow_fading, remove_fa
 from hotplate.keyspace.bucket_leases import Leases
 from hotplate.keyspace.bucket_ledger import Hold
 from hotplate.keyspace.database import NEVER_MS, SHARD_MASK
-from hotplate.limits import NAME_BYTES_MAX
 from hotplate.resp.types import ONE, ZERO, Raw, Reply
 from hotplate.spec.args import parse_int_within, syntax_error
 from hotplate.spec.model import Flag, Keys, command, integer, key, specs_of, string
@@ -32,10 +31,9 @@ from hotplate.spec.reply import ArrayReply, IntegerReply, TupleReply
 
 _COUNT: Final = IntegerReply(minimum=0)
 _ABSENT_ROW: Final = f"*4\r\n:0\r\n:0\r\n:{UNKNOWN}\r\n:0\r\n"
-_NOTHING: Final = (0, 0)  # given back, nor over
 _SETTLE_WORDS_MIN: Final = 6
-Found: TypeAlias = tuple[bytes, FadingEntry | None, int]
-"""A key, what is there, and what it cost."""
+Found: TypeAlias = tuple[bytes, FadingEntry | None, int, Hold | None]
+"""A key, what is there, what it cost, and the reservation if it is open."""
 _SETTLED: Final = TupleReply(
     (
         IntegerReply(0, 1),
@@ -56,11 +54,18 @@ def _settle_as_told(ctx: Context, argv: list[bytes]) -> bytes:
     if len(argv) != after + 1 + len(keys) or argv[after].upper() != b"ACTUAL":
         raise syntax_error()
     costs = [read_count(text, "ACTUAL") for text in argv[after + 1 :]]
-    found = [(key, find_entry(ctx, key), cost) for key, cost in zip(keys, costs, strict=True)]
-    for _, entry, cost in found:
+    found = [_found(ctx, rid, key, cost) for key, cost in zip(keys, costs, strict=True)]
+    for _, entry, cost, _ in found:
         if cost and entry is not None and entry.value.__class__ is Leases:
             raise CommandError(f"ACTUAL of a CONC must be 0, not {cost}")
     return _close(ctx, rid, found)
+
+
+def _found(ctx: Context, rid: bytes, key: bytes, cost: int) -> Found:
+    entry = find_entry(ctx, key)
+    value: Any = None if entry is None else entry.value
+    hold = None if value is None else value.hold(rid, ctx.engine.now_ns)
+    return key, entry, cost, hold
 
 
 def _find_usual(ctx: Context, argv: list[bytes]) -> list[Found] | None:
@@ -74,39 +79,42 @@ def _find_usual(ctx: Context, argv: list[bytes]) -> list[Found] | None:
         return None
     shards = ctx.db.shards
     now_ns = ctx.engine.now_ns
+    rid = argv[1]
     found: list[Found] = []
     for name in keys:
         at += 1
         actual = number_of(argv[at])
         entry: Any = shards[hash(name) & SHARD_MASK].get(name)
-        if entry is None or actual < 0:
-            return None
-        value = entry.value
+        value: Any = None if entry is None else entry.value
         if value.__class__ is Bucket:
-            if value.mark <= now_ns * value.rate.count and value.is_idle(now_ns):
-                return None
-        elif value.__class__ is not Leases or actual or value.is_idle(now_ns):
+            ledger: Any = value.ledger
+            if ledger.__class__ is list:
+                ledger = value.book()
+            hold = None if ledger is None else ledger.holds.get(rid)
+        elif value.__class__ is Leases and not actual:
+            hold = value.holds.get(rid)
+        else:
             return None
-        if entry.own_ms != NEVER_MS:
+        if hold is None or hold.expires_ns <= now_ns or actual < 0 or entry.own_ms != NEVER_MS:
             return None
-        found.append((name, entry, actual))
-    return found if len(argv[1]) <= NAME_BYTES_MAX else None
+        found.append((name, entry, actual, hold))
+    return found
 
 
 def settle_run(
     ctx: Context, requests: list[Any], start: int, append: Callable[[Any], object]
 ) -> int:
-    """LB.SETTLE as often as it comes; what is wrong with a request its handler is to say."""
+    """LB.SETTLE, while all keys know the reservations."""
     name = requests[start][0]
     index = start
     for index in range(start, len(requests)):
         argv = requests[index]
         if argv[0] != name or len(argv) < _SETTLE_WORDS_MIN:
             break
-        try:
-            append(_settle_as_told(ctx, argv))
-        except CommandError:
+        found = _find_usual(ctx, argv)
+        if found is None:
             break
+        append(_close(ctx, argv[1], found))
     else:
         index = len(requests)
     return index
@@ -155,7 +163,7 @@ def lb_cancel(ctx: Context, argv: list[bytes]) -> Reply:
     keys = read_keys(argv, 2)
     if len(argv) != 3 + len(keys):
         raise syntax_error()
-    return Raw(_close(ctx, rid, [(key, find_entry(ctx, key), 0) for key in keys]))
+    return Raw(_close(ctx, rid, [_found(ctx, rid, key, 0) for key in keys]))
 
 
 def _close(ctx: Context, rid: bytes, found: list[Found]) -> bytes:
@@ -163,29 +171,29 @@ def _close(ctx: Context, rid: bytes, found: list[Found]) -> bytes:
     db = ctx.db
     settled = 0
     rows = ""
-    for name, entry, actual in found:
+    for name, entry, actual, hold in found:
         if entry is None:
             rows += _ABSENT_ROW
             continue
         value: Any = entry.value
+        refunded = overage = 0
         if value.__class__ is Bucket:
-            outcome = value.settle(rid, actual, now_ns)
-            is_known = outcome is not None
-            refunded, overage = outcome or _NOTHING
             rate = value.rate
-            level = value.mark - now_ns * rate.count
-            remaining, reset_ms = rate.limit, 0
-            if level > 0:
-                remaining = (rate.brim - level) // rate.period_ns if level < rate.brim else 0
-                reset_ms = rate.drain_ms(level)
-            rows += f"*4\r\n:{refunded}\r\n:{overage}\r\n:{remaining}\r\n:{reset_ms}\r\n"
+            if hold is not None:
+                refunded, overage, level = value.settle(rid, hold, actual, now_ns)
+            else:
+                level = value.level(now_ns)
+            remaining = (rate.brim - level) // rate.period_ns if level < rate.brim else 0
+            reset_ms = rate.drain_ms(level)
             has_ended = value.ledger is None
         else:
-            is_known = value.release(rid, now_ns)
+            if hold is not None:
+                value.release(rid)
             remaining = max(0, value.limit - value.used_at(now_ns))
-            rows += f"*4\r\n:0\r\n:0\r\n:{remaining}\r\n:{value.reset_ms(now_ns)}\r\n"
+            reset_ms = value.reset_ms(now_ns)
             has_ended = not value.holds
-        if is_known:
+        rows += f"*4\r\n:{refunded}\r\n:{overage}\r\n:{remaining}\r\n:{reset_ms}\r\n"
+        if hold is not None:
             settled = 1
             entry.accessed_ms = ctx.now_ms
             db.dirty += 1

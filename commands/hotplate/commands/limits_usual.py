@@ -21,8 +21,8 @@ TTL_MS: Final = 120_000  # of a reservation, where the call does not say
 TTL_NS: Final = TTL_MS * NS_PER_MS
 _DIGITS_MAX: Final = 18  # more may not fit in 64 bits
 _NUMBERS: Final = {b"%d" % number: number for number in range(2048)}
-Asked: TypeAlias = tuple[bytes, Any, Rate | None, int, int, int]
-"""Key, entry, rate, cost, floor, level; of leases no rate, places, limit, 0."""
+Asked: TypeAlias = tuple[bytes, Any, Rate | None, int, int, int, int]
+"""Key, entry, rate, cost, floor, level, level then; of leases no rate, places, limit, 0, 0."""
 _ZERO: Final = ord("0")
 KEYS_FEW: Final = 64  # the general way looks at more
 
@@ -72,7 +72,9 @@ def _look(ctx: "Context", argv: list[bytes], at: int, end: int, rid: bytes) -> l
         kind = argv[at] if at + 1 < end else b""
         if kind == b"RATE" and at + 4 < end:
             rate = rates.get((argv[at + 1], argv[at + 2], argv[at + 3]))
-            cost = number_of(argv[at + 4])
+            cost = _NUMBERS.get(argv[at + 4], -1)
+            if cost < 0:
+                cost = number_of(argv[at + 4])
             at += 5
             floor = level = 0
             if at < end and argv[at].isdigit():
@@ -86,12 +88,16 @@ def _look(ctx: "Context", argv: list[bytes], at: int, end: int, rid: bytes) -> l
                 level = value.mark - now_ns * rate.count
                 if level < 0:
                     level = 0
-                if rid and value.ledger is not None and value.hold(rid, now_ns) is not None:
-                    return None
+                if rid:
+                    ledger: Any = value.ledger
+                    if ledger.__class__ is list:
+                        ledger = value.book()
+                    if ledger is not None and rid in ledger.holds:
+                        return None
             after = level + cost * rate.period_ns
             if after > rate.brim or not rate.brim:
                 return None
-            asked.append((key, entry, rate, cost, floor, level))
+            asked.append((key, entry, rate, cost, floor, level, after))
         elif kind == b"CONC":
             limit, places = number_of(argv[at + 1]), 1
             at += 2
@@ -105,7 +111,7 @@ def _look(ctx: "Context", argv: list[bytes], at: int, end: int, rid: bytes) -> l
                 used = value.used_at(now_ns)
             if places < 1 or used + places > limit:
                 return None
-            asked.append((key, entry, None, places, limit, 0))
+            asked.append((key, entry, None, places, limit, 0, 0))
         else:
             return None
         if entry is not None and entry.own_ms != NEVER_MS:
@@ -130,7 +136,7 @@ def _reserve(
     now_ms, now_ns = ctx.now_ms, ctx.engine.now_ns
     db = ctx.db
     rows = ""
-    for key, entry, rate, cost, floor, level in asked:
+    for key, entry, rate, cost, floor, level, after in asked:
         value: Any = None
         if entry is not None:
             value = entry.value
@@ -144,16 +150,17 @@ def _reserve(
                 value = Leases(limit)
             hold = Hold(cost, 0, expires_ns)
             value.reserve(rid, hold, now_ns)
-            value.limit = limit
+            value.limit = hold.limit = limit
             value.admitted += 1
-            remaining = limit - value.used
-            reset_ms = value.reset_ms(now_ns)
-            hold.answered(limit, remaining, reset_ms)
+            hold.remaining = remaining = limit - value.used
+            reset_ms = -((now_ns - value.latest_ns) // NS_PER_MS)
+            if reset_ms > INT64_MAX:
+                reset_ms = INT64_MAX
+            hold.reset_ms = reset_ms
         else:
             if value is None:
                 value = Bucket(rate)
             limit = rate.limit
-            after = level + cost * rate.period_ns
             remaining = (rate.brim - after) // rate.period_ns
             reset_ms = (after + rate.per_ms - 1) // rate.per_ms
             if reset_ms > INT64_MAX:
@@ -162,8 +169,10 @@ def _reserve(
                 value.note(rid, cost, level, now_ns, expires_ns)
             else:
                 hold = Hold(cost, floor, expires_ns)
-                hold.answered(limit, remaining, reset_ms)
-                value.reserve(rid, hold, level, now_ns)
+                hold.limit, hold.remaining, hold.reset_ms = limit, remaining, reset_ms
+                value.enter(rid, hold, level, now_ns)
+                value.mark = value.mark + after - level if level else now_ns * rate.count + after
+                value.admitted += 1
         if entry is None:
             store_fading(db, key, value, ctx.engine)
         rows += f"*5\r\n:0\r\n:{limit}\r\n:{remaining}\r\n:-1\r\n:{reset_ms}\r\n"

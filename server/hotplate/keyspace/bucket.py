@@ -182,8 +182,15 @@ class Bucket:
 
     def reserve(self, rid: bytes, hold: Hold, level: int, now_ns: int) -> int:
         """Pour a hold's cost upon `level`, the level now, and remember it; the level then."""
+        self.enter(rid, hold, level, now_ns)
+        after = level + hold.cost * self.rate.period_ns
+        self.mark = now_ns * self.rate.count + after
+        self.admitted += 1
+        return after
+
+    def enter(self, rid: bytes, hold: Hold, level: int, now_ns: int) -> None:
+        """Remember a hold that found `level`."""
         ledger: Any = self.ledger
-        rate = self.rate
         if ledger is None:
             ledger = self.ledger = Ledger()
         else:
@@ -203,10 +210,6 @@ class Bucket:
         if expires_ns < ledger.due_ns:
             ledger.due_ns = expires_ns
         ledger.holds[rid] = hold
-        after: int = level + hold.cost * rate.period_ns
-        self.mark = now_ns * rate.count + after
-        self.admitted += 1
-        return after
 
     def hold(self, rid: bytes, now_ns: int) -> Hold | None:
         """The open reservation of that id; None if there is none or its time has come."""
@@ -222,28 +225,21 @@ class Bucket:
         assert ledger is not None
         ledger.extend(ledger.holds[rid], expires_ns)
 
-    def settle(self, rid: bytes, actual: int, now_ns: int) -> tuple[int, int] | None:
-        """Close a reservation that cost `actual`: whole tokens given back, and tokens over.
+    def settle(self, rid: bytes, hold: Hold, actual: int, now_ns: int) -> tuple[int, int, int]:
+        """Close an open reservation that cost `actual`: whole tokens given back, tokens over, and
+        the level then.
 
         No less than the hold's floor is kept. What it cost over its reservation is charged now and
-        may fill the bucket over its brim. None: there is none, or its time has come.
+        may fill the bucket over its brim.
         """
         ledger: Any = self.ledger
-        if ledger.__class__ is list:
-            ledger = self.book()
-        elif ledger is None:
-            return None
-        hold = ledger.holds.get(rid)
-        if hold is None or hold.expires_ns <= now_ns:
-            return None
         rate = self.rate
         period_ns = rate.period_ns
         drained = now_ns * rate.count
         level = self.mark - drained
         if level < 0:
             level = 0
-        floor = hold.floor
-        spare = hold.cost - (max(floor, actual))
+        spare = hold.cost - (max(hold.floor, actual))
         refund = spare * period_ns if spare > 0 else 0
         if len(ledger.holds) == 1:
             self.ledger = None
@@ -264,7 +260,7 @@ class Bucket:
         self.mark = drained + level
         given_back: int = refund // period_ns
         self.refunded += given_back
-        return given_back, over
+        return given_back, over, level
 
     def is_idle(self, now_ns: int) -> bool:
         """Whether it is the same as no bucket."""

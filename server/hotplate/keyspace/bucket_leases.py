@@ -17,9 +17,10 @@ LeasesState: TypeAlias = tuple[int, int, tuple[HoldState, ...]]
 
 
 class Leases:
-    """One key's leases. `used` is the sum of the holds' costs; `limit` is that of the last call."""
+    """One key's leases. `used` is the sum of the holds' costs; `limit` is that of the last call;
+    `latest_ns` is when the last one ends, exactly."""
 
-    __slots__ = ("_latest_ns", "_soonest_ns", "admitted", "holds", "limit", "limited", "used")
+    __slots__ = ("_soonest_ns", "admitted", "holds", "latest_ns", "limit", "limited", "used")
 
     type_name: ClassVar[bytes] = b"leases"
 
@@ -29,7 +30,7 @@ class Leases:
         self.used = 0
         self.admitted = self.limited = 0
         self._soonest_ns = INT64_MAX  # nothing ends before; may be too early
-        self._latest_ns = -INT64_MAX  # when the last one ends, exactly
+        self.latest_ns = -INT64_MAX
 
     def begin(self) -> None:
         """They were the same as none; others begin in their place."""
@@ -58,29 +59,25 @@ class Leases:
         expires_ns = hold.expires_ns
         if expires_ns < self._soonest_ns:
             self._soonest_ns = expires_ns
-        if expires_ns > self._latest_ns:
-            self._latest_ns = expires_ns
+        if expires_ns > self.latest_ns:
+            self.latest_ns = expires_ns
 
-    def release(self, rid: bytes, now_ns: int) -> bool:
-        """Give a hold's places back; whether there is one and its time has not come."""
+    def release(self, rid: bytes) -> None:
+        """Give a hold's places back."""
         holds = self.holds
-        hold = holds.get(rid)
-        if hold is None or hold.expires_ns <= now_ns:
-            return False
-        del holds[rid]
+        hold = holds.pop(rid)
         self.used -= hold.cost
-        if hold.expires_ns == self._latest_ns:
+        if hold.expires_ns == self.latest_ns:
             if not holds:
-                self._latest_ns = -INT64_MAX
+                self.latest_ns = -INT64_MAX
             elif next(reversed(holds.values())).expires_ns != hold.expires_ns:
-                self._latest_ns = max(_ends(holds.values()))
-        return True
+                self.latest_ns = max(_ends(holds.values()))
 
     def extend(self, rid: bytes, expires_ns: int) -> None:
         """Let a lease end at that time, unless it ends later anyway."""
         hold = self.holds[rid]
         hold.expires_ns = max(hold.expires_ns, expires_ns)
-        self._latest_ns = max(self._latest_ns, expires_ns)
+        self.latest_ns = max(self.latest_ns, expires_ns)
 
     def hold(self, rid: bytes, now_ns: int) -> Hold | None:
         """The lease of that id; None if there is none or its time has come."""
@@ -103,7 +100,7 @@ class Leases:
 
     def reset_ms(self, now_ns: int) -> int:
         """How long until nobody is left, at the latest."""
-        span_ms = -((now_ns - self._latest_ns) // NS_PER_MS)
+        span_ms = -((now_ns - self.latest_ns) // NS_PER_MS)
         return 0 if span_ms < 0 else min(span_ms, INT64_MAX)
 
     def open_holds(self, now_ns: int) -> int:
@@ -112,11 +109,11 @@ class Leases:
 
     def is_idle(self, now_ns: int) -> bool:
         """Whether it is the same as no leases."""
-        return self._latest_ns <= now_ns
+        return self.latest_ns <= now_ns
 
     def fades_ns(self) -> int:
         """When the last lease ends."""
-        return self._latest_ns
+        return self.latest_ns
 
     # -- state that outlives the process ---------------------------------------------------------
 
@@ -152,7 +149,7 @@ class Leases:
         twin.holds = {rid: hold.copy() for rid, hold in self.holds.items()}
         twin.used = self.used
         twin.admitted, twin.limited = self.admitted, self.limited
-        twin._soonest_ns, twin._latest_ns = self._soonest_ns, self._latest_ns
+        twin._soonest_ns, twin.latest_ns = self._soonest_ns, self.latest_ns
         return twin
 
     def shed(self, count: int) -> None:
