@@ -144,7 +144,7 @@ ACQUIRES = st.tuples(
     st.sampled_from([[], [], [], [b"3"], [b"PEEK"]]),
 ).map(lambda parts: [b"LB.ACQUIRE", *parts[0], *parts[1], *parts[2:6], *parts[6]])
 SETTLINGS = st.integers(1, 20).map(
-    lambda number: [b"LB.SETTLE", b"made-%x" % number, b"1", b"a", b"ACTUAL", b"0"]
+    lambda number: [b"LB.SETTLE", b"made-%012x" % number, b"1", b"a", b"ACTUAL", b"0"]
 )
 REQUESTS = st.one_of(THROTTLES, ACQUIRES, ACQUIRES, SETTLINGS)
 

@@ -19,14 +19,14 @@ from hotplate.commands.limits_rows import (
     read_keys,
     row,
 )
-from hotplate.commands.limits_runs import PLAIN_WORDS, TTL_MS, TTL_NS, acquire_run
+from hotplate.commands.limits_runs import acquire_run
+from hotplate.commands.limits_usual import TTL_MS, acquire_usual
 from hotplate.engine.context import Context
 from hotplate.errors import WrongTypeError
-from hotplate.keyspace.bucket import INT64_MAX, NEVER_MS, NOW_MS, NS_PER_MS, Bucket, Hold, Rate
+from hotplate.keyspace.bucket import NEVER_MS, NOW_MS, NS_PER_MS, Bucket, Rate
 from hotplate.keyspace.bucket_entry import FadingEntry, follow_fading, store_fading
 from hotplate.keyspace.bucket_leases import Leases
-from hotplate.keyspace.database import NEVER_MS as NO_EXPIRY
-from hotplate.keyspace.database import SHARD_MASK
+from hotplate.keyspace.bucket_ledger import Hold
 from hotplate.resp.types import Raw, Reply
 from hotplate.spec.args import parse_int_within, syntax_error
 from hotplate.spec.model import (
@@ -280,63 +280,13 @@ def _store(
 )
 def lb_acquire(ctx: Context, argv: list[bytes]) -> Reply:
     """LB.ACQUIRE numkeys key ... LIMIT <RATE ... | CONC ...> ... [option ...]"""
-    if len(argv) == PLAIN_WORDS:
-        reply = _acquire_one(ctx, argv)
-        if reply is not None:
-            return reply
+    usual = acquire_usual(ctx, argv)
+    if usual is not None:
+        return Raw(usual)
     keys = read_keys(argv, 1)
     call = _Call()
     rows = _parse(ctx, argv, len(keys), call)
     return _acquire(ctx, keys, rows, call)
-
-
-def _acquire_one(ctx: Context, argv: list[bytes]) -> Raw | None:
-    """One RATE and no option, admitted by a bucket that has this rate. None: it is not so plain."""
-    _, numkeys, name, word, kind, capacity, count, period, cost_text = argv
-    engine = ctx.engine
-    limiter = engine.limiter
-    rate = limiter.rates.get((capacity, count, period))
-    if rate is None or not rate.count or numkeys != b"1" or word != b"LIMIT" or kind != b"RATE":
-        return None
-    now_ns = engine.now_ns
-    db = ctx.db
-    entry: Any = db.shards[hash(name) & SHARD_MASK].get(name)
-    if entry is None:
-        bucket = Bucket(rate)
-        level = 0
-    else:
-        bucket = entry.value
-        if bucket.__class__ is not Bucket or bucket.rate is not rate or entry.own_ms != NO_EXPIRY:
-            return None
-        level = bucket.mark - now_ns * rate.count
-        if level <= 0:
-            if bucket.ledger is None or bucket.ledger.latest_ns <= now_ns:
-                return None
-            level = 0
-    cost = read_count(cost_text, "cost")
-    brim = rate.brim
-    if level + cost * rate.period_ns > brim or not brim:
-        return None
-    rid = limiter.next_id()
-    hold = Hold(cost, 0, now_ns + TTL_NS)
-    level = bucket.reserve(rid, hold, level, now_ns)
-    hold.limit = rate.limit
-    hold.remaining = remaining = (brim - level) // rate.period_ns
-    reset_ms = -(-level // rate.per_ms)
-    if reset_ms > INT64_MAX:
-        reset_ms = INT64_MAX
-    hold.reset_ms = reset_ms
-    if entry is None:
-        store_fading(db, name, bucket, engine)
-    else:
-        entry.accessed_ms = ctx.now_ms
-    db.dirty += 1
-    if db.observer is not None:
-        db.observer(db.index, name, "acquire")
-    return Raw(
-        b"*4\r\n:0\r\n$%d\r\n%b\r\n:-1\r\n*1\r\n*5\r\n:0\r\n:%d\r\n:%d\r\n:-1\r\n:%d\r\n"
-        % (len(rid), rid, rate.limit, remaining, reset_ms)
-    )
 
 
 def _acquire(ctx: Context, keys: list[bytes], rows: list[_Row], call: _Call) -> Reply:

@@ -89,10 +89,12 @@ def first_or_wait(
     came to hold another type while the client waited. Who gets nothing of a key leaves nothing for
     others of that kind.
     """
+    shards = ctx.db.shards
     for key in keys:
-        found = attempt(ctx, key)
-        if found is not None:
-            return found
+        if key in shards[hash(key) & SHARD_MASK]:
+            found = attempt(ctx, key)
+            if found is not None:
+                return found
     return ctx.engine.blocking.wait(
         ctx,
         keys,

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from hotplate.check.finding import Finding, Report, cut_off
-from hotplate.persist.kvc_journal import HEAD_BYTES, JournalError, files_of, read_file
+from hotplate.persist.kvc_journal import JournalError, files_of, read_file
 
 
 def check_journal(directory: Path, report: Report) -> list[list[Any]]:
@@ -34,7 +34,7 @@ def check_journal(directory: Path, report: Report) -> list[list[Any]]:
             is_sound = False
             size = path.stat().st_size - end
             what = error.what if end else f"{error.what}; nothing of the file can be read"
-            repair = partial(_repair, path, max(end, HEAD_BYTES) if end else 0)
+            repair = partial(_repair, path, end)
             report.findings.append(Finding(path, error.offset, size, what, repair))
         size_bytes += path.stat().st_size
     if files and files[0][0] > base:

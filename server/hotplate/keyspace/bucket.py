@@ -8,37 +8,44 @@ A bucket drains `count` tokens a period and holds at most `limit`. The level at 
 nothing. A charge is admitted if the level stays at or under a ceiling. A bucket with nothing in it
 and nothing reserved is the same as no bucket.
 
-What is reserved can be settled: unused tokens come back, but only those that have not leaked away
-meanwhile. To give back exactly what a replay of all charges with the actual cost would, each open
-reservation (`Hold`) keeps its `slack`: the least level that any charge found since the reservation
-before it. Setting back a charge by d lowers the later ones by the smallest of d and the levels they
-found (Lindley's recursion); so the refund is the smallest of what is unused, the slacks of later
-holds, and the level now. Charges that nobody settles any more leave only their slack behind.
+What is reserved can be settled, see `bucket_ledger`. Most reservations are alike (one limit, no
+floor, the usual time to live), and many are gone before anybody asks for them: these are only noted
+in a list, which becomes a Ledger where one is needed (`book`).
 
 Times are nanoseconds of a clock that never steps, given by the caller. Wall time occurs only in
 `dump` and `load`.
 """
 
 import sys
-from itertools import islice
-from typing import ClassVar, Final, TypeAlias
+from typing import Any, ClassVar, Final, TypeAlias
+
+from hotplate.keyspace.bucket_ledger import (
+    HOLDS_MAX,
+    HOLDS_OVER_MAX,
+    Hold,
+    HoldState,
+    Ledger,
+    holds_bytes,
+    shed_holds,
+)
 
 NS_PER_MS: Final = 1_000_000
 NS_PER_S: Final = 1_000_000_000
 INT64_MAX: Final = 2**63 - 1  # replies are no larger; nobody waits so long
 NOW_MS: Final = -1  # to wait: nothing, the call is admitted
 NEVER_MS: Final = -2  # no wait helps
-# open reservations of a bucket that are kept at least, for settling looks at all later ones; and
-# how many more may be there, so that making room is rare
-HOLDS_MAX: Final = 1024
-HOLDS_OVER_MAX: Final = 128
-# the log runs calls of before the machine started again: at times below zero
-_LONG_AGO_NS: Final = -(2**63)
 _NEVER_USED: Final = -(2**126)  # no greater than any time by any count
 RATES_MAX: Final = 4096  # distinct limits that are remembered
+NOTE_ITEMS: Final = 4
+NOTES_END: Final = 256 * NOTE_ITEMS  # as many items are made a Ledger
+_NOTE_BYTES: Final = 96  # an id and a level
 
-HoldState: TypeAlias = tuple[bytes, int, int, int, int, int, int, int]
-"""id, cost, floor, slack, nanoseconds left, and what was answered: limit, remaining, reset_ms."""
+Notes: TypeAlias = list[Any]
+"""Usual reservations, each four items: its id, the level it found, its cost, its end, which is no
+earlier than that of the one before.
+
+One flat list, as every object more is one more to miss in the processor's cache, and one for the
+garbage collector to visit."""
 BucketState: TypeAlias = tuple[int, int, int, int, int, int | None, tuple[HoldState, ...]]
 """wall_ns when saved, level, limit, count, period_ns, slack, holds in order."""
 
@@ -92,135 +99,6 @@ class Rate:
         return NOW_MS if level <= 0 else self.drain_ms(level)
 
 
-class Hold:
-    """An open reservation. `limit`, `remaining` and `reset_ms` are what its call was answered."""
-
-    __slots__ = ("cost", "expires_ns", "floor", "limit", "remaining", "reset_ms", "slack")
-
-    limit: int
-    remaining: int
-    reset_ms: int
-
-    def __init__(self, cost: int, floor: int, expires_ns: int) -> None:
-        self.cost = cost
-        self.floor = floor
-        self.expires_ns = expires_ns
-        self.slack = 0
-
-    def answered(self, limit: int, remaining: int, reset_ms: int) -> None:
-        """Remember the answer, so that a repeated call gets it again."""
-        self.limit = limit
-        self.remaining = remaining
-        self.reset_ms = reset_ms
-
-    def state(self, rid: bytes, now_ns: int) -> HoldState:
-        """For `dump`."""
-        left_ns = self.expires_ns - now_ns
-        answer = (self.limit, self.remaining, self.reset_ms)
-        return (rid, self.cost, self.floor, self.slack, left_ns, *answer)
-
-    @classmethod
-    def of(cls, state: HoldState, now_ns: int) -> "Hold":
-        """What `state` gave, its time left counted from now."""
-        _, cost, floor, slack, left_ns, *answer = state
-        hold = cls(cost, floor, now_ns + left_ns)
-        hold.slack = slack
-        hold.answered(*answer)
-        return hold
-
-    def copy(self) -> "Hold":
-        """An equal hold."""
-        return Hold.of(self.state(b"", 0), 0)
-
-
-class Ledger:
-    """The open reservations of a bucket, oldest first; never empty between two calls.
-
-    `slack` is the least level that a charge found since the youngest of them; None: no charge.
-    No hold ends before `due_ns` (which may be too early) or after `latest_ns` (which is exact).
-    """
-
-    __slots__ = ("due_ns", "holds", "latest_ns", "slack")
-
-    def __init__(self) -> None:
-        self.holds: dict[bytes, Hold] = {}
-        self.slack: int | None = None
-        self.due_ns = INT64_MAX
-        self.latest_ns = _LONG_AGO_NS
-
-    def saw(self, level: int) -> None:
-        """A charge came that nobody will settle, and found `level`."""
-        if self.slack is None or level < self.slack:
-            self.slack = level
-
-    def extend(self, hold: Hold, expires_ns: int) -> None:
-        """Let a hold end later."""
-        if expires_ns > hold.expires_ns:
-            hold.expires_ns = expires_ns
-            self.latest_ns = max(self.latest_ns, expires_ns)
-
-    def close(self, rid: bytes, unused: int, level: int) -> int:
-        """End a hold of which `unused` is to be given back: how much of it has not leaked away."""
-        holds = self.holds
-        if len(holds) == 1:
-            slack = self.slack
-            if slack is not None and slack < unused:
-                unused = slack
-            del holds[rid]
-        else:
-            unused = self._close_among(rid, unused)
-        return min(level, unused)
-
-    def _close_among(self, rid: bytes, unused: int) -> int:
-        holds = self.holds
-        hold = holds[rid]
-        ordered = list(holds.values())
-        later = ordered[ordered.index(hold) + 1 :]
-        for other in later:
-            if other.slack < unused:
-                unused = other.slack
-            other.slack -= unused
-        if self.slack is not None:
-            unused = min(unused, self.slack)
-            self.slack -= unused
-        # what limits older holds still does, without this one
-        if later:
-            later[0].slack = min(later[0].slack, hold.slack)
-        else:
-            self.saw(hold.slack)
-        del holds[rid]
-        if hold.expires_ns == self.latest_ns:
-            self.latest_ns = max(other.expires_ns for other in holds.values())
-        return unused
-
-    def make_room(self, now_ns: int) -> None:
-        """Forget the holds whose time has come; if there still are too many, the oldest."""
-        kept: dict[bytes, Hold] = {}
-        slack: int | None = None  # of those gone since the last one kept
-        for rid, hold in self.holds.items():
-            if slack is not None and slack < hold.slack:
-                hold.slack = slack
-            slack = None
-            if hold.expires_ns > now_ns:
-                kept[rid] = hold
-            elif kept:
-                slack = hold.slack
-        if slack is not None:
-            self.saw(slack)
-        # the oldest are frozen: their charges stand as if their time had come
-        self.holds = dict(islice(kept.items(), max(0, len(kept) - HOLDS_MAX + 1), None))
-        ends = [hold.expires_ns for hold in self.holds.values()]
-        self.due_ns = min(ends, default=INT64_MAX)
-        self.latest_ns = max(ends, default=_LONG_AGO_NS)
-
-    def copy(self) -> "Ledger":
-        """An equal ledger that shares nothing."""
-        twin = Ledger()
-        twin.holds = {rid: hold.copy() for rid, hold in self.holds.items()}
-        twin.slack, twin.due_ns, twin.latest_ns = self.slack, self.due_ns, self.latest_ns
-        return twin
-
-
 class Bucket:
     """One key's bucket. `admitted` and `limited` count calls, `refunded` tokens, since it began."""
 
@@ -231,7 +109,12 @@ class Bucket:
     def __init__(self, rate: Rate) -> None:
         self.rate = rate
         self.mark = _NEVER_USED
-        self.ledger: Ledger | None = None
+        self.ledger: Ledger | Notes | None = None
+        self.admitted = self.limited = self.refunded = 0
+
+    def begin(self) -> None:
+        """It was the same as no bucket; another begins in its place."""
+        self.ledger = None
         self.admitted = self.limited = self.refunded = 0
 
     def level(self, now_ns: int) -> int:
@@ -247,38 +130,79 @@ class Bucket:
 
     def adopt(self, rate: Rate, now_ns: int) -> None:
         """Go on with another rate; never grants credit."""
-        ledger = self.ledger
+        ledger = self.book()  # of answers that this rate gave
         level = self.level_in(rate, now_ns)
         if ledger is not None and rate.period_ns != self.rate.period_ns:
-            new, old = rate.period_ns, self.rate.period_ns
-            for hold in ledger.holds.values():
-                hold.slack = hold.slack * new // old
-            if ledger.slack is not None:
-                ledger.slack = ledger.slack * new // old
+            ledger.scale(rate.period_ns, self.rate.period_ns)
         self.rate = rate
         self.mark = now_ns * rate.count + level
 
     def charge(self, amount: int, now_ns: int) -> int:
         """Pour in an amount that nobody will settle; the level then."""
         level = self.level(now_ns)
-        if self.ledger is not None:
-            self.ledger.saw(level)
+        ledger = self.book()
+        if ledger is not None:
+            ledger.saw(level)
         self.mark = now_ns * self.rate.count + level + amount
         return level + amount
 
-    def reserve(self, rid: bytes, hold: Hold, level: int, now_ns: int) -> int:
-        """Pour a hold's cost upon `level`, the level now, and remember it; the level then."""
+    def book(self) -> Ledger | None:
+        """The open reservations as a Ledger, which they may become only now."""
+        notes = self.ledger
+        if not isinstance(notes, list):
+            return notes
+        rate = self.rate
+        self.ledger = ledger = Ledger()
+        ledger.due_ns, ledger.latest_ns = notes[NOTE_ITEMS - 1], notes[-1]
+        for rid, level, cost, expires_ns in zip(*[iter(notes)] * NOTE_ITEMS, strict=True):
+            hold = Hold(cost, 0, expires_ns)
+            hold.slack = level
+            after = level + cost * rate.period_ns
+            hold.answered(rate.limit, rate.remaining(after, rate.brim), rate.drain_ms(after))
+            ledger.holds[rid] = hold
+        return ledger
+
+    def note(self, rid: bytes, cost: int, level: int, now_ns: int, expires_ns: int) -> int:
+        """`reserve` for a usual hold: it ends no earlier than any that was noted before, and was
+        answered what `level` and the rate say."""
         ledger = self.ledger
         rate = self.rate
+        after = level + cost * rate.period_ns
+        if ledger is None:
+            self.ledger = [rid, level, cost, expires_ns]
+        elif isinstance(ledger, list) and len(ledger) < NOTES_END:
+            ledger += (rid, level, cost, expires_ns)
+        else:
+            hold = Hold(cost, 0, expires_ns)
+            hold.answered(rate.limit, rate.remaining(after, rate.brim), rate.drain_ms(after))
+            return self.reserve(rid, hold, level, now_ns)
+        self.mark = now_ns * rate.count + after
+        self.admitted += 1
+        return after
+
+    def reserve(self, rid: bytes, hold: Hold, level: int, now_ns: int) -> int:
+        """Pour a hold's cost upon `level`, the level now, and remember it; the level then."""
+        self.enter(rid, hold, level, now_ns)
+        after = level + hold.cost * self.rate.period_ns
+        self.mark = now_ns * self.rate.count + after
+        self.admitted += 1
+        return after
+
+    def enter(self, rid: bytes, hold: Hold, level: int, now_ns: int) -> None:
+        """Remember a hold that found `level`."""
+        ledger: Any = self.ledger
         if ledger is None:
             ledger = self.ledger = Ledger()
-        elif now_ns >= ledger.due_ns or len(ledger.holds) >= HOLDS_MAX + HOLDS_OVER_MAX:
-            ledger.make_room(now_ns)
+        else:
+            if ledger.__class__ is list:
+                ledger = self.book()
+            if now_ns >= ledger.due_ns or len(ledger.holds) >= HOLDS_MAX + HOLDS_OVER_MAX:
+                ledger.make_room(now_ns)
         slack = ledger.slack
         if slack is None:
             hold.slack = level
         else:
-            hold.slack = min(slack, level)
+            hold.slack = min(level, slack)
             ledger.slack = None
         expires_ns = hold.expires_ns
         if expires_ns > ledger.latest_ns:
@@ -286,14 +210,10 @@ class Bucket:
         if expires_ns < ledger.due_ns:
             ledger.due_ns = expires_ns
         ledger.holds[rid] = hold
-        after = level + hold.cost * rate.period_ns
-        self.mark = now_ns * rate.count + after
-        self.admitted += 1
-        return after
 
     def hold(self, rid: bytes, now_ns: int) -> Hold | None:
         """The open reservation of that id; None if there is none or its time has come."""
-        ledger = self.ledger
+        ledger = self.book()
         if ledger is None:
             return None
         hold = ledger.holds.get(rid)
@@ -301,18 +221,18 @@ class Bucket:
 
     def extend(self, rid: bytes, expires_ns: int) -> None:
         """Let an open reservation end at that time, unless it ends later anyway."""
-        assert self.ledger is not None
-        self.ledger.extend(self.ledger.holds[rid], expires_ns)
+        ledger = self.book()
+        assert ledger is not None
+        ledger.extend(ledger.holds[rid], expires_ns)
 
-    def settle(self, rid: bytes, actual: int, now_ns: int) -> tuple[int, int]:
-        """Close an open reservation that cost `actual`: whole tokens given back, and tokens over.
+    def settle(self, rid: bytes, hold: Hold, actual: int, now_ns: int) -> tuple[int, int, int]:
+        """Close an open reservation that cost `actual`: whole tokens given back, tokens over, and
+        the level then.
 
         No less than the hold's floor is kept. What it cost over its reservation is charged now and
         may fill the bucket over its brim.
         """
-        ledger = self.ledger
-        assert ledger is not None
-        hold = ledger.holds[rid]
+        ledger: Any = self.ledger
         rate = self.rate
         period_ns = rate.period_ns
         drained = now_ns * rate.count
@@ -320,32 +240,46 @@ class Bucket:
         if level < 0:
             level = 0
         spare = hold.cost - (max(hold.floor, actual))
-        refund = ledger.close(rid, spare * period_ns if spare > 0 else 0, level)
+        refund = spare * period_ns if spare > 0 else 0
+        if len(ledger.holds) == 1:
+            self.ledger = None
+            slack = ledger.slack
+            if slack is not None and slack < refund:
+                refund = slack
+        else:
+            refund = ledger.close(rid, hold, refund)
+        if refund > level:
+            refund = level
         level -= refund
         over = 0
-        if not ledger.holds:
-            self.ledger = None
         if spare < 0:
             over = -spare
             if self.ledger is not None:
                 ledger.saw(level)
             level += over * period_ns
         self.mark = drained + level
-        given_back = refund // period_ns
+        given_back: int = refund // period_ns
         self.refunded += given_back
-        return given_back, over
+        return given_back, over, level
 
     def is_idle(self, now_ns: int) -> bool:
         """Whether it is the same as no bucket."""
-        if self.mark > now_ns * self.rate.count:
-            return False
-        return self.ledger is None or self.ledger.latest_ns <= now_ns
+        return self.mark <= now_ns * self.rate.count and self._latest_ns() <= now_ns
+
+    def _latest_ns(self) -> int:
+        """When nothing is reserved any more."""
+        ledger: Any = self.ledger
+        if ledger is None:
+            return _NEVER_USED
+        end_ns: int = ledger[-1] if ledger.__class__ is list else ledger.latest_ns
+        return end_ns
 
     def open_holds(self, now_ns: int) -> int:
         """How many reservations are open."""
-        if self.ledger is None:
+        ledger = self.book()
+        if ledger is None:
             return 0
-        return sum(hold.expires_ns > now_ns for hold in self.ledger.holds.values())
+        return sum(hold.expires_ns > now_ns for hold in ledger.holds.values())
 
     def fades_ns(self) -> int | None:
         """When it is empty and nothing is reserved any more; None: never."""
@@ -356,10 +290,7 @@ class Bucket:
             return None
         else:
             empty_ns = 0
-        ledger = self.ledger
-        if ledger is not None and ledger.latest_ns > empty_ns:
-            return ledger.latest_ns
-        return empty_ns
+        return max(empty_ns, self._latest_ns())
 
     # -- state that outlives the process ---------------------------------------------------------
 
@@ -367,9 +298,10 @@ class Bucket:
         """Everything that decides about later calls, as plain numbers."""
         holds: tuple[HoldState, ...] = ()
         slack = None
-        if self.ledger is not None:
-            slack = self.ledger.slack
-            holds = tuple(hold.state(rid, now_ns) for rid, hold in self.ledger.holds.items())
+        ledger = self.book()
+        if ledger is not None:
+            slack = ledger.slack
+            holds = tuple(hold.state(rid, now_ns) for rid, hold in ledger.holds.items())
         rate = self.rate
         level = self.level(now_ns)
         return (wall_ns, level, rate.limit, rate.count, rate.period_ns, slack, holds)
@@ -382,20 +314,22 @@ class Bucket:
         bucket = cls(Rate(limit, count, period_ns))
         bucket.mark = now_ns * count + max(0, level - elapsed_ns * count)
         if holds:
-            bucket.ledger = Ledger()
-            bucket.ledger.slack = slack
+            ledger = Ledger()
+            ledger.slack = slack
             then_ns = now_ns - elapsed_ns
-            bucket.ledger.holds = {held[0]: Hold.of(held, then_ns) for held in holds}
-            bucket.ledger.make_room(now_ns)
-            if not bucket.ledger.holds:
-                bucket.ledger = None
+            ledger.holds = {held[0]: Hold.of(held, then_ns) for held in holds}
+            ledger.make_room(now_ns)
+            bucket.ledger = ledger if ledger.holds else None
         return bucket
 
     # -- what every type of value can say --------------------------------------------------------
 
     def __len__(self) -> int:
         """Its open reservations, those included whose time has come unseen."""
-        return 0 if self.ledger is None else len(self.ledger.holds)
+        ledger = self.ledger
+        if isinstance(ledger, list):
+            return len(ledger) // NOTE_ITEMS
+        return 0 if ledger is None else len(ledger.holds)
 
     def encoding(self) -> bytes:
         """There is only one."""
@@ -405,19 +339,24 @@ class Bucket:
         """An equal bucket."""
         twin = Bucket(self.rate)
         twin.mark = self.mark
-        twin.ledger = None if self.ledger is None else self.ledger.copy()
+        ledger = self.ledger
+        twin.ledger = None if ledger is None else ledger.copy()
         twin.admitted, twin.limited, twin.refunded = self.admitted, self.limited, self.refunded
         return twin
 
     def shed(self, count: int) -> None:
         """Forget about `count` reservations."""
-        shed_holds(self.ledger.holds if self.ledger is not None else {}, count)
+        ledger = self.book()
+        shed_holds({} if ledger is None else ledger.holds, count)
 
     def sample_bytes(self, samples: int) -> int:
         """The memory in use."""
         size = sys.getsizeof(self) + sys.getsizeof(self.mark)
-        if self.ledger is not None:
-            size += sys.getsizeof(self.ledger) + holds_bytes(self.ledger.holds, samples)
+        ledger = self.ledger
+        if isinstance(ledger, list):
+            size += sys.getsizeof(ledger) + len(self) * _NOTE_BYTES
+        elif ledger is not None:
+            size += sys.getsizeof(ledger) + holds_bytes(ledger.holds, samples)
         return size
 
 
@@ -439,7 +378,7 @@ class Limiter:
     def next_id(self) -> bytes:
         """A new reservation's id."""
         self.number += 1
-        return b"%b-%x" % (self.prefix, self.number)
+        return b"%b-%012x" % (self.prefix, self.number)
 
     def remember_throttle(self, text: tuple[bytes, ...], rate: Rate, cost: int) -> None:
         """Know the arguments of a CL.THROTTLE from now on."""
@@ -452,21 +391,3 @@ class Limiter:
         if len(self.rates) >= RATES_MAX:
             self.rates.clear()
         self.rates[text] = rate
-
-
-def shed_holds(holds: dict[bytes, Hold], count: int) -> None:
-    """Forget about `count` holds."""
-    for _ in range(min(count, len(holds))):
-        holds.popitem()
-
-
-def holds_bytes(holds: dict[bytes, Hold], samples: int) -> int:
-    """The memory of a table of holds, judged by at most `samples` of them (0: by every one)."""
-    size = sys.getsizeof(holds)
-    if not holds:
-        return size
-    some = list(holds.items())[: samples or len(holds)]
-    each = sum(
-        sys.getsizeof(rid) + sys.getsizeof(hold) + sys.getsizeof(hold.slack) for rid, hold in some
-    )
-    return size + each * len(holds) // len(some)

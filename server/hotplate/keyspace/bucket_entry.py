@@ -69,8 +69,36 @@ class FadingEntry(Entry):
 
 
 def store_fading(db: Database, key: bytes, value: Bucket | Leases, timebase: Timebase) -> None:
-    """Store a value that fades, in place of what was there."""
-    db.put(key, fading_entry(value, timebase))
+    """Store a value that fades, in place of what was there: `Database.put` in fewer steps."""
+    shard_index = hash(key) & SHARD_MASK
+    shard = db.shards[shard_index]
+    if key in shard:
+        db.delete(key)
+    entry = shard[key] = FadingEntry(value, timebase, timebase.now_ms)
+    db.added += 1
+    if db.witness is not None:
+        db.witness(db.index, key, "new")
+    fades_ns = value.fades_ns()
+    if fades_ns is None:
+        entry.own_ms = 0
+        return
+    db.expiring[shard_index][key] = entry
+    db.expiring_count += 1
+    fades_at_ms = timebase.now_ms - (timebase.now_ns - fades_ns) // NS_PER_MS
+    if fades_at_ms < db.earliest_ms[shard_index]:
+        db.earliest_ms[shard_index] = fades_at_ms
+
+
+def remove_faded(db: Database, key: bytes, entry: FadingEntry) -> None:
+    """Remove a key whose value is the same as none: `Database.delete` in fewer steps."""
+    shard_index = hash(key) & SHARD_MASK
+    del db.shards[shard_index][key]
+    db.removed += 1
+    if db.meter is not None:
+        db.meter.forget(db.index, entry)
+    if entry.own_ms:
+        del db.expiring[shard_index][key]
+        db.expiring_count -= 1
 
 
 def fading_entry(value: Bucket | Leases, timebase: Timebase) -> FadingEntry:

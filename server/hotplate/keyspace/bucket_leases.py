@@ -9,25 +9,18 @@ import sys
 from collections.abc import Iterable
 from typing import ClassVar, TypeAlias
 
-from hotplate.keyspace.bucket import (
-    INT64_MAX,
-    NEVER_MS,
-    NOW_MS,
-    NS_PER_MS,
-    Hold,
-    HoldState,
-    holds_bytes,
-    shed_holds,
-)
+from hotplate.keyspace.bucket import INT64_MAX, NEVER_MS, NOW_MS, NS_PER_MS
+from hotplate.keyspace.bucket_ledger import Hold, HoldState, holds_bytes, shed_holds
 
 LeasesState: TypeAlias = tuple[int, int, tuple[HoldState, ...]]
 """wall_ns when saved, limit, holds in order."""
 
 
 class Leases:
-    """One key's leases. `used` is the sum of the holds' costs; `limit` is that of the last call."""
+    """One key's leases. `used` is the sum of the holds' costs; `limit` is that of the last call;
+    `latest_ns` is when the last one ends, exactly."""
 
-    __slots__ = ("_latest_ns", "_soonest_ns", "admitted", "holds", "limit", "limited", "used")
+    __slots__ = ("_soonest_ns", "admitted", "holds", "latest_ns", "limit", "limited", "used")
 
     type_name: ClassVar[bytes] = b"leases"
 
@@ -37,7 +30,11 @@ class Leases:
         self.used = 0
         self.admitted = self.limited = 0
         self._soonest_ns = INT64_MAX  # nothing ends before; may be too early
-        self._latest_ns = -INT64_MAX  # when the last one ends, exactly
+        self.latest_ns = -INT64_MAX
+
+    def begin(self) -> None:
+        """They were the same as none; others begin in their place."""
+        self.admitted = self.limited = 0
 
     def expire(self, now_ns: int) -> None:
         """Free the places of those whose time has come."""
@@ -55,27 +52,32 @@ class Leases:
 
     def reserve(self, rid: bytes, hold: Hold, now_ns: int) -> None:
         """Take a hold's places."""
-        self.expire(now_ns)
+        if now_ns >= self._soonest_ns:
+            self.expire(now_ns)
         self.holds[rid] = hold
         self.used += hold.cost
         expires_ns = hold.expires_ns
         if expires_ns < self._soonest_ns:
             self._soonest_ns = expires_ns
-        if expires_ns > self._latest_ns:
-            self._latest_ns = expires_ns
+        if expires_ns > self.latest_ns:
+            self.latest_ns = expires_ns
 
     def release(self, rid: bytes) -> None:
         """Give a hold's places back."""
-        hold = self.holds.pop(rid)
+        holds = self.holds
+        hold = holds.pop(rid)
         self.used -= hold.cost
-        if hold.expires_ns == self._latest_ns:
-            self._latest_ns = max(_ends(self.holds.values()), default=-INT64_MAX)
+        if hold.expires_ns == self.latest_ns:
+            if not holds:
+                self.latest_ns = -INT64_MAX
+            elif next(reversed(holds.values())).expires_ns != hold.expires_ns:
+                self.latest_ns = max(_ends(holds.values()))
 
     def extend(self, rid: bytes, expires_ns: int) -> None:
         """Let a lease end at that time, unless it ends later anyway."""
         hold = self.holds[rid]
         hold.expires_ns = max(hold.expires_ns, expires_ns)
-        self._latest_ns = max(self._latest_ns, expires_ns)
+        self.latest_ns = max(self.latest_ns, expires_ns)
 
     def hold(self, rid: bytes, now_ns: int) -> Hold | None:
         """The lease of that id; None if there is none or its time has come."""
@@ -98,7 +100,8 @@ class Leases:
 
     def reset_ms(self, now_ns: int) -> int:
         """How long until nobody is left, at the latest."""
-        return max(0, _span_ms(self._latest_ns - now_ns))
+        span_ms = -((now_ns - self.latest_ns) // NS_PER_MS)
+        return 0 if span_ms < 0 else min(span_ms, INT64_MAX)
 
     def open_holds(self, now_ns: int) -> int:
         """How many calls hold places."""
@@ -106,11 +109,11 @@ class Leases:
 
     def is_idle(self, now_ns: int) -> bool:
         """Whether it is the same as no leases."""
-        return self._latest_ns <= now_ns
+        return self.latest_ns <= now_ns
 
     def fades_ns(self) -> int:
         """When the last lease ends."""
-        return self._latest_ns
+        return self.latest_ns
 
     # -- state that outlives the process ---------------------------------------------------------
 
@@ -146,7 +149,7 @@ class Leases:
         twin.holds = {rid: hold.copy() for rid, hold in self.holds.items()}
         twin.used = self.used
         twin.admitted, twin.limited = self.admitted, self.limited
-        twin._soonest_ns, twin._latest_ns = self._soonest_ns, self._latest_ns
+        twin._soonest_ns, twin.latest_ns = self._soonest_ns, self.latest_ns
         return twin
 
     def shed(self, count: int) -> None:

@@ -22,8 +22,9 @@ no sense raises RdbError and nothing else.
 from collections.abc import Callable, Iterator
 from typing import Final, TypeAlias
 
-from hotplate.keyspace.bucket import INT64_MAX, NS_PER_MS, Bucket, BucketState, HoldState, Rate
+from hotplate.keyspace.bucket import INT64_MAX, NS_PER_MS, Bucket, BucketState, Rate
 from hotplate.keyspace.bucket_leases import Leases
+from hotplate.keyspace.bucket_ledger import HoldState
 from hotplate.keyspace.bucket_queue import BucketQueue, Settings
 from hotplate.keyspace.bucket_queue_lines import Item
 from hotplate.keyspace.bucket_timebase import Timebase

@@ -20,8 +20,6 @@ from hotplate.spec.model import Command, CommandSpec, Flag, Handler, RunHandler
 
 # they may name a key of another database: the key is kept in all of them
 _ACROSS: Final = frozenset((b"copy", b"move"))
-# runs of requests whose only key is not their second word
-_NO_RUN: Final = frozenset((b"lb.acquire",))
 _WRITE: Final = int(Flag.WRITE)
 
 
@@ -46,7 +44,9 @@ class Guard:
             command.handler = _keeping(snapshot, command, handler)
             run = command.run
             if run is not None:
-                command.run = None if command.name in _NO_RUN else _keeping_run(snapshot, run)
+                # others name more keys than their second word, or none there
+                is_plain = _names_one_key_first(command.spec)
+                command.run = _keeping_run(snapshot, run) if is_plain else None
         if journal is not None:
             journal.keeper = snapshot
         else:
@@ -115,12 +115,14 @@ def _keeping(snapshot: Snapshot, command: Command, handler: Handler) -> Handler:
 
     if command.name in _ACROSS:
         return keep_everywhere
-    if len(spec.keys) == 1 and _is_first_word(spec):
+    if _names_one_key_first(spec):
         return keep_one
     return keep_all
 
 
-def _is_first_word(spec: CommandSpec) -> bool:
+def _names_one_key_first(spec: CommandSpec) -> bool:
+    if len(spec.keys) != 1:
+        return False
     keys = spec.keys[0]
     return (
         (keys.begin, keys.last, keys.keyword, keys.key_number) == (1, 0, None, None)

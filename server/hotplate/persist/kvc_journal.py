@@ -5,11 +5,15 @@
 
 It knows no operation but `ba` and `en`, no cache and no clock. One thread appends; `sync` may run
 on another. Reading raises JournalError for damage, which says file and offset; a torn end of the
-last file is no damage: it is cut off and told in `torn`.
+last file is no damage: it is cut off and told in `torn`. After a kill that is the last record;
+after a loss of power all that was not known to be on disk, for the system writes in any order. How
+far it was known stands behind the header, in two marks that are written in turn.
 """
 
 import os
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from struct import Struct
@@ -19,13 +23,17 @@ from xxhash import xxh3_64_intdigest
 
 from hotplate.wire.journal import BadOperationsError, pack_operations, unpack_operations
 
-VERSION: Final = 1
+VERSION: Final = 2
 MAGIC: Final = b"HOTPJRNL"
 _HEAD: Final = Struct("<8sII16s")
 _SUM: Final = Struct("<Q")
 _RECORD: Final = Struct("<IIQ")
 _LENGTH: Final = Struct("<QI")
-HEAD_BYTES: Final = _HEAD.size + _SUM.size
+_MARK: Final = Struct("<QQ")
+_MARKS_AT: Final = _HEAD.size + _SUM.size
+_MARKS: Final = 2
+HEAD_BYTES: Final = _MARKS_AT + _MARKS * _MARK.size
+_HEAD_BYTES_1: Final = _MARKS_AT  # version 1 has no marks
 _NAME: Final = "{:016x}.journal"
 _READ_BYTES: Final = 1 << 20
 _RECORD_BYTES_MAX: Final = 1 << 31
@@ -97,8 +105,11 @@ def read_file(path: Path) -> Iterator[tuple[int, list[list[Any]]]]:
     """
     size = path.stat().st_size
     with path.open("rb") as file:
-        _check_head(path, file.read(HEAD_BYTES))
-        at, number = HEAD_BYTES, 0
+        head = _check_head(path, file.read(HEAD_BYTES))
+        if not head.lost_power:
+            head.check_marks(path)
+        at, number = head.size, 0
+        file.seek(at)
         yield at, []
         data, base = b"", at
         while at < size:
@@ -135,18 +146,51 @@ def _sum_of(number: int, payload: bytes) -> int:
     return xxh3_64_intdigest(_SUM.pack(number) + payload)
 
 
-def _check_head(path: Path, head: bytes) -> bytes:
-    """The boot id in a file's header."""
-    if len(head) < HEAD_BYTES:
-        raise JournalError(path, 0, f"a header of {len(head)} bytes")
-    magic, version, _, boot = _HEAD.unpack_from(head)
+class _Head:
+    """What stands before the records of a file."""
+
+    __slots__ = ("boot", "marks", "size")
+
+    def __init__(self, data: bytes, version: int, boot: bytes) -> None:
+        self.boot = boot
+        self.size = HEAD_BYTES if version > 1 else _HEAD_BYTES_1
+        self.marks = [_MARK.unpack_from(data, at) for at in range(_MARKS_AT, self.size, _MARK.size)]
+
+    @property
+    def lost_power(self) -> bool:
+        """Whether the file may lack what was written last: the system was started anew since."""
+        return self.boot != boot_id() or not any(self.boot)
+
+    def known(self) -> int:
+        """The file was known to be on disk up to here, at the least."""
+        ends = [end for end, expected in self.marks if expected == _mark_sum(end)]
+        return max(ends, default=self.size)
+
+    def check_marks(self, path: Path) -> None:
+        """JournalError for one that is damaged."""
+        for slot, (end, expected) in enumerate(self.marks):
+            if (end or expected) and expected != _mark_sum(end):
+                raise JournalError(path, _MARKS_AT + slot * _MARK.size, "a mark with another sum")
+
+
+def _mark_sum(end: int) -> int:
+    return xxh3_64_intdigest(_SUM.pack(end), seed=1)
+
+
+def _check_head(path: Path, data: bytes) -> _Head:
+    """The header of a file. JournalError, JournalVersionError."""
+    if len(data) < _HEAD_BYTES_1:
+        raise JournalError(path, 0, f"a header of {len(data)} bytes")
+    magic, version, _, boot = _HEAD.unpack_from(data)
     if magic != MAGIC:
         raise JournalError(path, 0, "another magic")
     if version > VERSION:
         raise JournalVersionError(path, 8, f"version {version}, newer than {VERSION},")
-    if xxh3_64_intdigest(head[: _HEAD.size]) != _SUM.unpack_from(head, _HEAD.size)[0]:
+    if xxh3_64_intdigest(data[: _HEAD.size]) != _SUM.unpack_from(data, _HEAD.size)[0]:
         raise JournalError(path, 0, "a header with another sum")
-    return bytes(boot)
+    if version > 1 and len(data) < HEAD_BYTES:
+        raise JournalError(path, 0, f"a header of {len(data)} bytes")
+    return _Head(data, version, bytes(boot))
 
 
 class JournalFiles:
@@ -156,26 +200,36 @@ class JournalFiles:
         "_directory",
         "_end",
         "_file",
+        "_known",
+        "_lock",
+        "_marked",
+        "_next_mark",
         "_pending",
         "_records",
         "_sizes",
         "_write",
         "boot",
         "clean",
+        "number",
         "torn",
         "trouble",
     )
 
     def __init__(
-        self, directory: Path, *, write: Callable[[int, bytes, int], int] = os.pwrite
+        self, directory: Path, *, write: Callable[[int, bytes, int], int] | None = None
     ) -> None:
         self._directory = directory
-        self._write = write
+        self._write = write or os.pwrite
+        self._lock = threading.Lock()  # which file is written to does not change in a sync
         self._file: int | None = None
         self._end = 0  # of what is written whole
+        self._known = 0  # up to here it is on disk
+        self._marked = 0  # and this is what the marks say
+        self._next_mark = 0
         self._records = 0
         self._pending: list[bytes] = []
-        self._sizes: dict[int, int] = {}  # of all files, by number
+        self._sizes: dict[int, int] = {}  # of the files before, by number
+        self.number = 0  # of the file that is written to; before that, of the last there is
         self.torn: Torn | None = None
         self.clean = False  # the server before ended as it should
         self.boot: bytes | None = None  # of the last file that was read
@@ -190,11 +244,6 @@ class JournalFiles:
     def files(self) -> int:
         """How many there are."""
         return len(self._sizes) + (self._file is not None)
-
-    @property
-    def number(self) -> int:
-        """Of the file that is written to."""
-        return max(self._sizes, default=0) + 1
 
     def read(self) -> Iterator[list[list[Any]]]:
         """All records, oldest first, each with its operations. Cuts off a torn end."""
@@ -218,9 +267,10 @@ class JournalFiles:
                 self._cut_off(path, end)
                 self.clean = False
             if path.exists():
+                self.number = number
                 self._sizes[number] = path.stat().st_size
                 with path.open("rb") as file:
-                    self.boot = _check_head(path, file.read(HEAD_BYTES))
+                    self.boot = _check_head(path, file.read(HEAD_BYTES)).boot
         if files and files[0][0] > base:
             raise JournalError(files[0][1], 0, "the files before it are missing")
 
@@ -231,28 +281,52 @@ class JournalFiles:
             path.unlink()
         else:
             os.truncate(path, end)
+            _sync_file(path)
         self._sync_directory()
 
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a file to write to."""
+        return self._file is not None
+
     def begin(self) -> None:
-        """Begin a file; the one before is complete. OSError."""
-        number = self.number
+        """Begin a file; the one before is complete. OSError: then that one goes on."""
+        number = self.number + 1
         if self._file is not None:
             self._flush_or_raise()
             os.fdatasync(self._file)
-            os.close(self._file)
-            self._sizes[number], self._file = self._end, None
-            number += 1
         elif self._sizes:  # what an earlier server wrote last, before anything follows it
-            _sync_file(self._directory / _NAME.format(number - 1))
+            _sync_file(self._directory / _NAME.format(self.number))
         self._directory.mkdir(parents=True, exist_ok=True)
         path = self._directory / _NAME.format(number)
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        self._file = os.open(path, flags, 0o640)
-        head = _HEAD.pack(MAGIC, VERSION, 0, boot_id())
-        self._records = self._end = 0
-        self._pending.append(head + _SUM.pack(xxh3_64_intdigest(head)))
-        self._flush_or_raise()
-        self._sync_directory()
+        # a file that is there was begun in vain, and could not be removed
+        flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+        file = os.open(path, flags, 0o640)
+        try:
+            head = _HEAD.pack(MAGIC, VERSION, 0, boot_id())
+            head += _SUM.pack(xxh3_64_intdigest(head)) + bytes(HEAD_BYTES - _MARKS_AT)
+            self._write_at(file, head, 0)
+            os.fdatasync(file)
+            self._sync_directory()
+        except OSError:
+            os.close(file)
+            with suppress(OSError):  # the caller hears of the first one
+                path.unlink()
+                self._sync_directory()
+            raise
+        with self._lock:
+            if self._file is not None:
+                os.close(self._file)
+                self._sizes[self.number] = self._end
+            self._file, self.number = file, number
+            self._end = self._known = self._marked = HEAD_BYTES
+        self._records = 0
+
+    def _write_at(self, file: int, data: bytes, offset: int) -> None:
+        """Write all of it; a part that was written before an error is written again."""
+        done = 0
+        while done < len(data):
+            done += self._write(file, data[done:], offset + done)
 
     def append(self, operations: list[list[Any]]) -> None:
         """One record. It is in the file when this returns, unless `trouble` says why not."""
@@ -265,7 +339,7 @@ class JournalFiles:
         self.flush()
 
     def flush(self) -> bool:
-        """Write what could not be written before; whether all is."""
+        """Write what could not be written before, and how far it is on disk; whether all is."""
         try:
             self._flush_or_raise()
         except OSError as error:
@@ -276,25 +350,31 @@ class JournalFiles:
 
     def _flush_or_raise(self) -> None:
         assert self._file is not None
-        while self._pending:
+        if self._pending:
             data = self._pending[0] if len(self._pending) == 1 else b"".join(self._pending)
-            done = 0
-            while done < len(data):  # a part that was written is written again after an error
-                done += self._write(self._file, data[done:], self._end + done)
+            self._write_at(self._file, data, self._end)
             self._end += len(data)
             self._pending.clear()
+        if self._known > self._marked:  # over the older mark
+            known = self._known
+            self._next_mark = (self._next_mark + 1) % _MARKS
+            at = _MARKS_AT + self._next_mark * _MARK.size
+            self._write_at(self._file, _MARK.pack(known, _mark_sum(known)), at)
+            self._marked = known
 
     def sync(self) -> None:
         """(any thread) Let what is written be safe from a loss of power. OSError."""
-        file = self._file
-        if file is not None:
-            os.fdatasync(file)
+        with self._lock:
+            end = self._end
+            if self._file is not None:
+                os.fdatasync(self._file)
+                self._known = max(self._known, end)
 
     def drop_before(self, number: int) -> None:
         """Remove the files before that number, oldest first. OSError."""
         for old in sorted(self._sizes):
             if old < number:
-                (self._directory / _NAME.format(old)).unlink()
+                (self._directory / _NAME.format(old)).unlink(missing_ok=True)  # tried before
                 self._sync_directory()
                 del self._sizes[old]
 
@@ -306,7 +386,9 @@ class JournalFiles:
         if self._file is not None:
             try:
                 self._flush_or_raise()
-                os.fdatasync(self._file)
+                self.sync()
+                self._flush_or_raise()  # the mark
+                self.sync()
             finally:
                 os.close(self._file)
                 self._file = None
@@ -325,11 +407,18 @@ def _base_of(operations: list[list[Any]]) -> int:
 
 
 def _is_torn(error: JournalError) -> bool:
-    """Whether nothing follows the damage: then the last write did not get through."""
+    """Whether the damage is what a kill or a loss of power leaves."""
     size = error.path.stat().st_size
-    if error.offset < HEAD_BYTES:
-        return size < HEAD_BYTES
     with error.path.open("rb") as file:
+        data = file.read(HEAD_BYTES)
+        try:
+            head = _check_head(error.path, data)
+        except JournalError:
+            return size <= HEAD_BYTES  # there is no record
+        if error.offset < head.size:
+            return size == head.size
+        if head.lost_power and head.marks:
+            return error.offset >= head.known()
         file.seek(error.offset)
         rest = file.read(_RECORD.size)
         if len(rest) < _RECORD.size:

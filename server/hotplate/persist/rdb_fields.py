@@ -7,9 +7,10 @@ what `read_row` made of it. Reading raises RdbError for rows that no writer make
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
-from hotplate.keyspace.bucket import Bucket, BucketState, HoldState
+from hotplate.keyspace.bucket import Bucket, BucketState
 from hotplate.keyspace.bucket_entry import FadingEntry
 from hotplate.keyspace.bucket_leases import Leases
+from hotplate.keyspace.bucket_ledger import HoldState
 from hotplate.keyspace.bucket_queue import BucketQueue
 from hotplate.keyspace.bucket_timebase import Timebase
 from hotplate.keyspace.entry import Entry

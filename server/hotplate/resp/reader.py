@@ -70,6 +70,8 @@ class RequestReader:
         "_exact",
         "_large",
         "_large_from",
+        "_last",
+        "_last_arguments",
         "_long",
         "_may_return",
         "_parsed",
@@ -100,6 +102,8 @@ class RequestReader:
     @limits.setter
     def limits(self, limits: ReaderLimits) -> None:
         self._exact.limits = limits
+        self._last: bytes | None = None  # what `single` took, under these limits
+        self._last_arguments: list[bytes] = []
         self._small_counts = _SMALL_COUNTS[: limits.array_items_max + 1]
         # patterns find more than they must: every length with as many digits
         self._large_from = min(limits.large_bulk_bytes, limits.bulk_bytes_max + 1, _LENGTH_MAX)
@@ -165,12 +169,16 @@ class RequestReader:
     def single(self, data: bytes) -> list[bytes] | None:
         """The request, if `data` is one small whole one and nothing waits; else it is not taken.
 
-        The shortest way: no `feed` and no `batch`.
+        The shortest way: no `feed` and no `batch`. A client that waits for work sends the same
+        again and again.
         """
+        if self._busy or self._chunk or self._parsed:
+            return None
+        if data == self._last:
+            self.ready = False
+            return self._last_arguments.copy()
         size = len(data)
         if size > _PIPELINE_BYTES and (size > _SMALL_BYTES_MAX or _NEXT in data):
-            return None
-        if self._busy or self._chunk or self._parsed:
             return None
         parts = data.split(b"\r\n")
         arguments = parts[2::2]
@@ -182,6 +190,8 @@ class RequestReader:
             and arguments
         ):
             self.ready = False
+            if size <= _PIPELINE_BYTES:
+                self._last, self._last_arguments = data, arguments.copy()
             return arguments
         return None
 

@@ -122,7 +122,11 @@ class JournalKeeper:
         if result is not None:
             self._unsynced = True
             self._complain(str(result), now_ms)
-        elif self._sync_again:
+            return
+        if self._files.is_open:
+            self._files.flush()  # writes down how far it is on disk
+            self._journal.trouble = self._files.trouble
+        if self._sync_again:
             self._sync_again = False
             self._sync(now_ms)
         else:

@@ -4,7 +4,7 @@ import pytest
 from tests.testing.connection_bench import PONG, Bench, request
 from tests.testing.scripted_transport import ScriptedTransport
 
-from hotplate.server.connection import READ_AHEAD_BYTES_MAX
+from hotplate.server.connection import READ_AHEAD_BYTES_MAX, WRITE_HIGH_BYTES
 
 NIL = b"$-1\r\n"
 TAKEN_A = b"$1\r\na\r\n"
@@ -32,6 +32,26 @@ def test_the_client_that_waits_longest_is_served_first(bench: Bench) -> None:
     assert bench.ask(pusher, request("INCR", "a")) == b":1\r\n"
     assert waiting[2].take() == TAKEN_A
     assert len(bench.engine.blocking) == bench.engine.blocking.keys == 0
+
+
+def test_only_the_waiter_of_a_lone_request_is_written_past_the_queue(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits: list[int] = []
+    waiting = [blocked(bench, 0, "a") for _ in range(3)]
+    for transport in waiting:
+        monkeypatch.setattr(
+            transport, "set_write_buffer_limits", lambda high, low: limits.append(high)
+        )
+    pushers = [bench.client()[0] for _ in range(3)]
+    assert bench.ask(pushers[0], request("INCR", "a")) == b":1\r\n"
+    assert waiting[0].take() == TAKEN_A
+    assert limits == [0, WRITE_HIGH_BYTES]
+    for pusher in pushers[1:]:
+        pusher.send(request("INCR", "a"))
+    bench.settle()
+    assert [transport.take() for transport in waiting] == [b"", TAKEN_A, TAKEN_A]
+    assert limits == [0, WRITE_HIGH_BYTES]
 
 
 def test_of_several_keys_the_one_that_is_ready_first_serves(bench: Bench) -> None:

@@ -9,15 +9,15 @@ from hypothesis import strategies as st
 from tests.testing.bucket_oracle import BucketOracle, Charge
 
 from hotplate.keyspace.bucket import (
-    HOLDS_MAX,
-    HOLDS_OVER_MAX,
     NEVER_MS,
+    NOTE_ITEMS,
+    NOTES_END,
     NOW_MS,
     Bucket,
-    Hold,
     Rate,
 )
 from hotplate.keyspace.bucket_leases import Leases
+from hotplate.keyspace.bucket_ledger import HOLDS_MAX, HOLDS_OVER_MAX, Hold
 
 MS = 1_000_000
 HOUR = 3_600_000 * MS
@@ -33,6 +33,7 @@ STEPS = st.lists(
         st.tuples(st.just("charge"), SPANS, st.integers(0, 120)),
         st.tuples(st.just("reserve"), SPANS, st.integers(0, 120)),
         st.tuples(st.just("brief"), SPANS, st.integers(0, 120)),
+        st.tuples(st.just("note"), SPANS, st.integers(0, 120)),
         st.tuples(st.just("settle"), SPANS, st.integers(0, 140)),
     ),
     max_size=30,
@@ -43,6 +44,14 @@ def reserve(bucket: Bucket, rid: bytes, cost: int, now_ns: int, ttl_ns: int = HO
     hold = Hold(cost, 0, now_ns + ttl_ns)
     hold.answered(bucket.rate.limit, 0, 0)
     bucket.reserve(rid, hold, bucket.level(now_ns), now_ns)
+
+
+def settle(bucket: Bucket, rid: bytes, actual: int, now_ns: int) -> tuple[int, int]:
+    hold = bucket.hold(rid, now_ns)
+    assert hold is not None
+    given_back, over, level = bucket.settle(rid, hold, actual, now_ns)
+    assert level == bucket.level(now_ns)
+    return given_back, over
 
 
 @given(RATES, STEPS, st.randoms(use_true_random=False))
@@ -66,10 +75,13 @@ def test_a_bucket_is_the_replay_of_its_charges(
             assert (bucket.hold(rid, now_ns) is None) == (expected is None)
             if expected is not None:
                 refund, over = expected
-                assert bucket.settle(rid, amount, now_ns) == (int(refund // 1), over)
-        elif kind in ("reserve", "brief"):
-            ttl_ns = HOUR if kind == "reserve" else 1000
-            reserve(bucket, rid, amount, now_ns, ttl_ns)
+                assert settle(bucket, rid, amount, now_ns) == (int(refund // 1), over)
+        elif kind in ("reserve", "brief", "note"):
+            ttl_ns = 1000 if kind == "brief" else HOUR
+            if kind == "note":
+                bucket.note(rid, amount, bucket.level(now_ns), now_ns, now_ns + ttl_ns)
+            else:
+                reserve(bucket, rid, amount, now_ns, ttl_ns)
             oracle.charge(Charge(now_ns, Fraction(amount), rid, now_ns + ttl_ns))
             rids.append(rid)
         assert Fraction(bucket.level(now_ns), rate.period_ns) == oracle.level(now_ns)
@@ -83,9 +95,8 @@ def test_refunding_what_has_leaked_would_let_150_tokens_through_a_limit_of_100()
     now_ns = 5000 * MS
     assert bucket.level(now_ns) == 50 * rate.period_ns
     reserve(bucket, b"second", 50, now_ns)
-    given_back, _ = bucket.settle(b"first", 0, now_ns)
     # of the 100 unused ones 50 had leaked: they are gone, and so is the room for another 100
-    assert given_back == 50
+    assert settle(bucket, b"first", 0, now_ns) == (50, 0)
     assert bucket.level(now_ns) == 50 * rate.period_ns
     assert rate.retry_ms(bucket.level(now_ns), 100 * rate.period_ns, rate.brim) == 5000
     assert rate.retry_ms(bucket.level(now_ns), 50 * rate.period_ns, rate.brim) == NOW_MS
@@ -111,7 +122,7 @@ def test_slacks_follow_another_period() -> None:
     reserve(bucket, b"b", 10, 3000 * MS)  # finds 30
     bucket.charge(5 * 1000 * MS, 4000 * MS)  # finds 30
     bucket.adopt(Rate(100, 20, 2000 * MS), 4000 * MS)
-    assert bucket.settle(b"a", 0, 4000 * MS) == (30, 0)
+    assert settle(bucket, b"a", 0, 4000 * MS) == (30, 0)
 
 
 def test_a_count_of_zero_never_drains() -> None:
@@ -136,6 +147,26 @@ def test_the_oldest_reservation_is_frozen_when_there_are_too_many() -> None:
     assert bucket.level(0) == 10 * (HOLDS_MAX + HOLDS_OVER_MAX + 1) * rate.period_ns
 
 
+def test_what_is_noted_is_known_as_what_is_reserved() -> None:
+    rate = Rate(10**6, 1, 1000 * MS)
+    noted, reserved = Bucket(rate), Bucket(rate)
+    for number in range(NOTES_END // NOTE_ITEMS + 10):  # the last ones find a Ledger
+        rid, level, now_ns = b"%d" % number, noted.level(number), number
+        hold = Hold(3, 0, now_ns + HOUR)
+        after = reserved.reserve(rid, hold, level, now_ns)
+        hold.answered(rate.limit, rate.remaining(after, rate.brim), rate.drain_ms(after))
+        assert noted.note(rid, 3, level, now_ns, now_ns + HOUR) == after
+        assert len(noted) == number + 1
+        assert noted.fades_ns() == reserved.fades_ns()
+        if number in (1, 20):
+            assert noted.copy().dump(now_ns, 0) == reserved.dump(now_ns, 0)
+    assert noted.sample_bytes(0) > 100 * len(noted)
+    twin = noted.copy()
+    assert twin.dump(HOUR, 0) == reserved.dump(HOUR, 0)
+    assert not noted.is_idle(HOUR)
+    assert twin.admitted == reserved.admitted
+
+
 def test_reservations_whose_time_has_come_make_room_first() -> None:
     bucket = Bucket(Rate(10**6, 1, 1000 * MS))
     reserve(bucket, b"long", 10, 0)
@@ -143,7 +174,7 @@ def test_reservations_whose_time_has_come_make_room_first() -> None:
     reserve(bucket, b"young", 10, 8000 * MS)
     assert len(bucket) == 2
     # what `short` found still limits what `long` gets back
-    assert bucket.settle(b"long", 0, 8000 * MS) == (3, 0)
+    assert settle(bucket, b"long", 0, 8000 * MS) == (3, 0)
 
 
 @given(RATES, STEPS, st.integers(0, 10**13), st.integers(-(10**13), 10**13))
@@ -161,6 +192,8 @@ def test_a_loaded_bucket_goes_on_as_the_saved_one(
         rid = b"%d" % number
         if kind == "charge":
             bucket.charge(amount * rate.period_ns, now_ns)
+        elif kind == "note":
+            bucket.note(rid, amount, bucket.level(now_ns), now_ns, now_ns + 10**12)
         elif kind != "settle":
             reserve(bucket, rid, amount, now_ns, ttl_ns=10**12)
     wall_ns = 1_700_000_000 * 10**9
@@ -176,8 +209,8 @@ def test_a_loaded_bucket_goes_on_as_the_saved_one(
     for number in range(len(steps)):
         rid = b"%d" % number
         if bucket.hold(rid, now_ns + later_ns) is not None:
-            mine = bucket.settle(rid, 1, now_ns + later_ns)
-            assert later.settle(rid, 1, fresh_ns) == mine
+            mine = settle(bucket, rid, 1, now_ns + later_ns)
+            assert settle(later, rid, 1, fresh_ns) == mine
             assert later.level(fresh_ns) == bucket.level(now_ns + later_ns)
 
 
@@ -195,11 +228,11 @@ def test_a_copy_shares_nothing() -> None:
     bucket = Bucket(Rate(100, 10, 1000 * MS))
     reserve(bucket, b"a", 60, 0)
     twin = bucket.copy()
-    bucket.settle(b"a", 0, 0)
+    settle(bucket, b"a", 0, 0)
     assert bucket.level(0) == 0
     assert twin.level(0) == 60 * 1000 * MS
     assert twin.hold(b"a", 0) is not None
-    assert twin.settle(b"a", 10, 0) == (50, 0)
+    assert settle(twin, b"a", 10, 0) == (50, 0)
 
 
 @pytest.mark.parametrize("samples", [0, 2])

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hotplate.keyspace.bucket import Bucket, Hold, Rate
+from hotplate.keyspace.bucket import Bucket, Rate
 from hotplate.keyspace.bucket_leases import Leases
+from hotplate.keyspace.bucket_ledger import Hold
 from hotplate.keyspace.bucket_queue import BucketQueue, Settings
 from hotplate.keyspace.bucket_queue_lines import Item
 from hotplate.keyspace.limits_state import Limit, texts_of, value_of_texts

@@ -7,7 +7,9 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from xxhash import xxh3_64_intdigest
 
+from hotplate.persist import kvc_journal
 from hotplate.persist.kvc_journal import (
     HEAD_BYTES,
     JournalError,
@@ -160,9 +162,9 @@ def test_a_torn_file_is_no_torn_end_if_another_follows(tmp_path: Path) -> None:
 
 def test_a_newer_version_is_refused_by_name(tmp_path: Path) -> None:
     data = bytearray(written(tmp_path, RECORDS[:1]))
-    data[8] = 2
+    data[8] = 3
     (tmp_path / FIRST).write_bytes(data)
-    with pytest.raises(JournalVersionError, match="version 2, newer than 1"):
+    with pytest.raises(JournalVersionError, match="version 3, newer than 2"):
         read(tmp_path)
     assert (tmp_path / FIRST).read_bytes() == data
 
@@ -202,3 +204,73 @@ def test_what_cannot_be_written_is_kept_and_written_later(tmp_path: Path) -> Non
     files.append(RECORDS[3])
     files.close()
     assert read(tmp_path) == RECORDS[:4]
+
+
+def test_files_go_on_counting_when_the_earlier_ones_are_dropped(tmp_path: Path) -> None:
+    files = JournalFiles(tmp_path)
+    for number in range(1, 4):
+        files.begin()
+        files.append([["ba", number]])
+        files.drop_before(files.number)
+        assert [path.name for path in tmp_path.iterdir()] == [f"{number:016x}.journal"]
+    files.append(RECORDS[0])
+    files.close()
+    assert read(tmp_path) == [[["ba", 3]], RECORDS[0]]
+
+
+def test_a_file_that_could_not_be_begun_leaves_the_one_before_in_use(tmp_path: Path) -> None:
+    full = [False]
+
+    def write(file: int, data: bytes, offset: int) -> int:
+        if full[0]:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return os.pwrite(file, data, offset)
+
+    files = JournalFiles(tmp_path, write=write)
+    files.begin()
+    full[0] = True
+    with pytest.raises(OSError, match="No space"):
+        files.begin()
+    full[0] = False
+    files.append(RECORDS[0])
+    assert [path.name for path in tmp_path.iterdir()] == [FIRST]
+    files.begin()
+    files.append(RECORDS[1])
+    files.close()
+    assert read(tmp_path) == RECORDS[:2]
+
+
+def test_a_file_of_version_1_is_read(tmp_path: Path) -> None:
+    data = written(tmp_path, RECORDS[:3])
+    head = bytearray(data[:32])
+    head[8] = 1
+    old = bytes(head) + xxh3_64_intdigest(bytes(head)).to_bytes(8, "little") + data[HEAD_BYTES:]
+    (tmp_path / FIRST).write_bytes(old)
+    assert read(tmp_path) == RECORDS[:3]
+    (tmp_path / FIRST).write_bytes(old[:-1])
+    assert read(tmp_path) == RECORDS[:2]
+
+
+def test_after_a_loss_of_power_what_was_known_to_be_on_disk_must_be_right(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = JournalFiles(tmp_path)
+    files.begin()
+    for record in RECORDS[:3]:
+        files.append(record)
+    files.sync()
+    for record in RECORDS[3:6]:
+        files.append(record)  # and how far it is on disk
+    data = (tmp_path / FIRST).read_bytes()
+    ends = ends_of(tmp_path / FIRST)
+    monkeypatch.setattr(kvc_journal, "boot_id", lambda: bytes(range(16)))
+    for at in range(ends[0], len(data)):
+        damaged = bytearray(data)
+        damaged[at] ^= 4
+        (tmp_path / FIRST).write_bytes(damaged)
+        if at < ends[3]:
+            with pytest.raises(JournalError, match="at byte"):
+                read(tmp_path)
+        else:
+            number = sum(end <= at for end in ends[1:])
+            assert read(tmp_path) == RECORDS[:number]

@@ -148,6 +148,21 @@ def test_a_save_without_a_log_is_of_its_moment_too() -> None:
     assert all(database.journal is None for database in server.engine.databases)
 
 
+def test_batches_about_limits_change_keys_that_are_kept() -> None:
+    server = slow()
+    server.appendonly.stop()
+    for rid in "abc":
+        server.console(f"LB.ACQUIRE 2 p q LIMIT RATE 9 1 60000 2 CONC 3 ID {rid}")
+    server.console("LB.ACQUIRE 1 r LIMIT RATE 9 1 60000 2")
+    before = state_at(server)
+    server.background.start_save()
+    server.pipeline([f"LB.SETTLE {rid} 2 p q ACTUAL 0 0" for rid in "abc"])
+    server.pipeline(["LB.ACQUIRE 1 r LIMIT RATE 9 1 60000 2"] * 2)
+    assert state_at(server) != before
+    server.run_soon()
+    assert loaded(server, "/data/dump.rdb") == before
+
+
 def test_what_a_flush_left_to_the_snapshot_is_freed_in_the_end() -> None:
     server = slow()
     for number in range(50):

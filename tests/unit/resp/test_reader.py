@@ -174,3 +174,23 @@ def test_no_request_is_taken_that_has_more_arguments_than_its_client_may_send() 
     assert reader.single(command(*[b"x"] * 11)) is None
     reader.limits = ReaderLimits()
     assert reader.single(command(*[b"x"] * 11)) == [b"x"] * 11
+
+
+def test_a_request_that_comes_again_is_a_list_of_its_own() -> None:
+    reader = RequestReader(ReaderLimits())
+    for _ in range(3):
+        arguments = reader.single(SET)
+        assert arguments == [b"SET", b"k", b"v"]
+        arguments.clear()
+    assert reader.single(SET.replace(b"v", b"w")) == [b"SET", b"k", b"w"]
+    reader.feed(SET[:-1])
+    assert reader.batch(10) == []
+    assert reader.single(SET) is None  # something waits before it
+
+
+def test_narrower_limits_hold_for_what_came_before() -> None:
+    reader = RequestReader(ReaderLimits())
+    many = command(*[b"x"] * 11)
+    assert reader.single(many) == reader.single(many) == [b"x"] * 11
+    reader.limits = ReaderLimits(array_items_max=10)
+    assert reader.single(many) is None

@@ -91,6 +91,21 @@ def test_a_compaction_goes_on_in_slices_and_drops_what_it_makes_up_for(
     assert blocks_after_restart(server, tmp_path) == 3000
 
 
+def test_a_stop_after_compactions_leaves_one_file_that_can_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kvjournal, "_SLACK_BYTES", 500)
+    server = Server(tmp_path)
+    for number in range(40):
+        store(server, number, 1)
+        for _ in range(3):  # one syncs, one compacts, one drops
+            server.tick()
+    server.keeper.close()
+    (path,) = tmp_path.iterdir()
+    assert path.name > "0000000000000003.journal"  # there were several
+    assert blocks_after_restart(server, tmp_path) == 40
+
+
 def test_a_stop_says_all_once_more(tmp_path: Path) -> None:
     server = Server(tmp_path)
     store(server, 0, 30)
