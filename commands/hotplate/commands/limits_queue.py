@@ -212,7 +212,6 @@ def lbq_create(ctx: Context, argv: list[bytes]) -> Reply:
     if queue is None:
         queue = BucketQueue(settings, rate)
         queue.timebase = ctx.engine
-        queue.anchor = ctx.engine.now_ns * rate.count
         ctx.db.assign(name, queue, ctx.now_ms)
     else:
         queue.alter(settings, rate, ctx.engine.now_ns)
