@@ -19,7 +19,10 @@ _INTEGERS_END: Final = len(INTEGERS)
 PLAIN_WORDS: Final = 9  # LB.ACQUIRE 1 key LIMIT RATE capacity count period cost
 DIGITS_MAX: Final = 18  # more may not fit in 64 bits
 _ADMITTED: Final = b":-1\r\n"
-_PLAIN: Final = b"*4\r\n:0\r\n$%d\r\n%b\r\n:-1\r\n*1\r\n*5\r\n:0\r\n:%d\r\n:%d\r\n:-1\r\n:%d\r\n"
+# the size of ids, their prefix, the limit; then the id's number, what remains, when it is empty
+_PLAIN: Final = (
+    b"*4\r\n:0\r\n$%d\r\n%b-%%012x\r\n:-1\r\n*1\r\n*5\r\n:0\r\n:%d\r\n:%%d\r\n:-1\r\n:%%d\r\n"
+)
 ACQUIRE_WORDS_MIN: Final = 6
 
 
@@ -100,11 +103,12 @@ def acquire_run(
     now_ms = ctx.now_ms
     now_ns = ctx.engine.now_ns
     limiter = ctx.engine.limiter
-    prefix = limiter.prefix
+    number = limiter.number
+    template = b""
     expires_ns = now_ns + TTL_NS
     texts: list[bytes] = []
     rate: Any = None
-    cost = limit = drained = charge = brim = period_ns = per_ms = 0
+    cost = drained = charge = brim = period_ns = per_ms = 0
     index = start
     for index in range(start, len(requests)):
         argv = requests[index]
@@ -114,10 +118,10 @@ def acquire_run(
             if argv[3:] != texts:
                 texts = argv[3:]
                 rate, cost = _plain_limit(limiter, argv)
-                limit, brim = rate.limit, rate.brim
-                period_ns, per_ms = rate.period_ns, rate.per_ms
+                brim, period_ns, per_ms = rate.brim, rate.period_ns, rate.per_ms
                 drained = now_ns * rate.count
                 charge = cost * period_ns
+                template = _PLAIN % (limiter.id_bytes, limiter.prefix, rate.limit)
             key = argv[2]
             entry: Any = shards[hash(key) & SHARD_MASK].get(key)
             bucket: Any = None if entry is None else entry.value
@@ -136,24 +140,27 @@ def acquire_run(
                     and ledger.__class__ is list
                     and len(ledger) < NOTES_END
                 ):
-                    limiter.number = number = limiter.number + 1
-                    rid = b"%b-%012x" % (prefix, number)
-                    ledger += (rid, level, cost, expires_ns)
+                    number += 1
+                    ledger += (number, level, cost, expires_ns)
                     bucket.mark = drained + after
                     bucket.admitted += 1
                     entry.accessed_ms = now_ms
                     reset_ms = (after + per_ms - 1) // per_ms
                     if reset_ms > INT64_MAX:
                         reset_ms = INT64_MAX
-                    append(_PLAIN % (len(rid), rid, limit, (brim - after) // period_ns, reset_ms))
-                    db.dirty += 1
+                    append(template % (number, (brim - after) // period_ns, reset_ms))
                     continue
+        db.dirty += number - limiter.number
+        limiter.number = number
         frame = acquire_usual(ctx, argv)
         if frame is None:
-            break
+            return index
         append(frame)
+        number = limiter.number
     else:
         index = len(requests)
+    db.dirty += number - limiter.number
+    limiter.number = number
     return index
 
 
