@@ -40,7 +40,7 @@ def throttle_run(
     throttles = ctx.engine.limiter.throttles
     burst = count = period = b""
     rate: Any = None
-    drained = charge = brim = period_ns = per_s = 0
+    drained = before = charge = brim = period_ns = per_s = up_s = 0
     head = b""
     index = start
     for index in range(start, len(requests)):
@@ -56,7 +56,9 @@ def throttle_run(
             drained = now_ns * rate.count
             brim = rate.brim
             charge = period_ns = rate.period_ns
+            before = drained - charge
             per_s = rate.per_s
+            up_s = per_s - 1
             head = b"*5\r\n:0\r\n:%d\r\n" % rate.limit
         key = argv[1]
         entry: Any = shards[hash(key) & SHARD_MASK].get(key)
@@ -70,12 +72,13 @@ def throttle_run(
             or entry.own_ms != NEVER_MS
         ):
             break
-        after = bucket.mark - drained + charge
-        if after > brim or after <= charge:
+        mark = bucket.mark
+        after = mark - before
+        if after > brim or mark <= drained:
             break
         remaining = (brim - after) // period_ns
-        reset_s = -(-after // per_s)
-        bucket.mark = drained + after
+        reset_s = (after + up_s) // per_s
+        bucket.mark = mark + charge
         bucket.admitted += 1
         entry.accessed_ms = now_ms
         append(head)
