@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 from tests.testing.kept_store import KeptFakeStore
 from tests.testing.kvc_cache import CacheUser, keys
-from tests.testing.power import Files, PowerWatch, Stopped
+from tests.testing.power import PowerWatch, Stopped
+from tests.testing.unsynced import Files
 from tests.unit.server.test_kvjournal import FakeIo
 
 from hotplate.errors import CommandError

@@ -4,10 +4,10 @@
 
 Clients write to keys of their own, of all types, some commands in one go; a command whose reply
 came is acknowledged. SIGKILL comes at a random moment: while the log is rewritten, while a snapshot
-is saved, while data is loaded. After each restart every client's keys must be what its acknowledged
-commands made of them, and the first so many of those that were under way: none of the former may
-be lost, none of the latter may be there without those before it, a transaction or script not in
-part. `crash_kvc` says what is asked of the KV cache.
+is saved, while data is loaded; now and then the server is stopped instead. After each restart every
+client's keys must be what its acknowledged commands made of them, and the first so many of those
+that were under way: none of the former may be lost, none of the latter may be there without those
+before it, a transaction or script not in part. `crash_kvc` says what is asked of the KV cache.
 
 The model is an engine in this process that keeps nothing. It runs each command a client sent; what
 was random is told to it from the reply.
@@ -44,6 +44,7 @@ MEMBERS: Final = 6
 LIFE_SECONDS: Final = (0.02, 0.6)  # between ready and killed
 AMID_SECONDS: Final = (0.0, 0.03)  # after a rewrite or a save was begun
 FILLED: Final = 10_000
+STOPS: Final = 0.05  # so many lives end as they should: that, too, must lose nothing
 # times, parts of tokens that drained, and calls that were refused, which change nothing
 _NOT_KEPT: Final = (b"reset_after_ms", b"refunded", b"limited")
 EARLY_SECONDS_MAX: Final = 1.5
@@ -53,6 +54,7 @@ START_SECONDS_MAX: Final = 300.0
 OPTIONS: Final = (
     *("--appendonly", "yes", "--auto-aof-rewrite-min-size", "32kb"),
     *("--auto-aof-rewrite-percentage", "40", "--save", "1 50"),
+    *("--kvc-memory-on-stop", "keep"),
 )
 
 
@@ -314,7 +316,10 @@ class Run:
             thread.start()
         time.sleep(rng.uniform(*LIFE_SECONDS))
         self.look_at_caches(ask)
-        begun = rng.choice([b"BGREWRITEAOF", b"BGSAVE", b""])
+        if rng.random() < STOPS:
+            self.met["stopped"] += 1
+            server.stop()
+        begun = b"" if not server.running else rng.choice([b"BGREWRITEAOF", b"BGSAVE", b""])
         if begun:
             ask(begun)
             time.sleep(rng.uniform(*AMID_SECONDS))

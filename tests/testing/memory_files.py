@@ -6,52 +6,26 @@
 Every operation that changes something is counted. One of them can be made to fail with an error,
 to take only part of what it is given, or to be the last one before the power fails (`Stopped`).
 `after_kill` is what a process finds that follows one killed there: all that was written.
-`after_power_failure` is what a machine may find: what was synced, and of the rest what a `Fate`
-says. Changes of directories survive in order (a journal has them), content does not.
+`outcomes` are what a machine may find after the power failed (tests.testing.unsynced).
 """
 
 import errno
 import os
-from dataclasses import dataclass, field
-from enum import Enum, auto
+from collections.abc import Iterator
+
+from tests.testing.unsynced import Content, Files, after_power_failure
 
 
 class Stopped(BaseException):
     """The process, or the machine, stops here."""
 
 
-class Fate(Enum):
-    """What becomes of content that was not synced."""
-
-    LOST = auto()
-    KEPT = auto()
-    TORN = auto()  # the first half of it is kept
-    REORDERED = auto()  # the last half of it is kept, and zeros stand where the first half was
-    GARBAGE = auto()  # the file is as long as it was, and holds zeros there
-
-
-@dataclass
 class Inode:
-    """A file: its content, and how much of it is on disk."""
+    """A file: its content, and what of it is on disk."""
 
-    data: bytearray = field(default_factory=bytearray)
-    durable: bytes = b""
-
-    def after(self, fate: Fate) -> bytes:
-        """What is found after a power failure."""
-        known = len(self.durable)
-        if not self.data.startswith(self.durable):  # it was cut off since
-            return bytes(self.data) if fate is Fate.KEPT else self.durable
-        rest = bytes(self.data[known:])
-        half = len(rest) // 2
-        kept = {
-            Fate.LOST: b"",
-            Fate.KEPT: rest,
-            Fate.TORN: rest[:half],
-            Fate.REORDERED: bytes(half) + rest[half:],
-            Fate.GARBAGE: bytes(len(rest)),
-        }
-        return self.durable + kept[fate]
+    def __init__(self, data: bytes = b"") -> None:
+        self.data = bytearray(data)
+        self.disk = Content(data)
 
 
 class MemoryFiles:
@@ -89,18 +63,21 @@ class MemoryFiles:
         found = MemoryFiles()
         found.directories = set(self.directories)
         for path, inode in self.inodes.items():
-            found.inodes[path] = Inode(bytearray(inode.data), bytes(inode.data))
+            found.inodes[path] = Inode(bytes(inode.data))
         found.durable_names = dict(found.inodes)
         return found
 
-    def after_power_failure(self, fate: Fate, names_kept: int) -> "MemoryFiles":
-        """What the machine finds; `names_kept` of the unsynced changes of names survived."""
-        names = self.durable_names if names_kept == 0 else self.history[names_kept - 1]
+    def outcomes(self) -> Iterator[Files]:
+        """What may be found if the power fails now, each outcome once."""
+        ways = [self.durable_names, *self.history]
+        disks = [{path: inode.disk for path, inode in names.items()} for names in ways]
+        return after_power_failure(disks)
+
+    def found(self, files: Files) -> "MemoryFiles":
+        """What the machine finds, one of the outcomes."""
         found = MemoryFiles()
         found.directories = set(self.directories)
-        for path, inode in names.items():
-            data = inode.after(fate)
-            found.inodes[path] = Inode(bytearray(data), data)
+        found.inodes = {path: Inode(data) for path, data in files.items()}
         found.durable_names = dict(found.inodes)
         return found
 
@@ -137,21 +114,21 @@ class MemoryFiles:
         if self.failing_writes is not None:
             raise self.failing_writes
         taken = len(data) // 2 if number == self.short_at else len(data)
-        self.handles[handle].data += data[:taken]
+        inode = self.handles[handle]
+        inode.disk.write(len(inode.data), data[:taken])
+        inode.data += data[:taken]
         return taken
 
     def sync(self, handle: int) -> None:
         self._count("sync")
-        inode = self.handles[handle]
-        inode.durable = bytes(inode.data)
+        self.handles[handle].disk.sync()
 
     def truncate(self, handle: int, size: int) -> None:
         self._count(f"truncate {size}")
         inode = self.handles[handle]
-        if size < len(inode.data):
-            del inode.data[size:]
-        else:
-            inode.data += bytes(size - len(inode.data))
+        assert size <= len(inode.data)
+        inode.disk.cut(size)
+        del inode.data[size:]
 
     def close(self, handle: int) -> None:
         del self.handles[handle]

@@ -93,9 +93,9 @@ class Reading:
 
     def serve_again(self, ctx: Context, name: bytes) -> Reply | None:
         """The reply once a key has changed. What ended the wait for a group is an error."""
-        sources = self.sources
-        if len(sources) > 1:
-            sources = [source for source in sources if source[0] == name]
+        if self.is_plain:
+            return self._serve_plain(ctx)
+        sources = [source for source in self.sources if source[0] == name]
         try:
             return self.serve(ctx, sources)
         except WrongTypeError:

@@ -227,6 +227,8 @@ class Blocking:
             if reply is None:
                 return
             self._finish(waiter, reply)
+        if not line.shares:
+            return
         empty_handed: set[Hashable] = set()
         # most of the time the second of a long line finds nothing, and speaks for the rest
         if not self._serve_first(place, line, empty_handed, _FEW):
@@ -324,8 +326,9 @@ class Blocking:
             return CommandError(_INTERNAL_ERROR)
 
     def _on_change(self, index: int, key: bytes, event: str) -> None:
-        if (index, key) in self._lines:
-            self.ready[index, key] = None
+        place = (index, key)
+        if place in self._lines:
+            self.ready[place] = None
         elif not self._lines:
             self._observing = False
             self._engine.observe(self._observer, False)

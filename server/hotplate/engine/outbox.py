@@ -55,12 +55,14 @@ class Outbox:
         """Run what was heard and let all that are listed flush; new ones on the way, too."""
         self._is_due = True
         singles, heard, listed = self.singles, self._heard, self._listed
-        singles.send_answered()  # where this is called amid a pass
+        if singles.answered:
+            singles.send_answered()  # this is called amid a pass
         try:
             while heard or listed:
                 if heard:
                     singles.run()
-                self.flush_listed()
+                if listed:
+                    self.flush_listed()
         finally:
             self._is_due = bool(heard or listed)
             if self._is_due:  # one failed, which is logged; the others are not to wait for it

@@ -53,7 +53,7 @@ Answered: TypeAlias = tuple[Single, list[Any], bytes]  # its request and what is
 class Singles:
     """The requests that wait for the end of the pass, and how they are run."""
 
-    __slots__ = ("_answered", "_engine", "came_as", "heard", "is_alone")
+    __slots__ = ("_engine", "answered", "came_as", "heard", "is_alone")
 
     def __init__(self, engine: "Engine") -> None:
         self._engine = engine
@@ -61,7 +61,7 @@ class Singles:
         self.came_as: CameAs | None = None
         self.heard: deque[Single] = deque()  # whose requests are to be run
         self.is_alone = False  # the request that runs is the only one of its pass
-        self._answered: list[Answered] = []  # by the run of equal commands under way
+        self.answered: list[Answered] = []  # by the run of equal commands under way
 
     def run(self) -> None:
         """Run the requests in order, then write what they answer.
@@ -75,7 +75,7 @@ class Singles:
         current: Command | None = None
         handler: Any = None
         arity_min, arity_max, alone = -1, -1, False  # nothing fits: back to its connection
-        answered = self._answered = []
+        answered = self.answered = []
         self.is_alone = len(heard) == 1
         engine.read_clocks()
         while heard:
@@ -127,9 +127,9 @@ class Singles:
 
     def send_answered(self) -> None:
         """Send what is answered: the command that runs now takes long."""
-        for position, (single, argv, frames) in enumerate(self._answered):
+        for position, (single, argv, frames) in enumerate(self.answered):
             if frames:
-                self._answered[position] = single, argv, b""
+                self.answered[position] = single, argv, b""
                 single.send(frames)
 
     def _finish(self, command: Command | None, answered: "list[Answered]") -> None:
