@@ -149,8 +149,6 @@ def acquire_run(
                     bucket.admitted += 1
                     entry.accessed_ms = now_ms
                     reset_ms = (after + per_ms - 1) // per_ms
-                    if reset_ms > INT64_MAX:
-                        reset_ms = INT64_MAX
                     append(template % (number, (brim - after) // period_ns, reset_ms))
                     continue
         db.dirty += number - limiter.number
@@ -175,6 +173,11 @@ def _plain_limit(limiter: Limiter, argv: list[bytes]) -> tuple[Rate, int]:
     cost = argv[8]
     if argv[3] == b"LIMIT" and argv[4] == b"RATE" and cost.isdigit() and len(cost) <= DIGITS_MAX:
         rate = limiter.rates.get((argv[5], argv[6], argv[7]))
-        if rate is not None and rate.count and cost == b"%d" % int(cost):
+        if (
+            rate is not None
+            and rate.count
+            and cost == b"%d" % int(cost)
+            and rate.brim // rate.per_ms < INT64_MAX  # no answer is too long a number
+        ):
             return rate, int(cost)
     return _NO_RATE, 0
