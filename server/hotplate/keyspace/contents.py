@@ -16,6 +16,7 @@ from hotplate.keyspace.hash import HASHTABLE, Hash
 from hotplate.keyspace.limits_state import texts_of, value_of_texts
 from hotplate.keyspace.list import List
 from hotplate.keyspace.rdb import (
+    NotedScores,
     Plain,
     PlainHash,
     PlainList,
@@ -31,6 +32,7 @@ from hotplate.keyspace.stream import Stream
 from hotplate.keyspace.stream_entry import ID_MAX
 from hotplate.keyspace.stream_group import Group
 
+_MANY: Final = 4096  # elements: of more the chunks are noted, not each
 _COMPACT: Final = frozenset((b"listpack", b"listpackex", b"intset"))
 
 
@@ -89,11 +91,15 @@ def plain_of(value: Value, timebase: Timebase | None = None) -> Plain:
     if isinstance(value, Set):
         return PlainSet(list(value))
     if isinstance(value, SortedSet):
+        if len(value) > _MANY:
+            return PlainSortedSet(NotedScores(value.member_chunks, value.score_chunks))
         return PlainSortedSet(dict(value.items()))
     if isinstance(value, Hash):
-        times = ((name, value.deadline(name)) for name in value.table)
-        expiries_ms = {name: at_ms for name, at_ms in times if at_ms is not None}
-        return PlainHash(dict(value.table.items()), expiries_ms)
+        expiries_ms: dict[bytes, int] = {}
+        if value.deadlines is not None:
+            times = ((name, value.deadline(name)) for name in value.table)
+            expiries_ms = {name: at_ms for name, at_ms in times if at_ms is not None}
+        return PlainHash(value.table.copy(), expiries_ms)
     if isinstance(value, Stream):
         return _plain_stream(value)
     if isinstance(value, (Bucket, Leases, BucketQueue)) and timebase is not None:

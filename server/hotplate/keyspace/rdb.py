@@ -26,7 +26,7 @@ containers here; `rdb_values` knows the classes. Reading raises RdbError and not
 the bytes are, and makes at most what they pay for (88 times their size where LZF says so).
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from math import copysign, isnan
 from struct import pack
@@ -51,6 +51,7 @@ from hotplate.keyspace.rdb_packed import (
     read_zipmap,
 )
 from hotplate.keyspace.rdb_stream import SECOND_TYPE, PlainStream, pack_stream, read_stream
+from hotplate.keyspace.sharded import Table
 from hotplate.spec.args import read_float
 
 FOOTER_BYTES: Final = 10
@@ -90,6 +91,31 @@ class PlainSet:
     members: list[bytes]
 
 
+class NotedScores:
+    """Members and scores of a large sorted set, in order, as the chunks that hold them."""
+
+    __slots__ = ("_members", "_scores")
+
+    def __init__(
+        self, members: Iterable[Sequence[bytes]], scores: Iterable[Sequence[float]]
+    ) -> None:
+        self._members = [chunk[:] for chunk in members]
+        self._scores = [chunk[:] for chunk in scores]
+
+    def __len__(self) -> int:
+        return sum(map(len, self._members))
+
+    def items(self) -> Iterator[tuple[bytes, float]]:
+        """In ascending order."""
+        for members, scores in zip(self._members, self._scores, strict=True):
+            yield from zip(members, scores, strict=True)
+
+    def descending(self) -> Iterator[tuple[bytes, float]]:
+        """From the last to the first."""
+        for members, scores in zip(reversed(self._members), reversed(self._scores), strict=True):
+            yield from zip(reversed(members), reversed(scores), strict=True)
+
+
 @dataclass(slots=True)
 class PlainSortedSet:
     """A sorted set, in any order; no member twice, no score NaN.
@@ -97,14 +123,14 @@ class PlainSortedSet:
     Redis loads a large one fastest if it is written in ascending order.
     """
 
-    scores: dict[bytes, float]
+    scores: "dict[bytes, float] | NotedScores"
 
 
 @dataclass(slots=True)
 class PlainHash:
     """A hash, and when those of its fields expire that do (Unix ms)."""
 
-    fields: dict[bytes, bytes]
+    fields: Table[bytes]
     expiries_ms: dict[bytes, int] = field(default_factory=dict)
 
 
@@ -152,7 +178,10 @@ def _pack_strings(count: int, texts: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def _pack_nodes(elements: Iterable[bytes]) -> Iterator[bytes]:
-    nodes = list(_nodes(elements))
+    nodes: list[list[bytes]] = []
+    for node in _nodes(elements):
+        nodes.append(node)
+        yield b""  # counting them takes long, too
     yield pack_length(len(nodes))
     for node in nodes:
         if len(node) == 1 and len(node[0]) >= _PLAIN_NODE_BYTES:
@@ -183,16 +212,17 @@ def _split_set(members: list[bytes], *, compact: bool) -> tuple[int, Iterator[by
     return 2, _pack_strings(len(members), members)
 
 
-def _scored_texts(scores: dict[bytes, float]) -> Iterator[bytes]:
+def _scored_texts(scores: dict[bytes, float] | NotedScores) -> Iterator[bytes]:
     for member, score in sorted(scores.items(), key=lambda pair: (pair[1], pair[0])):
         yield member
         yield _score_text(score)
 
 
-def _pack_scores(scores: dict[bytes, float]) -> Iterator[bytes]:
+def _pack_scores(scores: dict[bytes, float] | NotedScores) -> Iterator[bytes]:
     yield pack_length(len(scores))
     # from the last to the first: each is then added in front, where Redis finds its place at once
-    for member, score in reversed(scores.items()):
+    pairs = scores.descending() if isinstance(scores, NotedScores) else reversed(scores.items())
+    for member, score in pairs:
         yield pack_string(member) + pack("<d", score)
 
 

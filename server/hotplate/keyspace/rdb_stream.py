@@ -73,7 +73,10 @@ class PlainStream:
 
 def pack_stream(value: PlainStream) -> Iterator[bytes]:
     """The value of type 19 in pieces, the type not included."""
-    bounds = list(_nodes(value.frames))
+    bounds: list[tuple[int, int]] = []
+    for node in _nodes(value.frames):
+        bounds.append(node)
+        yield b""  # counting them takes long, too
     yield pack_length(len(bounds))
     for start, end in bounds:
         yield _pack_node(value.ids[start:end], value.frames[start:end])

@@ -21,7 +21,11 @@ from hotplate.keyspace.stream import Stream
 from hotplate.persist import rdb_fields
 
 PIECE_BYTES: Final = 256 * 1024
-_SLICE_ELEMENTS: Final = 512  # between two moments at which the caller may do something else
+# between two moments at which the caller may do something else: so many elements, or less of those
+# that were put together from many
+_SLICE_WORK: Final = 512
+_WORK_SHIFT: Final = 5
+_NODE_WORK: Final = 64  # of counting one
 _VERSION: Final = 10
 _FIELD, _LIBRARY, _SIZES, _EXPIRY_MS, _DATABASE, _END = 0xFA, 0xF5, 0xFB, 0xFC, 0xFE, 0xFF
 _EXPIRING_HASHES: Final = (22, 23, 24, 25)
@@ -113,10 +117,13 @@ class RdbWriter:
         head = b"" if not entry.expire_at_ms else pack("<Bq", _EXPIRY_MS, entry.expire_at_ms)
         self._pieces.append(head + bytes((kind,)) + pack_string(key))
         self._size += len(head) + len(key)
-        for number, piece in enumerate(pieces, 1):
+        work = 0
+        for piece in pieces:
             self._pieces.append(piece)
             self._size += len(piece)
-            if number % _SLICE_ELEMENTS == 0:
+            work += 1 + (len(piece) >> _WORK_SHIFT if piece else _NODE_WORK)
+            if work >= _SLICE_WORK:
+                work = 0
                 if self._size >= PIECE_BYTES:
                     self._hand_over()
                 yield
