@@ -91,6 +91,17 @@ def test_a_saved_bucket_keeps_the_expiry_it_is_given(console: ServerConsole) -> 
     assert console("PTTL k") == 30_000
 
 
+def test_a_bucket_that_begins_in_a_drained_ones_place_is_new(console: ServerConsole) -> None:
+    seen: list[tuple[bytes, str]] = []
+    console.ctx.db.witness = lambda _, key, event: seen.append((key, event))
+    lines = ("CL.THROTTLE t 9 10 60", "LB.ACQUIRE 2 b c LIMIT RATE 9 1 1000 1 CONC 1 ID x TTL 1000")
+    for _ in range(2):
+        for line in lines:
+            console(line)
+        console.clock.advance(6_001)
+    assert seen == [(b"t", "new"), (b"b", "new"), (b"c", "new")] * 2
+
+
 def test_drained_buckets_are_swept(console: ServerConsole) -> None:
     for number in range(100):
         console("CL.THROTTLE", number, 9, 10, 60, 1 + number % 2)

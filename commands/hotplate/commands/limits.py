@@ -65,7 +65,7 @@ def cl_throttle(ctx: Context, argv: list[bytes]) -> Reply:
     drained = engine.now_ns * rate.count
     level = bucket.mark - drained
     if level <= 0:
-        if db.observer is not None:
+        if db.observer is not None or db.witness is not None:
             return _throttle(ctx, name, rate, cost)
         # the key is absent: another begins in its place
         level = bucket.admitted = bucket.limited = 0

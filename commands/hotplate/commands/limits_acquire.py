@@ -20,7 +20,7 @@ from hotplate.commands.limits_rows import (
     row,
 )
 from hotplate.commands.limits_runs import acquire_run
-from hotplate.commands.limits_usual import TTL_MS, acquire_usual
+from hotplate.commands.limits_usual import TTL_MS
 from hotplate.engine.context import Context
 from hotplate.errors import WrongTypeError
 from hotplate.keyspace.bucket import NEVER_MS, NOW_MS, NS_PER_MS, Bucket, Rate
@@ -280,9 +280,9 @@ def _store(
 )
 def lb_acquire(ctx: Context, argv: list[bytes]) -> Reply:
     """LB.ACQUIRE numkeys key ... LIMIT <RATE ... | CONC ...> ... [option ...]"""
-    usual = acquire_usual(ctx, argv)
-    if usual is not None:
-        return Raw(usual)
+    frames: list[bytes] = []
+    if acquire_run(ctx, [argv], 0, frames.append):
+        return Raw(frames[0])
     keys = read_keys(argv, 1)
     call = _Call()
     rows = _parse(ctx, argv, len(keys), call)

@@ -19,7 +19,10 @@ _INTEGERS_END: Final = len(INTEGERS)
 PLAIN_WORDS: Final = 9  # LB.ACQUIRE 1 key LIMIT RATE capacity count period cost
 DIGITS_MAX: Final = 18  # more may not fit in 64 bits
 _ADMITTED: Final = b":-1\r\n"
-_PLAIN: Final = b"*4\r\n:0\r\n$%d\r\n%b\r\n:-1\r\n*1\r\n*5\r\n:0\r\n:%d\r\n:%d\r\n:-1\r\n:%d\r\n"
+# the size of ids, their prefix, the limit; then the id's number, what remains, when it is empty
+_PLAIN: Final = (
+    b"*4\r\n:0\r\n$%d\r\n%b-%%012x\r\n:-1\r\n*1\r\n*5\r\n:0\r\n:%d\r\n:%%d\r\n:-1\r\n:%%d\r\n"
+)
 ACQUIRE_WORDS_MIN: Final = 6
 
 
@@ -37,7 +40,7 @@ def throttle_run(
     throttles = ctx.engine.limiter.throttles
     burst = count = period = b""
     rate: Any = None
-    drained = charge = brim = period_ns = per_s = 0
+    drained = before = charge = brim = period_ns = per_s = up_s = 0
     head = b""
     index = start
     for index in range(start, len(requests)):
@@ -53,7 +56,9 @@ def throttle_run(
             drained = now_ns * rate.count
             brim = rate.brim
             charge = period_ns = rate.period_ns
+            before = drained - charge
             per_s = rate.per_s
+            up_s = per_s - 1
             head = b"*5\r\n:0\r\n:%d\r\n" % rate.limit
         key = argv[1]
         entry: Any = shards[hash(key) & SHARD_MASK].get(key)
@@ -67,12 +72,13 @@ def throttle_run(
             or entry.own_ms != NEVER_MS
         ):
             break
-        after = bucket.mark - drained + charge
-        if after > brim or after <= charge:
+        mark = bucket.mark
+        after = mark - before
+        if after > brim or mark <= drained:
             break
         remaining = (brim - after) // period_ns
-        reset_s = -(-after // per_s)
-        bucket.mark = drained + after
+        reset_s = (after + up_s) // per_s
+        bucket.mark = mark + charge
         bucket.admitted += 1
         entry.accessed_ms = now_ms
         append(head)
@@ -100,11 +106,12 @@ def acquire_run(
     now_ms = ctx.now_ms
     now_ns = ctx.engine.now_ns
     limiter = ctx.engine.limiter
-    prefix = limiter.prefix
+    number = limiter.number
+    template = b""
     expires_ns = now_ns + TTL_NS
     texts: list[bytes] = []
     rate: Any = None
-    cost = limit = drained = charge = brim = period_ns = per_ms = 0
+    cost = drained = charge = brim = period_ns = per_ms = 0
     index = start
     for index in range(start, len(requests)):
         argv = requests[index]
@@ -114,10 +121,10 @@ def acquire_run(
             if argv[3:] != texts:
                 texts = argv[3:]
                 rate, cost = _plain_limit(limiter, argv)
-                limit, brim = rate.limit, rate.brim
-                period_ns, per_ms = rate.period_ns, rate.per_ms
+                brim, period_ns, per_ms = rate.brim, rate.period_ns, rate.per_ms
                 drained = now_ns * rate.count
                 charge = cost * period_ns
+                template = _PLAIN % (limiter.id_bytes, limiter.prefix, rate.limit)
             key = argv[2]
             entry: Any = shards[hash(key) & SHARD_MASK].get(key)
             bucket: Any = None if entry is None else entry.value
@@ -136,24 +143,25 @@ def acquire_run(
                     and ledger.__class__ is list
                     and len(ledger) < NOTES_END
                 ):
-                    limiter.number = number = limiter.number + 1
-                    rid = b"%b-%012x" % (prefix, number)
-                    ledger += (rid, level, cost, expires_ns)
+                    number += 1
+                    ledger += (number, level, cost, expires_ns)
                     bucket.mark = drained + after
                     bucket.admitted += 1
                     entry.accessed_ms = now_ms
                     reset_ms = (after + per_ms - 1) // per_ms
-                    if reset_ms > INT64_MAX:
-                        reset_ms = INT64_MAX
-                    append(_PLAIN % (len(rid), rid, limit, (brim - after) // period_ns, reset_ms))
-                    db.dirty += 1
+                    append(template % (number, (brim - after) // period_ns, reset_ms))
                     continue
+        db.dirty += number - limiter.number
+        limiter.number = number
         frame = acquire_usual(ctx, argv)
         if frame is None:
-            break
+            return index
         append(frame)
+        number = limiter.number
     else:
         index = len(requests)
+    db.dirty += number - limiter.number
+    limiter.number = number
     return index
 
 
@@ -165,6 +173,11 @@ def _plain_limit(limiter: Limiter, argv: list[bytes]) -> tuple[Rate, int]:
     cost = argv[8]
     if argv[3] == b"LIMIT" and argv[4] == b"RATE" and cost.isdigit() and len(cost) <= DIGITS_MAX:
         rate = limiter.rates.get((argv[5], argv[6], argv[7]))
-        if rate is not None and rate.count and cost == b"%d" % int(cost):
+        if (
+            rate is not None
+            and rate.count
+            and cost == b"%d" % int(cost)
+            and rate.brim // rate.per_ms < INT64_MAX  # no answer is too long a number
+        ):
             return rate, int(cost)
     return _NO_RATE, 0

@@ -52,7 +52,7 @@ def acquire_usual(ctx: "Context", argv: list[bytes]) -> bytes | None:
     if rid:
         rows = _reserve(ctx, asked, rid, ctx.engine.now_ns + ttl_ns, False)
     else:
-        rid = ctx.engine.limiter.next_id()
+        rid = ctx.engine.limiter.next_id()  # its number is the limiter's now
         rows = _reserve(ctx, asked, rid, ctx.engine.now_ns + ttl_ns, ttl_ns == TTL_NS)
     return b"*4\r\n:0\r\n$%d\r\n%b\r\n:-1\r\n*%d\r\n%b" % (len(rid), rid, count, rows.encode())
 
@@ -144,6 +144,8 @@ def _reserve(
             if not level and value.is_idle(now_ns):
                 value.begin()
                 db.expired += 1
+                if db.witness is not None:
+                    db.witness(db.index, key, "new")
         if rate is None:
             limit = floor
             if value is None:
@@ -166,7 +168,7 @@ def _reserve(
             if reset_ms > INT64_MAX:
                 reset_ms = INT64_MAX
             if is_plain and not floor:
-                value.note(rid, cost, level, now_ns, expires_ns)
+                value.note(ctx.engine.limiter, cost, level, now_ns, expires_ns)
             else:
                 hold = Hold(cost, floor, expires_ns)
                 hold.limit, hold.remaining, hold.reset_ms = limit, remaining, reset_ms

@@ -37,12 +37,12 @@ NEVER_MS: Final = -2  # no wait helps
 _NEVER_USED: Final = -(2**126)  # no greater than any time by any count
 RATES_MAX: Final = 4096  # distinct limits that are remembered
 NOTE_ITEMS: Final = 4
-NOTES_END: Final = 256 * NOTE_ITEMS  # as many items are made a Ledger
-_NOTE_BYTES: Final = 96  # an id and a level
+NOTES_END: Final = 256 * NOTE_ITEMS  # longer lists are made a Ledger
+_NOTE_BYTES: Final = 64  # two numbers
 
 Notes: TypeAlias = list[Any]
-"""Usual reservations, each four items: its id, the level it found, its cost, its end, which is no
-earlier than that of the one before.
+"""Usual reservations: the prefix of their ids, then of each four items: the number of its id, the
+level it found, its cost, its end, which is no earlier than that of the one before.
 
 One flat list, as every object more is one more to miss in the processor's cache, and one for the
 garbage collector to visit."""
@@ -99,6 +99,49 @@ class Rate:
         return NOW_MS if level <= 0 else self.drain_ms(level)
 
 
+class Limiter:
+    """What the limit commands of one server share beside their buckets.
+
+    Equal limits are mostly one `Rate`, found by the arguments' own bytes: those that were sent
+    before are not parsed again. `next_id` makes ids that no other run of a server makes.
+    """
+
+    __slots__ = ("number", "prefix", "rates", "throttles")
+
+    def __init__(self, prefix: bytes) -> None:
+        self.prefix = prefix
+        self.number = 0  # of the id made last
+        self.rates: dict[tuple[bytes, ...], Rate] = {}
+        self.throttles: dict[tuple[bytes, ...], tuple[Rate, int]] = {}
+
+    def next_id(self) -> bytes:
+        """A new reservation's id."""
+        self.number += 1
+        return id_of(self.prefix, self.number)
+
+    @property
+    def id_bytes(self) -> int:
+        """The size of every id."""
+        return len(id_of(self.prefix, 0))
+
+    def remember_throttle(self, text: tuple[bytes, ...], rate: Rate, cost: int) -> None:
+        """Know the arguments of a CL.THROTTLE from now on."""
+        if len(self.throttles) >= RATES_MAX:
+            self.throttles.clear()
+        self.throttles[text] = (rate, cost)
+
+    def remember_rate(self, text: tuple[bytes, ...], rate: Rate) -> None:
+        """Know the arguments of a RATE from now on."""
+        if len(self.rates) >= RATES_MAX:
+            self.rates.clear()
+        self.rates[text] = rate
+
+
+def id_of(prefix: bytes, number: int) -> bytes:
+    """The reservation's id that a server made from a number."""
+    return b"%b-%012x" % (prefix, number)
+
+
 class Bucket:
     """One key's bucket. `admitted` and `limited` count calls, `refunded` tokens, since it began."""
 
@@ -153,29 +196,30 @@ class Bucket:
             return notes
         rate = self.rate
         self.ledger = ledger = Ledger()
-        ledger.due_ns, ledger.latest_ns = notes[NOTE_ITEMS - 1], notes[-1]
-        for rid, level, cost, expires_ns in zip(*[iter(notes)] * NOTE_ITEMS, strict=True):
+        prefix, *items = notes
+        ledger.due_ns, ledger.latest_ns = items[NOTE_ITEMS - 1], items[-1]
+        for number, level, cost, expires_ns in zip(*[iter(items)] * NOTE_ITEMS, strict=True):
             hold = Hold(cost, 0, expires_ns)
             hold.slack = level
             after = level + cost * rate.period_ns
             hold.answered(rate.limit, rate.remaining(after, rate.brim), rate.drain_ms(after))
-            ledger.holds[rid] = hold
+            ledger.holds[id_of(prefix, number)] = hold
         return ledger
 
-    def note(self, rid: bytes, cost: int, level: int, now_ns: int, expires_ns: int) -> int:
-        """`reserve` for a usual hold: it ends no earlier than any that was noted before, and was
-        answered what `level` and the rate say."""
+    def note(self, made: Limiter, cost: int, level: int, now_ns: int, expires_ns: int) -> int:
+        """`reserve` for a usual hold, whose id the limiter made last: it ends no earlier than any
+        that was noted before, and was answered what `level` and the rate say."""
         ledger = self.ledger
         rate = self.rate
         after = level + cost * rate.period_ns
         if ledger is None:
-            self.ledger = [rid, level, cost, expires_ns]
+            self.ledger = [made.prefix, made.number, level, cost, expires_ns]
         elif isinstance(ledger, list) and len(ledger) < NOTES_END:
-            ledger += (rid, level, cost, expires_ns)
+            ledger += (made.number, level, cost, expires_ns)
         else:
             hold = Hold(cost, 0, expires_ns)
             hold.answered(rate.limit, rate.remaining(after, rate.brim), rate.drain_ms(after))
-            return self.reserve(rid, hold, level, now_ns)
+            return self.reserve(id_of(made.prefix, made.number), hold, level, now_ns)
         self.mark = now_ns * rate.count + after
         self.admitted += 1
         return after
@@ -358,36 +402,3 @@ class Bucket:
         elif ledger is not None:
             size += sys.getsizeof(ledger) + holds_bytes(ledger.holds, samples)
         return size
-
-
-class Limiter:
-    """What the limit commands of one server share beside their buckets.
-
-    Equal limits are mostly one `Rate`, found by the arguments' own bytes: those that were sent
-    before are not parsed again. `next_id` makes ids that no other run of a server makes.
-    """
-
-    __slots__ = ("number", "prefix", "rates", "throttles")
-
-    def __init__(self, prefix: bytes) -> None:
-        self.prefix = prefix
-        self.number = 0  # of the id made last
-        self.rates: dict[tuple[bytes, ...], Rate] = {}
-        self.throttles: dict[tuple[bytes, ...], tuple[Rate, int]] = {}
-
-    def next_id(self) -> bytes:
-        """A new reservation's id."""
-        self.number += 1
-        return b"%b-%012x" % (self.prefix, self.number)
-
-    def remember_throttle(self, text: tuple[bytes, ...], rate: Rate, cost: int) -> None:
-        """Know the arguments of a CL.THROTTLE from now on."""
-        if len(self.throttles) >= RATES_MAX:
-            self.throttles.clear()
-        self.throttles[text] = (rate, cost)
-
-    def remember_rate(self, text: tuple[bytes, ...], rate: Rate) -> None:
-        """Know the arguments of a RATE from now on."""
-        if len(self.rates) >= RATES_MAX:
-            self.rates.clear()
-        self.rates[text] = rate
