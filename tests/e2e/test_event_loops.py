@@ -14,7 +14,8 @@ from tests.testing.wire_client import TIMEOUT_SECONDS, request
 from hotplate.clock import SystemClock
 from hotplate.engine.engine import Engine
 from hotplate.server.clients import ClientTable
-from hotplate.server.connection import BATCH_REQUESTS, WRITE_HIGH_BYTES, Connection
+from hotplate.server.connection import BATCH_REQUESTS, Connection
+from hotplate.server.output import WRITE_HIGH_BYTES
 
 PONG = b"+PONG\r\n"
 FACTORIES = {"asyncio": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}

@@ -531,6 +531,10 @@ class Index:
             return self.accessed[block]
         return max(self.accessed[block : self.tail[self.run[block]]])
 
+    def blocks_behind(self, block: int) -> int:
+        """How many blocks of its run come behind a block."""
+        return self.tail[self.run[block]] - block - 1
+
     def reuse_distance(self, block: int) -> int:
         """How many blocks were accessed since the last access to a block."""
         end = self.tail[self.run[block]] if self.chained else block + 1

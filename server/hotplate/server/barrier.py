@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from hotplate.persist.journal import Journal
-    from hotplate.server.connection import Connection
+    from hotplate.server.output import Output
 
 
 class ReplyBarrier:
@@ -31,7 +31,7 @@ class ReplyBarrier:
         self.journal: Journal | None = None
         self.write_log: Callable[[], object] = _no_log
         self.soon: Callable[[Callable[[], None]], object] = _no_loop
-        self._waiting: deque[tuple[int, Connection]] = deque()
+        self._waiting: deque[tuple[int, Output]] = deque()
         self._fails = False
 
     def opens(self) -> bool:
@@ -47,7 +47,7 @@ class ReplyBarrier:
         if self.closed and journal is not None:
             journal.came_as(requests, pieces)
 
-    def hold(self, connection: "Connection") -> None:
+    def hold(self, connection: "Output") -> None:
         """Call the connection's `release_kept` when all that was logged so far is safe."""
         journal = self.journal
         assert journal is not None

@@ -14,7 +14,7 @@ Flow control, both ways:
 - While the transport holds unsent bytes above its limit nothing more is read or run.
 - While a Deferred reply is awaited nothing more is read or run: replies keep their order.
 - While replies wait for the log to be safe, nothing more of their client is run.
-Views into storage that were handed to the transport stay pinned until the transport is empty.
+What is written, and when, is output.py's.
 """
 
 import asyncio
@@ -22,88 +22,60 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from hotplate.engine.context import Context, Deferred, Gate
+from hotplate.engine.context import Deferred, Gate
 from hotplate.engine.dispatch import answer, run
 from hotplate.engine.gates import find
 from hotplate.engine.scripting_busy import answer_while_busy
 from hotplate.errors import CommandError
 from hotplate.resp.reader import LargeBulk, RequestReader
 from hotplate.server.large_bulk import QUIET_READS_MAX, HeapTarget, LargeBulkReceiver
+from hotplate.server.output import (
+    CLOSED,
+    DEFERRED,
+    FULL,
+    KEPT,
+    SCHEDULED,
+    WRITE_HIGH_BYTES,
+    Output,
+)
 
 if TYPE_CHECKING:
     from hotplate.server.clients import ClientTable
 
 log = logging.getLogger("hotplate.server")
 BATCH_REQUESTS: Final = 256  # a few hundred microseconds of work between two looks at the sockets
-WRITE_HIGH_BYTES: Final = 256 * 1024  # unsent bytes at which a client's commands wait
 READ_AHEAD_BYTES_MAX: Final = 64 * 1024  # of a client whose commands wait
 LARGE_BYTES_A_PASS: Final = 8 * 1024 * 1024  # of large bulk strings, then other clients go first
 _MS_NS: Final = 1_000_000
-# bits of Connection._waits
-_FULL: Final = 1  # the transport is
-_SCHEDULED: Final = 2  # a pass is due
-_DEFERRED: Final = 4  # a reply is awaited
-_CLOSED: Final = 8  # or about to be
-_KEPT: Final = 16  # replies wait until the log is safe (server.barrier)
 
 
-class Connection(asyncio.Protocol):
+class Connection(Output, asyncio.Protocol):
     """The protocol object of one client."""
 
     __slots__ = (
         "_at_end",
-        "_barrier",
-        "_clients",
         "_deferred",
-        "_held",
-        "_kept",
         "_large",
-        "_listed",
-        "_outbox",
-        "_pushed",
-        "_pushed_bytes",
         "_read_now",
         "_reader",
         "_requests",
-        "_stats",
-        "_transport",
-        "_unsent",
-        "_waits",
         "_wall_ns",
-        "ctx",
         "descriptor",
         "kind",
-        *("local", "peer", "request", "sent"),
-        "unsent_seen",
+        *("local", "request", "sent"),
     )
 
     def __init__(self, clients: "ClientTable", kind: str) -> None:
+        super().__init__(clients)
         # for the server's life
-        self._clients = clients
-        self._stats = clients.engine.stats
         self._wall_ns = clients.engine.clock.wall_ns
         self._read_now = clients.read_now
         # for the connection's life
         self.kind = kind
-        self.peer = ""
         self.local = ""
         self.descriptor = -1
-        self._transport: asyncio.Transport = cast("asyncio.Transport", None)
-        self.ctx: Context = cast("Context", None)
         self._reader: RequestReader = cast("RequestReader", None)
-        # flow control
-        self._waits = _CLOSED  # why nothing is run now; 0: run what comes
-        # what was answered and pushed in this pass; whether the table of clients knows of it
-        self._unsent: list[Any] = []
-        self._pushed: list[bytes] = []
-        self._pushed_bytes = 0
-        self._listed = False
-        self._outbox = clients.engine.outbox
-        self._barrier = clients.barrier
-        self._kept: list[bytes] = []  # sent once the log is safe
         self._at_end = False  # the client sends no more, and replies are kept
-        self._held: list[Callable[[], None]] = []  # releases, due when the transport is empty
-        self.unsent_seen = 0  # by the table of clients, when it last looked for idle ones
         # a Deferred under way, and the requests behind it
         self._deferred: Deferred | None = None
         self._requests: list[Any] = []
@@ -135,7 +107,7 @@ class Connection(asyncio.Protocol):
             return
         if self.request is not None:
             self._outbox.flush()
-        self._waits |= _CLOSED
+        self._waits |= CLOSED
         self._clients.remove(self)
         if self._large is not None:
             self._large.abandon()
@@ -154,7 +126,7 @@ class Connection(asyncio.Protocol):
         if self.request is not None:
             self._outbox.flush()
         if self._waits:
-            if not self._waits & _CLOSED:
+            if not self._waits & CLOSED:
                 self._reader.feed(data)
                 if self._reader.pending_bytes > READ_AHEAD_BYTES_MAX:
                     self._transport.pause_reading()
@@ -188,19 +160,19 @@ class Connection(asyncio.Protocol):
         if self.request is not None:
             self._outbox.flush()
         self.flush()
-        self._at_end = bool(self._waits & _KEPT)
+        self._at_end = bool(self._waits & KEPT)
         return self._at_end
 
     def pause_writing(self) -> None:
         """The transport is full."""
-        self._waits |= _FULL
+        self._waits |= FULL
         self._transport.pause_reading()
-        if not self._waits & _CLOSED:
+        if not self._waits & CLOSED:
             self._clients.output_limits.check(self)
 
     def resume_writing(self) -> None:
         """The transport is empty again."""
-        self._waits &= ~_FULL
+        self._waits &= ~FULL
         self._release()
         self._schedule()
 
@@ -239,7 +211,7 @@ class Connection(asyncio.Protocol):
         if isinstance(outcome, Deferred):
             self._requests = requests[ctx.resume_at :]
             self._await(outcome)
-        elif outcome != len(requests) and not self._waits & _CLOSED:
+        elif outcome != len(requests) and not self._waits & CLOSED:
             self._requests = requests[outcome:]
             self.flush()  # it is a lot
             self._schedule()
@@ -260,17 +232,6 @@ class Connection(asyncio.Protocol):
             answer(self.ctx, reply, self._unsent)
             self._settle([request], 1, Gate.OPEN)
 
-    def send(self, data: bytes) -> None:
-        """Write a reply, behind what waits to be written."""
-        if self._unsent:
-            self._unsent.append(data)
-        elif not self._waits & _CLOSED:
-            self._stats.net_output_bytes += len(data)
-            if self._kept or (self._barrier.closed and not self._barrier.opens()):
-                self._keep(data)
-            else:
-                self._transport.write(data)
-
     def _drop(self, requests: list[Any]) -> None:
         """These will not run: give back the targets among their arguments."""
         for request in requests:
@@ -280,7 +241,7 @@ class Connection(asyncio.Protocol):
 
     def _await(self, deferred: Deferred) -> None:
         """Nothing is run until the reply is there, and little or nothing is read."""
-        self._waits |= _DEFERRED
+        self._waits |= DEFERRED
         if not deferred.reads_on:
             self._transport.pause_reading()
         self._deferred = deferred
@@ -324,8 +285,8 @@ class Connection(asyncio.Protocol):
     def _schedule(self, *, pause: bool = True) -> None:
         """Go on in the loop's next pass, after the other clients; `pause`: read nothing until then,
         for what is there already may take many passes."""
-        if not self._waits & _SCHEDULED:
-            self._waits |= _SCHEDULED
+        if not self._waits & SCHEDULED:
+            self._waits |= SCHEDULED
             if pause:
                 self._transport.pause_reading()
             self._clients.loop.call_soon(self._scheduled_pass)
@@ -336,7 +297,7 @@ class Connection(asyncio.Protocol):
         return bool(self._requests or self._reader.holds_bytes or not self._transport.is_reading())
 
     def _scheduled_pass(self) -> None:
-        self._waits &= ~_SCHEDULED
+        self._waits &= ~SCHEDULED
         if self._waits:
             return
         if self._requests:
@@ -361,14 +322,14 @@ class Connection(asyncio.Protocol):
     def _on_reply(self, reply: Any) -> None:
         """A Deferred is done: answer, then go on behind it."""
         deferred, self._deferred = self._deferred, None
-        self._waits &= ~_DEFERRED
+        self._waits &= ~DEFERRED
         ctx = self.ctx
         answer(ctx, reply, self._unsent)
         if isinstance(reply, CommandError):
             self._stats.count_error(reply.code)
             if (command := ctx.engine.commands.find(ctx.last_command)) is not None:
                 command.failed += 1
-        if self._waits & _CLOSED:
+        if self._waits & CLOSED:
             self._unsent.clear()
             self._release()
             return  # `connection_lost` sees to the requests behind, if it did not yet
@@ -383,7 +344,7 @@ class Connection(asyncio.Protocol):
             return
         requests, self._requests = self._requests, []
         self._run(requests, 0)
-        if not self._waits & _DEFERRED:
+        if not self._waits & DEFERRED:
             self._schedule()
 
     # -- while a script is busy ------------------------------------------------------------------
@@ -480,118 +441,10 @@ class Connection(asyncio.Protocol):
         if not self._waits:
             transport.resume_reading()
 
-    # -- writing -------------------------------------------------------------------------------
-
-    def _list(self) -> None:
-        """Be flushed at the end of this pass."""
-        self._listed = True
-        self._outbox.add(self)
-
-    def flush(self) -> None:
-        """Write what was answered and pushed; a client that leaves too much unread is closed."""
-        self._listed = False
-        unsent = self._unsent
-        if self._pushed:
-            unsent += self._pushed
-            self._pushed.clear()
-        if self._waits & _CLOSED:
-            unsent.clear()
-        elif unsent:
-            data = b"".join(unsent)
-            unsent.clear()
-            self.send(data)
-        if self._pushed_bytes:
-            self._pushed_bytes = 0
-            limits = self._clients.output_limits
-            if self._transport.get_write_buffer_size() > limits.push_bytes_max:
-                limits.check(self)
-
-    def _flush_now(self) -> None:
-        """Write before the loop's other writes: who waited is in a hurry."""
-        self._transport.set_write_buffer_limits(high=0, low=0)
-        self.flush()
-        self._transport.set_write_buffer_limits(high=WRITE_HIGH_BYTES, low=0)
-
-    def _keep(self, data: bytes) -> None:
-        """Keep a reply until the log is safe, and run nothing more until then."""
-        if not self._kept:
-            self._waits |= _KEPT
-            self._barrier.hold(self)
-        self._kept.append(data)
-
-    def release_kept(self) -> None:
-        """The log is safe: what was kept leaves."""
-        data = b"".join(self._kept)
-        self._kept.clear()
-        self._waits &= ~_KEPT
-        if not data or self._transport.is_closing():
-            return
-        self._transport.write(data)
-        if self._waits & _CLOSED:
-            self._transport.close()
-        elif self._at_end or self._large is not None or self._has_more:
+    def _go_on_behind(self) -> None:
+        """What was kept has left."""
+        if self._at_end or self._large is not None or self._has_more:
             self._schedule()
-
-    def _write_held(self) -> None:
-        """Write views into storage at once, and learn when all of it is gone."""
-        if self._kept or (self._barrier.closed and not self._barrier.opens()):
-            self._unsent = [b"".join(self._unsent)]  # the views are not ours for so long
-            self.flush()
-            self._release()
-            return
-        frames, self._unsent = self._unsent, []
-        self._stats.net_output_bytes += sum(map(len, frames))
-        self._transport.set_write_buffer_limits(high=0, low=0)
-        self._transport.writelines(frames)
-        if not self._waits & _FULL:
-            self._release()
-
-    def _release(self) -> None:
-        if self._held:
-            held, self._held = self._held, []
-            for release in held:
-                release()
-            self._transport.set_write_buffer_limits(high=WRITE_HIGH_BYTES, low=0)
-
-    # -- what commands may do (engine.context.Link) ----------------------------------------------
-
-    def hold(self, release: Callable[[], None]) -> None:
-        """Call `release` when the transport has sent all that was answered so far."""
-        self._held.append(release)
-
-    def close_now(self) -> None:
-        """Drop the connection, unsent replies included."""
-        self._waits |= _CLOSED
-        self.ctx.gates |= Gate.CLOSING
-        self._unsent.clear()
-        self._pushed.clear()
-        self._kept.clear()
-        self._transport.abort()
-
-    def close(self) -> None:
-        """Send what is answered, then close."""
-        self.flush()
-        self._waits |= _CLOSED
-        self.ctx.gates |= Gate.CLOSING
-        if not self._kept:  # else once the log is safe
-            self._transport.close()
-
-    def push(self, frames: bytes) -> None:
-        """Write frames outside of a reply, behind what was answered so far."""
-        if self._waits & _CLOSED:
-            return
-        self._pushed.append(frames)
-        self._pushed_bytes += len(frames)
-        if self._pushed_bytes > self._clients.output_limits.push_bytes_max:
-            self.flush()
-        elif not self._listed:
-            self._list()
-
-    def output_bytes(self) -> int:
-        """Bytes that wait to be sent."""
-        gathered = sum(map(len, self._unsent)) + sum(map(len, self._pushed))
-        gathered += sum(map(len, self._kept))
-        return self._transport.get_write_buffer_size() + gathered
 
     def query_bytes(self) -> int:
         """Bytes received and not run yet."""

@@ -13,7 +13,7 @@ from hotplate.engine.context import Gate
 from hotplate.engine.engine import Engine
 
 if TYPE_CHECKING:
-    from hotplate.server.connection import Connection
+    from hotplate.server.output import Output
 
 log = logging.getLogger("hotplate.server")
 _PUSHED_BYTES_MAX: Final = 1024 * 1024  # messages that one pass may gather, whatever the limits
@@ -24,7 +24,7 @@ class OutputLimits:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._over_since_ms: dict[Connection, int] = {}
+        self._over_since_ms: dict[Output, int] = {}
         self.push_bytes_max = 0  # a subscriber with more unsent has to be looked at
         self._read_settings(frozenset())
         engine.config.observe(self._read_settings)
@@ -34,7 +34,7 @@ class OutputLimits:
         sizes = [size for size in (limit.hard_bytes, limit.soft_bytes) if size]
         self.push_bytes_max = min([_PUSHED_BYTES_MAX, *sizes])
 
-    def check(self, connection: "Connection") -> None:
+    def check(self, connection: "Output") -> None:
         """Close a client over its hard limit; remember one over its soft limit."""
         subscribed = connection.ctx.gates & Gate.SUBSCRIBED
         limits = self._engine.config.client_output_buffer_limit
@@ -55,11 +55,11 @@ class OutputLimits:
         for connection in list(self._over_since_ms):
             self.check(connection)
 
-    def forget(self, connection: "Connection") -> None:
+    def forget(self, connection: "Output") -> None:
         """The client went."""
         self._over_since_ms.pop(connection, None)
 
-    def _close(self, connection: "Connection") -> None:
+    def _close(self, connection: "Output") -> None:
         self._over_since_ms.pop(connection, None)
         self._engine.stats.output_limit_disconnections += 1
         log.warning(

@@ -4,7 +4,8 @@ import pytest
 from tests.testing.connection_bench import PONG, Bench, request
 from tests.testing.scripted_transport import ScriptedTransport
 
-from hotplate.server.connection import READ_AHEAD_BYTES_MAX, WRITE_HIGH_BYTES
+from hotplate.server.connection import READ_AHEAD_BYTES_MAX
+from hotplate.server.output import WRITE_HIGH_BYTES
 
 NIL = b"$-1\r\n"
 TAKEN_A = b"$1\r\na\r\n"

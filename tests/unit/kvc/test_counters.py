@@ -5,6 +5,8 @@ from tests.testing.kvc_cache import CacheUser, keys
 
 from hotplate.kvc.answers import Mode
 from hotplate.kvc.counters import Counters, Histogram, describe
+from hotplate.kvc.index import Index
+from hotplate.kvc.keys import Keys
 from hotplate.kvc.model import StorageState
 
 CHAIN = keys("a", "b", "c", "d")
@@ -116,3 +118,31 @@ def test_reuse_distance_is_how_many_blocks_were_accessed_in_between(chained: boo
     user.match(keys("a", "b"))
     described = user.cache.stats()["reuse_blocks"]
     assert (described["count"], described["mean"]) == (1, 3.0)
+
+
+def test_a_sample_of_reuse_costs_the_same_wherever_its_run_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of a block with thousands behind it fewer samples are taken, and count for more."""
+    user = CacheUser()
+    chain = Keys.listed([b"%08d" % number for number in range(2049)])
+    user.store(chain)
+    measured: list[int] = []
+    distance = Index.reuse_distance
+
+    def reuse_distance(index: Index, block: int) -> int:
+        measured.append(block)
+        return distance(index, block)
+
+    monkeypatch.setattr(Index, "reuse_distance", reuse_distance)
+    rounds = 36
+    for _ in range(rounds * 16):
+        user.cache.times_lookup()
+        user.match(chain)
+    assert len(measured) == rounds, "the last block has none behind it"
+    measured.clear()
+    for _ in range(rounds * 16):
+        user.cache.times_lookup()
+        user.match(Keys.listed([b"%08d" % 0]))
+    assert len(measured) == rounds // 9
+    assert user.cache.stats()["reuse_blocks"]["count"] == 2 * rounds

@@ -5,7 +5,8 @@ from tests.testing.connection_bench import PONG, Bench, pieces, request
 from tests.testing.trial_commands import refusal
 
 from hotplate.config import Config
-from hotplate.server.connection import BATCH_REQUESTS, WRITE_HIGH_BYTES
+from hotplate.server.connection import BATCH_REQUESTS
+from hotplate.server.output import WRITE_HIGH_BYTES
 
 
 @pytest.fixture
