@@ -1,17 +1,18 @@
 """LB.ACQUIRE as it is mostly sent, in one pass over their words.
 
 Usual is: every limit was sent before, no option but ID and TTL, keys without an expiry of their
-own, a new id, all limits admit, and nobody listens to changes. Everything else, mistakes included,
-is left to the general way with nothing changed. Must answer and do exactly what that does.
+own, a new id, and nobody listens to changes. Everything else, mistakes included, is left to the
+general way with nothing changed. Must answer and do exactly what that does.
 """
 
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from hotplate.keyspace.bucket import INT64_MAX, NS_PER_MS, Bucket, Rate
+from hotplate.keyspace.bucket import INT64_MAX, NEVER_MS, NOW_MS, NS_PER_MS, Bucket, Rate
 from hotplate.keyspace.bucket_entry import store_fading
 from hotplate.keyspace.bucket_leases import Leases
 from hotplate.keyspace.bucket_ledger import Hold
-from hotplate.keyspace.database import NEVER_MS, SHARD_MASK
+from hotplate.keyspace.database import NEVER_MS as NO_EXPIRY
+from hotplate.keyspace.database import SHARD_MASK
 from hotplate.limits import NAME_BYTES_MAX
 
 if TYPE_CHECKING:
@@ -22,7 +23,8 @@ TTL_NS: Final = TTL_MS * NS_PER_MS
 _DIGITS_MAX: Final = 18  # more may not fit in 64 bits
 _NUMBERS: Final = {b"%d" % number: number for number in range(2048)}
 Asked: TypeAlias = tuple[bytes, Any, Rate | None, int, int, int, int]
-"""Key, entry, rate, cost, floor, level, level then; of leases no rate, places, limit, 0, 0."""
+"""Key, entry, rate, cost, floor, level, level then; of leases no rate, places, limit, places used,
+0."""
 _ZERO: Final = ord("0")
 KEYS_FEW: Final = 64  # the general way looks at more
 
@@ -46,9 +48,12 @@ def acquire_usual(ctx: "Context", argv: list[bytes]) -> bytes | None:
             return None
     if ttl_ns <= 0 or ctx.db.observer is not None:
         return None
-    asked = _look(ctx, argv, start, end, rid)
-    if asked is None:
+    seen = _look(ctx, argv, start, end, rid)
+    if seen is None:
         return None
+    asked, is_limited = seen
+    if is_limited:
+        return _refuse(ctx, asked)
     if rid:
         rows = _reserve(ctx, asked, rid, ctx.engine.now_ns + ttl_ns, False)
     else:
@@ -57,8 +62,10 @@ def acquire_usual(ctx: "Context", argv: list[bytes]) -> bytes | None:
     return b"*4\r\n:0\r\n$%d\r\n%b\r\n:-1\r\n*%d\r\n%b" % (len(rid), rid, count, rows.encode())
 
 
-def _look(ctx: "Context", argv: list[bytes], at: int, end: int, rid: bytes) -> list[Asked] | None:
-    """What each key is to give, if all can."""
+def _look(
+    ctx: "Context", argv: list[bytes], at: int, end: int, rid: bytes
+) -> tuple[list[Asked], bool] | None:
+    """What each key is to give, and whether one of them can't. `at`, `end`: the limits' words."""
     keys = argv[2 : at - 1]
     if len(keys) > 1 and len(set(keys)) < len(keys):
         return None
@@ -66,6 +73,7 @@ def _look(ctx: "Context", argv: list[bytes], at: int, end: int, rid: bytes) -> l
     rates = ctx.engine.limiter.rates
     now_ns = ctx.engine.now_ns
     asked: list[Asked] = []
+    is_limited = False
     for key in keys:
         entry: Any = shards[hash(key) & SHARD_MASK].get(key)
         value: Any = None if entry is None else entry.value
@@ -96,7 +104,7 @@ def _look(ctx: "Context", argv: list[bytes], at: int, end: int, rid: bytes) -> l
                         return None
             after = level + cost * rate.period_ns
             if after > rate.brim or not rate.brim:
-                return None
+                is_limited = True
             asked.append((key, entry, rate, cost, floor, level, after))
         elif kind == b"CONC":
             limit, places = number_of(argv[at + 1]), 1
@@ -109,14 +117,16 @@ def _look(ctx: "Context", argv: list[bytes], at: int, end: int, rid: bytes) -> l
                 if value.__class__ is not Leases or rid in value.holds:
                     return None
                 used = value.used_at(now_ns)
-            if places < 1 or used + places > limit:
+            if places < 1 or limit < 0:
                 return None
-            asked.append((key, entry, None, places, limit, 0, 0))
+            if used + places > limit:
+                is_limited = True
+            asked.append((key, entry, None, places, limit, used, 0))
         else:
             return None
-        if entry is not None and entry.own_ms != NEVER_MS:
+        if entry is not None and entry.own_ms != NO_EXPIRY:
             return None
-    return asked if at == end else None
+    return (asked, is_limited) if at == end else None
 
 
 def number_of(text: bytes) -> int:
@@ -180,3 +190,32 @@ def _reserve(
         rows += f"*5\r\n:0\r\n:{limit}\r\n:{remaining}\r\n:-1\r\n:{reset_ms}\r\n"
     db.dirty += len(asked)
     return rows
+
+
+def _refuse(ctx: "Context", asked: list[Asked]) -> bytes | None:
+    """The frame that answers a call that not all limits admit."""
+    now_ns = ctx.engine.now_ns
+    values = [None if each[1] is None else each[1].value for each in asked]
+    if any(value is not None and value.is_idle(now_ns) for value in values):
+        return None  # it is to be no key any more
+    waits: list[int] = []
+    rows = ""
+    for value, (_, _, rate, cost, floor, level, after) in zip(values, asked, strict=True):
+        if rate is None:
+            limit, remaining, reset_ms = floor, max(0, floor - level), 0
+            wait_ms = NOW_MS if 0 < cost <= limit else NEVER_MS
+            if value is not None:
+                wait_ms, reset_ms = value.retry_ms(cost, limit, now_ns), value.reset_ms(now_ns)
+        else:
+            limit, remaining = rate.limit, rate.remaining(level, rate.brim)
+            wait_ms = rate.retry_ms(level, after - level, rate.brim)
+            reset_ms = rate.drain_ms(level)
+        limited = int(wait_ms != NOW_MS)
+        if value is not None:
+            value.limited += limited
+        waits.append(wait_ms)
+        rows += f"*5\r\n:{limited}\r\n:{limit}\r\n:{remaining}\r\n:{wait_ms}\r\n"
+        rows += f":{reset_ms}\r\n"
+    nobody = "$-1" if ctx.resp == 2 else "_"
+    wait_ms = NEVER_MS if NEVER_MS in waits else max(waits)
+    return f"*4\r\n:1\r\n{nobody}\r\n:{wait_ms}\r\n*{len(asked)}\r\n{rows}".encode()
