@@ -44,7 +44,7 @@ KINDS: Final = (
     Kind(
         b"exclusive",
         4000,
-        b"STORAGES 2 memory ssd TYPEQUOTA memory 100000 TIERING exclusive GRACE 0"
+        b"STORAGES 2 memory ssd TYPEQUOTA memory 300000 TIERING exclusive GRACE 0"
         b" WATERMARKS 0.8 0.4",
     ),
     Kind(b"inclusive", 3000, b"STORAGES 2 memory ssd TIERING inclusive GRACE 0"),
