@@ -98,6 +98,7 @@ class Logged:
             directory="/data",
             appendonly=self.appendonly,
             soon=self.soon.append,
+            later=self.soon.append,
         )
         self.console = Console(self.engine)
 

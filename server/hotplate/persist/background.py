@@ -29,7 +29,10 @@ from hotplate.persist.snapshot import KEYS_A_STEP, Moment, Snapshot
 
 log = logging.getLogger("hotplate.persist")
 
-SLICE_NS: Final = 200_000  # of work between two turns of the clients
+# of work between two turns of the clients. They get a millisecond: a server that never sleeps is
+# made to wait by the system where others want the processor, and its clients with it
+SLICE_NS: Final = 400_000
+PAUSE_SECONDS: Final = 0.001
 IDLE_SLICES: Final = 5  # in one go, where none came for so many slices
 _IDLE_AFTER: Final = 10  # clients that were just answered come again within a millisecond or two
 MOMENT: Final = b"hotplate-moment-ns"
@@ -74,6 +77,7 @@ class Background:
         directory: str,
         appendonly: AppendOnly | None,
         soon: Soon,
+        later: Soon,
     ) -> None:
         self._engine = engine
         self._files = files
@@ -81,6 +85,7 @@ class Background:
         self._directory = directory
         self._appendonly = appendonly
         self._soon = soon
+        self._later = later
         self.slice_ns = SLICE_NS
         self._commands_seen = 0
         self._quiet_slices = 0  # on end, in which no client came
@@ -335,7 +340,7 @@ class Background:
                     self._is_stalled = True
                     return
                 if clock_ns() >= until_ns:
-                    self._soon(self._pump)
+                    (self._later if slices == 1 else self._soon)(self._pump)
                     return
         except OSError as error:
             outcomes = self.rewriting if self.is_rewriting else self.saving

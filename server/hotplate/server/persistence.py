@@ -5,13 +5,14 @@ import gc
 import logging
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, Final
 
 from hotplate.engine.blocking import LOG_PLACE
 from hotplate.engine.context import Gate
 from hotplate.engine.engine import Engine
 from hotplate.persist.appendonly import AppendOnly
-from hotplate.persist.background import FAILED, Background
+from hotplate.persist.background import FAILED, PAUSE_SECONDS, Background
 from hotplate.persist.base import base_loader
 from hotplate.persist.files import SystemFiles
 from hotplate.persist.fsync import FsyncThread
@@ -70,6 +71,7 @@ class PersistenceService:
             directory=self._place,
             appendonly=self._appendonly,
             soon=loop.call_soon,
+            later=partial(loop.call_later, PAUSE_SECONDS),
         )
         engine.persistence = self
 
