@@ -30,7 +30,8 @@ from hotplate.persist.snapshot import KEYS_A_STEP, Moment, Snapshot
 log = logging.getLogger("hotplate.persist")
 
 SLICE_NS: Final = 200_000  # of work between two turns of the clients
-IDLE_SLICES: Final = 5  # in one go, where none came since the last one
+IDLE_SLICES: Final = 5  # in one go, where none came for so many slices
+_IDLE_AFTER: Final = 10  # clients that were just answered come again within a millisecond or two
 MOMENT: Final = b"hotplate-moment-ns"
 _WAITING_BYTES_MAX: Final = 4 * 1024 * 1024
 _SYNC_BYTES: Final = 32 * 1024 * 1024  # written between two syncs, so that the last one is short
@@ -82,6 +83,7 @@ class Background:
         self._soon = soon
         self.slice_ns = SLICE_NS
         self._commands_seen = 0
+        self._quiet_slices = 0  # on end, in which no client came
         self.keys_a_step = KEYS_A_STEP
         self._guard = Guard(engine)
         self._snapshot: Snapshot | None = None
@@ -321,9 +323,10 @@ class Background:
             return
         clock_ns = self._engine.clock.monotonic_ns
         done = self._engine.stats.commands_processed
-        is_idle = done == self._commands_seen
+        self._quiet_slices = self._quiet_slices + 1 if done == self._commands_seen else 0
         self._commands_seen = done
-        until_ns = clock_ns() + self.slice_ns * (IDLE_SLICES if is_idle else 1)
+        slices = IDLE_SLICES if self._quiet_slices >= _IDLE_AFTER else 1
+        until_ns = clock_ns() + self.slice_ns * slices
         try:
             for _ in steps:
                 if self._steps is not steps:

@@ -144,10 +144,13 @@ class Snapshot:
     ) -> Iterator[None]:
         seen = table.seen.setdefault(index, set())
         self._select(writer, table)
-        for key, entry in list(shard.items()):
+        for key in list(shard):  # not the entries, too: making so many pairs takes a while
             if key in seen:
                 continue
             seen.add(key)
+            entry = shard.get(key)
+            if entry is None:
+                continue  # a limiter that held nothing any more: it goes without a word
             if type(entry.value) is bytes:
                 writer.add(key, entry)
             else:

@@ -1,6 +1,7 @@
 """A snapshot is the state of one moment, whatever changes while it is written."""
 
 import random
+from itertools import count
 from typing import Any
 
 import pytest
@@ -298,3 +299,30 @@ def test_a_save_that_fails_leaves_nothing_behind() -> None:
     assert leftovers(server) == []
     server.background.save_now()
     assert server.background.saving.status == "ok"
+
+
+def test_slices_are_long_only_where_no_client_came_for_a_while(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    server = slow()
+    for number in range(2_000):
+        server(f"SET k{number} 1")
+    ticks = count(0, 50_000)  # each look at the clock takes 50 microseconds
+    monkeypatch.setattr(ManualClock, "monotonic_ns", lambda clock: next(ticks))
+    server.background.slice_ns = 200_000
+    server.background.start_rewrite()
+    written = [0]
+
+    def keys_of_a_slice() -> int:
+        pump(server, 1)
+        written.append(server.background.keys[0])
+        return written[-1] - written[-2]
+
+    busy = set()
+    for _ in range(10):
+        server("GET k1")
+        busy.add(keys_of_a_slice())
+    quiet = [keys_of_a_slice() for _ in range(20)]
+    assert max(busy) <= 5
+    assert max(quiet[:9]) <= 5
+    assert min(quiet[10:]) > 15
