@@ -102,6 +102,19 @@ def test_a_bucket_that_begins_in_a_drained_ones_place_is_new(console: ServerCons
     assert seen == [(b"t", "new"), (b"b", "new"), (b"c", "new")] * 2
 
 
+def test_a_bucket_that_begins_in_a_drained_ones_place_has_figures_of_its_own(
+    console: ServerConsole,
+) -> None:
+    console("LB.ACQUIRE 1 k LIMIT RATE 10 10 60000 5 ID x")
+    console("CL.THROTTLE k 9 10 60")
+    console("LB.CANCEL x 1 k")
+    assert info(console, "k")["refunded"] == 5
+    console.clock.advance(6_000)
+    console("CL.THROTTLE k 9 10 60")
+    assert info(console, "k")["refunded"] == 0
+    assert info(console, "k")["admitted"] == 1
+
+
 def test_drained_buckets_are_swept(console: ServerConsole) -> None:
     for number in range(100):
         console("CL.THROTTLE", number, 9, 10, 60, 1 + number % 2)

@@ -87,9 +87,12 @@ OTHERS = st.one_of(
     st.sampled_from(KEYS).map(lambda key: b"PERSIST %b" % key),
     st.sampled_from([b"DEL a", b"COPY a b REPLACE", b"RENAME a b", b"LB.INFO a"]),
 ).map(bytes.split)
-REQUESTS = st.one_of(
-    ACQUIRES, ACQUIRES, ACQUIRES, PLAIN.map(bytes.split), SETTLINGS, SETTLINGS, SETTLINGS, OTHERS
-)
+_FILLING = [
+    *(b"LB.ACQUIRE 1 d LIMIT CONC 2", b"LB.ACQUIRE 1 c LIMIT CONC 3 2"),
+    b"LB.ACQUIRE 2 a d LIMIT RATE 10 10 60000 3 CONC 2",
+]
+FILLING = st.one_of(PLAIN, st.sampled_from(_FILLING)).map(bytes.split)
+REQUESTS = st.one_of(ACQUIRES, ACQUIRES, FILLING, SETTLINGS, SETTLINGS, OTHERS)
 SPANS_MS = st.sampled_from([0, 0, 0, 1, 400, 6000, 6000, 60_000, 121_000])
 CONSOLES: Final = [ServerConsole() for _ in range(3)]
 

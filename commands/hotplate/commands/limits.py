@@ -68,7 +68,8 @@ def cl_throttle(ctx: Context, argv: list[bytes]) -> Reply:
         if db.observer is not None or db.witness is not None:
             return _throttle(ctx, name, rate, cost)
         # the key is absent: another begins in its place
-        level = bucket.admitted = bucket.limited = 0
+        bucket.begin()
+        level = 0
         db.expired += 1
     after = level + cost * rate.period_ns
     brim = rate.brim

@@ -15,6 +15,7 @@ from hotplate.keyspace.stream import (
 from hotplate.keyspace.stream_entry import ID_MAX, SEQUENCE_MAX, read_id, read_ids
 from hotplate.keyspace.stream_group import Group
 from hotplate.keyspace.stream_producers import DURATION_S, SIZE, Producers
+from hotplate.resp.encoder import ready
 from hotplate.resp.types import Frames, Raw
 from hotplate.spec.args import Args, parse_int
 from hotplate.spec.model import Arg, block, integer, oneof, string, token
@@ -37,7 +38,6 @@ ENTRIES_REPLY: Final = ArrayReply(ENTRY_REPLY)
 OUTCOMES_REPLY: Final = ArrayReply(one_of(IntegerReply(-1, -1), IntegerReply(1, 2)))
 REFERENCE_WORDS: Final = frozenset((KEEP_REFERENCES, DELETE_REFERENCES, ACKNOWLEDGED_ONLY))
 TRIM_LIMIT: Final = 100 * CHUNK_ENTRIES  # entries that `~` removes at most without LIMIT
-_RAW_BYTES_MAX: Final = 4096  # larger replies are counted
 _SHOWN_BYTES_MAX: Final = 128
 
 REFERENCES_ARG: Final[Arg] = oneof(
@@ -232,12 +232,7 @@ def take_count(args: Args) -> int:
 
 def entries_reply(frames: list[bytes]) -> Raw | Frames:
     """An array of entries."""
-    return frames_reply(b"*%d\r\n%b" % (len(frames), b"".join(frames)))
-
-
-def frames_reply(data: bytes) -> Raw | Frames:
-    """Complete frames as a reply."""
-    return Raw(data) if len(data) <= _RAW_BYTES_MAX else Frames(data)
+    return ready(b"*%d\r\n%b" % (len(frames), b"".join(frames)))
 
 
 def parse_min_idle_ms(text: bytes, command: str) -> int:

@@ -13,7 +13,6 @@ from hotplate.commands.stream_arguments import (
     DELETED_ENTRY_REPLY,
     ENTRIES_REPLY,
     ENTRY_REPLY,
-    frames_reply,
     get_stream,
     no_such_group,
     parse_id,
@@ -25,6 +24,7 @@ from hotplate.keyspace.stream_entry import ID_MAX, format_id
 from hotplate.keyspace.stream_group import Consumer, Group
 from hotplate.keyspace.stream_pending import Delivery
 from hotplate.persist.effects_streams import claims
+from hotplate.resp.encoder import ready
 from hotplate.resp.types import NULL_ARRAY, Reply
 from hotplate.spec.args import parse_int, parse_timeout_ms, syntax_error
 from hotplate.spec.model import Flag, Keys, block, command, integer, key, specs_of, string, token
@@ -134,7 +134,7 @@ class Reading:
             return None
         header = b"*%d\r\n" if ctx.resp == 2 else b"%%%d\r\n"
         parts[0] = header % streams + parts[0]
-        return frames_reply(b"".join(parts))
+        return ready(b"".join(parts))
 
     def _serve_plain(self, ctx: Context) -> Reply | None:
         """As `serve`, shorter."""
@@ -148,7 +148,7 @@ class Reading:
         if frames is None:
             return None
         head = _ONE_PAIR if ctx.resp == 2 else _ONE_IN_MAP
-        return frames_reply(head % (len(name), name, len(frames), b"".join(frames)))
+        return ready(head % (len(name), name, len(frames), b"".join(frames)))
 
     def _limit(self) -> int:
         """How many entries the next stream may give."""
