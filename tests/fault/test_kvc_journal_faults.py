@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.testing.kept_store import KeptFakeStore
+from tests.testing.kept_store import opener
 from tests.testing.kvc_cache import CacheUser, keys
 from tests.testing.power import PowerWatch, Stopped
 from tests.testing.unsynced import Files
@@ -60,6 +60,8 @@ class Run:
             nothing: Any = None
             self.keeper.restore(nothing, self.user.now)
             self.keeper.begin()
+            self.keeper.begin()  # as the next start does: several files go at once later
+            self.user.register(b"two")  # and this one builds on what the first file says
             self.store("k0", "k1")
             self.remove("k0")
             self.second()
@@ -128,13 +130,12 @@ class Run:
         cache = Cache(Catalog(), index_bytes_max=1 << 30)
         keeper = keeper_of(cache, directory, FakeIo())
         stores = self.user.stores
-        opened: Any = lambda storage: KeptFakeStore(stores[storage.name])  # noqa: E731
-        keeper.restore(opened, self.user.now)
+        keeper.restore(opener(stores), self.user.now)
         state = held(cache, self.user.instance.id, self.user.now)
         assert state in self.states, (sorted(state), self.states, self.watch.calls)
         keeper.begin()  # it can go on
         again = keeper_of(Cache(Catalog(), index_bytes_max=1 << 30), directory, FakeIo())
-        again.restore(opened, self.user.now)
+        again.restore(opener(stores), self.user.now)
         return len(self.states) - 1 - self.states[::-1].index(state)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from hotplate.check.finding import Finding, Report, cut_off
-from hotplate.persist.kvc_journal import JournalError, files_of, read_file
+from hotplate.persist.kvc_journal import JournalError, base_of, files_of, read_file
 
 
 def check_journal(directory: Path, report: Report) -> list[list[Any]]:
@@ -16,20 +16,17 @@ def check_journal(directory: Path, report: Report) -> list[list[Any]]:
     except JournalError as error:
         report.findings.append(Finding(error.path, 0, 0, error.what))
         return catalog
+    base = base_of(files)
+    read = [(number, path) for number, path in files if number >= base]
     records = size_bytes = 0
-    base = 1
     is_sound = True
-    for _, path in files:
+    for _, path in read:
         end = 0
         try:
             for reached, operations in read_file(path):
                 end = reached
                 records += 1
-                for operation in operations:
-                    if operation[0] in ("st", "in"):
-                        catalog.append(operation)
-                    elif operation[0] == "ba":
-                        base = max(base, operation[1])
+                catalog += (operation for operation in operations if operation[0] in ("st", "in"))
         except JournalError as error:
             is_sound = False
             size = path.stat().st_size - end
@@ -40,9 +37,9 @@ def check_journal(directory: Path, report: Report) -> list[list[Any]]:
     if files and files[0][0] > base:
         is_sound = False
         report.findings.append(Finding(files[0][1], 0, 0, "the files before it are missing"))
-    if files and is_sound:
+    if read and is_sound:
         report.sound.append(
-            f"{directory}: {len(files)} files, {records - len(files)} records,"
+            f"{directory}: {len(read)} files, {records - len(read)} records,"
             f" {size_bytes} bytes of the KV cache's journal"
         )
     return catalog

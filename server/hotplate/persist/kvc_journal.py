@@ -35,6 +35,7 @@ _MARKS: Final = 2
 HEAD_BYTES: Final = _MARKS_AT + _MARKS * _MARK.size
 _HEAD_BYTES_1: Final = _MARKS_AT  # version 1 has no marks
 _NAME: Final = "{:016x}.journal"
+_BASE: Final = b"\x92\xa2ba"  # how the operation `ba` begins in a record
 _READ_BYTES: Final = 1 << 20
 _RECORD_BYTES_MAX: Final = 1 << 31
 
@@ -98,11 +99,35 @@ def remove_journal(directory: Path) -> bool:
     return bool(numbered)
 
 
+def base_of(files: list[tuple[int, Path]]) -> int:
+    """The file that the last `ba` names, with which reading begins; 1 where there is none.
+
+    Damage is left to reading: what stands behind it does not count here either.
+    """
+    for _, path in reversed(files):
+        base = 0
+        with suppress(JournalError):
+            for end, number, payload in _payloads(path):
+                if _BASE in payload:
+                    operations = _unpack(path, payload, end, number)
+                    named = (op[1] for op in operations if op[0] == "ba")
+                    base = max(named, default=base)
+        if base:
+            return base
+    return 1
+
+
 def read_file(path: Path) -> Iterator[tuple[int, list[list[Any]]]]:
     """The records of a file: where each ends, and its operations; first the header, without any.
 
     JournalError where a record is not whole, or not what was written.
     """
+    for end, number, payload in _payloads(path):
+        yield end, [] if number < 0 else _unpack(path, payload, end, number)
+
+
+def _payloads(path: Path) -> Iterator[tuple[int, int, bytes]]:
+    """Where each record of a file ends, its number, its bytes; first the header, as number -1."""
     size = path.stat().st_size
     with path.open("rb") as file:
         head = _check_head(path, file.read(HEAD_BYTES))
@@ -110,7 +135,7 @@ def read_file(path: Path) -> Iterator[tuple[int, list[list[Any]]]]:
             head.check_marks(path)
         at, number = head.size, 0
         file.seek(at)
-        yield at, []
+        yield at, -1, b""
         data, base = b"", at
         while at < size:
             if at + _RECORD.size - base > len(data):
@@ -130,12 +155,17 @@ def read_file(path: Path) -> Iterator[tuple[int, list[list[Any]]]]:
             payload = data[start - base : start - base + length]
             if _sum_of(number, payload) != expected:
                 raise JournalError(path, at, f"a record of {length} bytes with another sum", number)
-            try:
-                operations = unpack_operations(payload)
-            except BadOperationsError as error:
-                raise JournalError(path, at, str(error), number) from error
-            at, number = start + length, number + 1
-            yield at, operations
+            at = start + length
+            yield at, number, payload
+            number += 1
+
+
+def _unpack(path: Path, payload: bytes, end: int, number: int) -> list[list[Any]]:
+    try:
+        return unpack_operations(payload)
+    except BadOperationsError as error:
+        at = end - len(payload) - _RECORD.size
+        raise JournalError(path, at, str(error), number) from error
 
 
 def _check_of(number: int, length: int) -> int:
@@ -246,17 +276,23 @@ class JournalFiles:
         return len(self._sizes) + (self._file is not None)
 
     def read(self) -> Iterator[list[list[Any]]]:
-        """All records, oldest first, each with its operations. Cuts off a torn end."""
+        """All records from the base on, oldest first, each with its operations.
+
+        Cuts off a torn end. Files before the base are left from a removal that was cut short: they
+        may depend on files that are gone, and are not read.
+        """
         files = files_of(self._directory)
-        base = 1
+        base = base_of(files)
         for number, path in files:
+            if number < base:
+                self._sizes[number] = path.stat().st_size  # to be dropped with the next ones
+                continue
             is_last = number == files[-1][0]
             end = 0
             try:
                 for reached, operations in read_file(path):
                     end = reached
                     if operations:
-                        base = max(base, _base_of(operations))
                         self.clean = operations[-1][0] == "en"
                         yield operations
             except JournalVersionError:
@@ -400,10 +436,6 @@ def _sync_file(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _base_of(operations: list[list[Any]]) -> int:
-    return max((operation[1] for operation in operations if operation[0] == "ba"), default=1)
 
 
 def _is_torn(error: JournalError) -> bool:

@@ -97,6 +97,56 @@ def test_files_are_dropped_only_where_a_base_makes_up_for_them(tmp_path: Path) -
         read(tmp_path)
 
 
+def test_what_a_removal_that_was_cut_short_leaves_is_not_read_and_goes_with_the_next(
+    tmp_path: Path,
+) -> None:
+    files = JournalFiles(tmp_path)
+    for number in range(1, 6):
+        files.begin()
+        files.append([["go", number, []]])
+    files.append([["go", 6, []], ["ba", 4]])
+    files.begin()
+    files.append([["go", 7, [b"\x92\xa2ba\xcd\xff\xff"]]])  # bytes that only look like a base
+    files.close()
+    kept = [[["go", 4, []]], [["go", 5, []]], [["go", 6, []], ["ba", 4]]]
+    last = [["go", 7, [b"\x92\xa2ba\xcd\xff\xff"]]]
+    for removed in range(1, 4):
+        assert read(tmp_path) == [*kept, last]
+        (tmp_path / f"{removed:016x}.journal").unlink()
+    assert read(tmp_path) == [*kept, last]
+    (tmp_path / "0000000000000003.journal").write_bytes(b"no journal")
+    path = tmp_path / "0000000000000006.journal"
+    path.write_bytes(path.read_bytes()[:-1])
+    again = JournalFiles(tmp_path)
+    assert list(again.read()) == kept
+    assert again.torn is not None
+    again.begin()
+    assert again.size_bytes == sum(path.stat().st_size for path in tmp_path.iterdir())
+    assert again.files == 5
+    again.append([["ba", 7]])
+    again.drop_before(7)
+    again.close()
+    assert [path.name for path in tmp_path.iterdir()] == ["0000000000000007.journal"]
+
+
+def test_a_base_behind_damage_does_not_count(tmp_path: Path) -> None:
+    files = JournalFiles(tmp_path)
+    files.begin()
+    files.append(RECORDS[0])
+    files.begin()
+    files.append(RECORDS[1])
+    files.append([["ba", 2]])
+    files.close()
+    path = tmp_path / "0000000000000002.journal"
+    data = bytearray(path.read_bytes())
+    data[ends_of(path)[0] + 20] ^= 1
+    path.write_bytes(data)
+    found = JournalFiles(tmp_path).read()
+    assert next(found) == RECORDS[0]
+    with pytest.raises(JournalError, match="with another sum"):
+        next(found)
+
+
 def test_a_torn_end_is_cut_off_and_told_wherever_it_is_torn(tmp_path: Path) -> None:
     data = written(tmp_path, RECORDS[:4])
     path = tmp_path / FIRST
