@@ -55,7 +55,7 @@ def client(hotplate_server: ServerProcess) -> Iterator[redis.Redis]:
 @pytest.fixture
 def no_leaker(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without pyrate-limiter's thread: `close` right after its start makes it raise (in 4.5.1)."""
-    monkeypatch.setattr(Leaker, "start", lambda leaker: None)
+    monkeypatch.setattr(Leaker, "start", lambda _: None)
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)

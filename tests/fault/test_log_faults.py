@@ -223,7 +223,7 @@ def test_a_slow_fsync_is_counted_and_holds_nobody_up_but_always() -> None:
         assert server.appendonly.log.is_settled
 
 
-def test_always_syncs_in_place_while_the_disk_is_quick() -> None:
+def test_always_syncs_in_place_while_the_disk_is_quick(monkeypatch: pytest.MonkeyPatch) -> None:
     server = Logged(MemoryFiles(), appendfsync="always").start()
     for number in range(20):
         server(f"SET a {number}")
@@ -237,7 +237,7 @@ def test_always_syncs_in_place_while_the_disk_is_quick() -> None:
         server.clock.advance(5)
         sync(handle)
 
-    server.files.sync = slowly  # type: ignore[method-assign]
+    monkeypatch.setattr(server.files, "sync", slowly)
     server("SET a slow")
     before = server.hears.settled
     server("SET a slower")

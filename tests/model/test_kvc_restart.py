@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import rule
 from tests.model import test_kvc_walk
 from tests.model.test_kvc_cache import CacheMachine
-from tests.testing.kept_store import KeptFakeStore
+from tests.testing.kept_store import opener
 
 from hotplate.kvc.cache import Cache
 from hotplate.kvc.catalog import Catalog
@@ -58,8 +58,7 @@ class RestartMachine(CacheMachine):
 
     def restored(self, journal: list[bytes]) -> tuple[Cache, Restored]:
         cache = Cache(Catalog(), index_bytes_max=1 << 40, write_grace_ms=2_500)
-        opened: Any = lambda storage: KeptFakeStore(self.stores[storage.name])  # noqa: E731
-        restorer = Restorer(cache, opened)
+        restorer = Restorer(cache, opener(self.stores))
         for record in journal:
             for operation in unpack_operations(record):
                 restorer.apply(operation)

@@ -15,10 +15,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import hiredis
-from tests.soak.crash_wire import Argv, Asker, LostError, encode, take
+from tests.soak.crash_wire import Argv, Asker, LostError, encode, take, talk
 from xxhash import xxh3_64_digest
 
-REPLY_SECONDS_MAX: Final = 300.0
 CHAINS: Final = 10
 CHAIN_MAX: Final = 8
 SESSIONS_KEPT: Final = 8  # finished ones whose blocks are not removed yet
@@ -290,19 +289,11 @@ class KvcClient:
 
     def live(self, port: int) -> None:
         """Write until the server is gone."""
-        try:
-            with socket.create_connection(("127.0.0.1", port)) as sock:
-                sock.settimeout(REPLY_SECONDS_MAX)
-                reader = hiredis.Reader()
-                while True:
-                    self.act(sock, reader, self.rng.choice(self.instances))
-        except ConnectionError:
-            return
-        except Exception as error:
-            self.error = error
+        self.error = talk(port, self.act)
 
-    def act(self, sock: socket.socket, reader: hiredis.Reader, instance: Instance) -> None:
+    def act(self, sock: socket.socket, reader: hiredis.Reader) -> None:
         """One thing that clients do."""
+        instance = self.rng.choice(self.instances)
         chance = self.rng.random()
         if chance < 0.5:
             units = [

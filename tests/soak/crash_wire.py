@@ -2,11 +2,13 @@
 
 import socket
 from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import hiredis
 
 from hotplate.errors import CommandError
+
+REPLY_SECONDS_MAX: Final = 300.0  # on a machine that has better things to do
 
 Argv: TypeAlias = list[bytes]
 Asker: TypeAlias = Callable[..., Any]
@@ -32,6 +34,20 @@ def take(sock: socket.socket, reader: hiredis.Reader) -> Any:
         if not data:
             raise ConnectionResetError
         reader.feed(data)
+
+
+def talk(port: int, act: Callable[[socket.socket, hiredis.Reader], None]) -> Exception | None:
+    """Let `act` use a connection, over and over, until the server is gone; what else ended it."""
+    try:
+        with socket.create_connection(("127.0.0.1", port)) as sock:
+            sock.settimeout(REPLY_SECONDS_MAX)
+            reader = hiredis.Reader()
+            while True:
+                act(sock, reader)
+    except ConnectionError:
+        return None
+    except Exception as error:
+        return error
 
 
 def asker(sock: socket.socket) -> Asker:

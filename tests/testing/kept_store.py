@@ -1,11 +1,21 @@
 """What a restart sees of a fake block store: its slots, to be adopted; nothing is changed by it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from tests.testing.block_store import FakeBlockStore
 
 from hotplate.blocks import Found, Shape
+from hotplate.kvc.model import Storage
+
+
+def opener(stores: Mapping[str, FakeBlockStore]) -> Any:
+    """Opens storages on what another server left in `stores`, by name."""
+
+    def opened(storage: Storage) -> KeptFakeStore:
+        return KeptFakeStore(stores[storage.name])
+
+    return opened
 
 
 class KeptFakeStore:

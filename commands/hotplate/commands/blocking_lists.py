@@ -13,6 +13,7 @@ from hotplate.commands.values import (
     settle,
     write_value,
 )
+from hotplate.engine.blocking import Retry
 from hotplate.engine.context import Context
 from hotplate.keyspace.list import List
 from hotplate.resp.types import NULL_ARRAY, Reply
@@ -26,24 +27,28 @@ _POPPED: Final = one_of(TupleReply((BulkReply(), BulkReply())), NullReply())
 _POPPED_MANY: Final = one_of(TupleReply((BulkReply(), ArrayReply(BulkReply()))), NullReply())
 
 
-def _pop_head(ctx: Context, name: bytes) -> Reply:
-    """[key, element], None where there is no key. WrongTypeError."""
-    value = write_value(ctx, name, List)
-    if value is None:
-        return None
-    element = value.pop_head(fill_of(ctx))
-    settle(ctx, name, value, "lpop")
-    return [name, element]
+def _popping(*, at_head: bool) -> Retry:
+    """What pops: [key, element], None where there is no key. WrongTypeError."""
+    event = "lpop" if at_head else "rpop"
+
+    def pop(ctx: Context, name: bytes) -> Reply:
+        value = write_value(ctx, name, List)
+        if value is None:
+            return None
+        element = value.pop_head(fill_of(ctx)) if at_head else value.pop_tail(fill_of(ctx))
+        settle(ctx, name, value, event)
+        return [name, element]
+
+    return pop
 
 
-def _pop_tail(ctx: Context, name: bytes) -> Reply:
-    """[key, element], None where there is no key. WrongTypeError."""
-    value = write_value(ctx, name, List)
-    if value is None:
-        return None
-    element = value.pop_tail(fill_of(ctx))
-    settle(ctx, name, value, "rpop")
-    return [name, element]
+_pop_head: Final = _popping(at_head=True)
+_pop_tail: Final = _popping(at_head=False)
+
+
+def _pop_or_wait(ctx: Context, argv: list[bytes], pop: Retry) -> Reply:
+    timeout_ms = parse_timeout_s(argv[-1])
+    return first_or_wait(ctx, argv[1:-1], List, pop, timeout_ms=timeout_ms, takes_one=True)
 
 
 @command(
@@ -62,8 +67,7 @@ def _pop_tail(ctx: Context, name: bytes) -> Reply:
 )
 def blpop(ctx: Context, argv: list[bytes]) -> Reply:
     """BLPOP key [key ...] timeout"""
-    timeout_ms = parse_timeout_s(argv[-1])
-    return first_or_wait(*(ctx, argv[1:-1], List, _pop_head), timeout_ms=timeout_ms, takes_one=True)
+    return _pop_or_wait(ctx, argv, _pop_head)
 
 
 @command(
@@ -82,8 +86,7 @@ def blpop(ctx: Context, argv: list[bytes]) -> Reply:
 )
 def brpop(ctx: Context, argv: list[bytes]) -> Reply:
     """BRPOP key [key ...] timeout"""
-    timeout_ms = parse_timeout_s(argv[-1])
-    return first_or_wait(*(ctx, argv[1:-1], List, _pop_tail), timeout_ms=timeout_ms, takes_one=True)
+    return _pop_or_wait(ctx, argv, _pop_tail)
 
 
 def _move_or_wait(ctx: Context, argv: list[bytes], *, from_head: bool, to_head: bool) -> Reply:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from hotplate.commands.generic import parse_database
+from hotplate.commands.list_runs import count_equal
 from hotplate.engine.context import Context, Gate
 from hotplate.engine.info import REDIS_VERSION
 from hotplate.errors import CommandError, NoAuthError, NoProtoError, WrongPassError
@@ -159,14 +160,11 @@ def auth(ctx: Context, argv: list[bytes]) -> Reply:
 
 def ping_run(ctx: Context, requests: list[Any], start: int, append: Callable[[Any], object]) -> int:
     """PING without a message, over and over (see string_runs.py)."""
-    first = requests[start]
-    if len(first) != 1:
+    if len(requests[start]) != 1:
         return start
-    end, count = start + 1, len(requests)
-    while end < count and requests[end] == first:
-        end += 1
-    append(PONG * (end - start))
-    return end
+    count = count_equal(requests, start)
+    append(PONG * count)
+    return start + count
 
 
 @command(

@@ -19,6 +19,7 @@ SINCE: Final = "0.1.0"
 GROUP: Final = "limits"
 _DIGITS_MAX: Final = 18  # more may not fit in 64 bits
 _ZERO: Final = ord("0")
+NUMBERS: Final = {b"%d" % number: number for number in range(2048)}  # those that are usual
 UNKNOWN: Final = -1  # what remains of a limit that no key tells of
 
 LIMITED_ROW: Final = TupleReply(
@@ -67,11 +68,20 @@ def find_entry(ctx: Context, key: bytes) -> FadingEntry | None:
     return entry
 
 
+def number_of(text: bytes) -> int:
+    """A whole number from 0 on; -1: it is unusual, or none."""
+    number = NUMBERS.get(text)
+    if number is not None:
+        return number
+    if text.isdigit() and len(text) <= _DIGITS_MAX and text[0] != _ZERO:
+        return int(text)
+    return -1
+
+
 def read_count(text: bytes, name: str) -> int:
     """A whole number from 0 on; the error names it."""
-    if text.isdigit() and len(text) <= _DIGITS_MAX and (text[0] != _ZERO or text == b"0"):
-        return int(text)
-    return parse_int_within(text, name, 0)
+    number = number_of(text)
+    return number if number >= 0 else parse_int_within(text, name, 0)
 
 
 def read_keys(argv: list[bytes], position: int) -> list[bytes]:

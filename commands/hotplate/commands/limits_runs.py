@@ -7,6 +7,7 @@ somebody listens to changes, is left to the ordinary handler. Must do exactly wh
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
+from hotplate.commands.limits_rows import number_of
 from hotplate.commands.limits_usual import TTL_NS, acquire_usual
 from hotplate.keyspace.bucket import INT64_MAX, NOTES_END, Bucket, Limiter, Rate
 from hotplate.keyspace.database import NEVER_MS, SHARD_MASK
@@ -17,13 +18,12 @@ if TYPE_CHECKING:
 
 _INTEGERS_END: Final = len(INTEGERS)
 PLAIN_WORDS: Final = 9  # LB.ACQUIRE 1 key LIMIT RATE capacity count period cost
-DIGITS_MAX: Final = 18  # more may not fit in 64 bits
 _ADMITTED: Final = b":-1\r\n"
 # the size of ids, their prefix, the limit; then the id's number, what remains, when it is empty
 _PLAIN: Final = (
     b"*4\r\n:0\r\n$%d\r\n%b-%%012x\r\n:-1\r\n*1\r\n*5\r\n:0\r\n:%d\r\n:%%d\r\n:-1\r\n:%%d\r\n"
 )
-ACQUIRE_WORDS_MIN: Final = 6
+_ACQUIRE_WORDS_MIN: Final = 6
 
 
 def throttle_run(
@@ -115,7 +115,7 @@ def acquire_run(
     index = start
     for index in range(start, len(requests)):
         argv = requests[index]
-        if argv[0] != name or len(argv) < ACQUIRE_WORDS_MIN:
+        if argv[0] != name or len(argv) < _ACQUIRE_WORDS_MIN:
             break
         if len(argv) == PLAIN_WORDS:
             if argv[3:] != texts:
@@ -129,7 +129,8 @@ def acquire_run(
             entry: Any = shards[hash(key) & SHARD_MASK].get(key)
             bucket: Any = None if entry is None else entry.value
             if (
-                bucket.__class__ is Bucket
+                entry is not None
+                and bucket.__class__ is Bucket
                 and bucket.rate is rate
                 and entry.own_ms == NEVER_MS
                 and argv[1] == b"1"
@@ -170,14 +171,13 @@ _NO_RATE: Final = Rate(0, 0, 1)
 
 def _plain_limit(limiter: Limiter, argv: list[bytes]) -> tuple[Rate, int]:
     """The rate and the cost of a plain LB.ACQUIRE; where it is not plain, a rate of nobody's."""
-    cost = argv[8]
-    if argv[3] == b"LIMIT" and argv[4] == b"RATE" and cost.isdigit() and len(cost) <= DIGITS_MAX:
+    cost = number_of(argv[8])
+    if argv[3] == b"LIMIT" and argv[4] == b"RATE" and cost >= 0:
         rate = limiter.rates.get((argv[5], argv[6], argv[7]))
         if (
             rate is not None
             and rate.count
-            and cost == b"%d" % int(cost)
             and rate.brim // rate.per_ms < INT64_MAX  # no answer is too long a number
         ):
-            return rate, int(cost)
+            return rate, cost
     return _NO_RATE, 0

@@ -13,10 +13,11 @@ from hotplate.commands.limits_rows import (
     UNKNOWN,
     check_id,
     find_entry,
+    number_of,
     read_count,
     read_keys,
 )
-from hotplate.commands.limits_usual import KEYS_FEW, number_of
+from hotplate.commands.limits_usual import KEYS_FEW
 from hotplate.engine.context import Context
 from hotplate.errors import CommandError
 from hotplate.keyspace.bucket import NS_PER_MS, Bucket
@@ -85,7 +86,9 @@ def _find_usual(ctx: Context, argv: list[bytes]) -> list[Found] | None:
         at += 1
         actual = number_of(argv[at])
         entry: Any = shards[hash(name) & SHARD_MASK].get(name)
-        value: Any = None if entry is None else entry.value
+        if entry is None:
+            return None
+        value: Any = entry.value
         if value.__class__ is Bucket:
             ledger: Any = value.ledger
             if ledger.__class__ is list:

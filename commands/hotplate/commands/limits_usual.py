@@ -1,4 +1,4 @@
-"""LB.ACQUIRE as it is mostly sent, in one pass over their words.
+"""LB.ACQUIRE as it is mostly sent, in one pass over its words.
 
 Usual is: every limit was sent before, no option but ID and TTL, keys without an expiry of their
 own, a new id, and nobody listens to changes. Everything else, mistakes included, is left to the
@@ -7,6 +7,7 @@ general way with nothing changed. Must answer and do exactly what that does.
 
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from hotplate.commands.limits_rows import NUMBERS, number_of
 from hotplate.keyspace.bucket import INT64_MAX, NEVER_MS, NOW_MS, NS_PER_MS, Bucket, Rate
 from hotplate.keyspace.bucket_entry import store_fading
 from hotplate.keyspace.bucket_leases import Leases
@@ -20,18 +21,15 @@ if TYPE_CHECKING:
 
 TTL_MS: Final = 120_000  # of a reservation, where the call does not say
 TTL_NS: Final = TTL_MS * NS_PER_MS
-_DIGITS_MAX: Final = 18  # more may not fit in 64 bits
-_NUMBERS: Final = {b"%d" % number: number for number in range(2048)}
 Asked: TypeAlias = tuple[bytes, Any, Rate | None, int, int, int, int]
 """Key, entry, rate, cost, floor, level, level then; of leases no rate, places, limit, places used,
 0."""
-_ZERO: Final = ord("0")
 KEYS_FEW: Final = 64  # the general way looks at more
 
 
 def acquire_usual(ctx: "Context", argv: list[bytes]) -> bytes | None:
     """The frame that answers LB.ACQUIRE; None: the call is not usual."""
-    count = _NUMBERS.get(argv[1], 0)
+    count = NUMBERS.get(argv[1], 0)
     start, end = 3 + count, len(argv)
     if not 0 < count <= KEYS_FEW or start > end or argv[start - 1] != b"LIMIT":
         return None
@@ -80,7 +78,7 @@ def _look(
         kind = argv[at] if at + 1 < end else b""
         if kind == b"RATE" and at + 4 < end:
             rate = rates.get((argv[at + 1], argv[at + 2], argv[at + 3]))
-            cost = _NUMBERS.get(argv[at + 4], -1)
+            cost = NUMBERS.get(argv[at + 4], -1)
             if cost < 0:
                 cost = number_of(argv[at + 4])
             at += 5
@@ -127,16 +125,6 @@ def _look(
         if entry is not None and entry.own_ms != NO_EXPIRY:
             return None
     return (asked, is_limited) if at == end else None
-
-
-def number_of(text: bytes) -> int:
-    """A whole number from 0 on; -1: it is unusual, or none."""
-    number = _NUMBERS.get(text)
-    if number is not None:
-        return number
-    if text.isdigit() and len(text) <= _DIGITS_MAX and text[0] != _ZERO:
-        return int(text)
-    return -1
 
 
 def _reserve(

@@ -257,12 +257,12 @@ def zscan(ctx: Context, argv: list[bytes]) -> Reply:
     if value is None:
         return nothing_to_scan()
     options = parse_scan_options(argv)
-    after, found = scan_step(value.scores, cursor, options, whole=value.packed)
-    if value.packed:  # as Redis reads a listpack
-        found = sorted(found, key=lambda member: (value.scores[member], member))
+    # a small one in its order, as Redis reads a listpack
+    scores = dict(value.items()) if value.packed else value.scores
+    after, found = scan_step(scores, cursor, options, whole=value.packed)
     flat: list[bytes] = []
     for member in found:
-        flat += (member, double_text(value.scores[member]))
+        flat += (member, double_text(scores[member]))
     return [after, flat]
 
 

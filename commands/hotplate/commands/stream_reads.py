@@ -42,9 +42,10 @@ _NEW: Final = ID_MAX  # `>`
 _LAST: Final = -1  # `+`
 _UNLIMITED: Final = 2**63
 _KNOWN_BYTES_MAX: Final = 512  # of a call that is remembered
-_PAIR: Final = b"*2\r\n$%d\r\n%b\r\n*%d\r\n"  # of a stream's name and its entries
+_IN_MAP: Final = b"$%d\r\n%b\r\n*%d\r\n"  # of a stream's name and its entries
+_PAIR: Final = b"*2\r\n" + _IN_MAP
 _ONE_PAIR: Final = b"*1\r\n" + _PAIR + b"%b"
-_ONE_IN_MAP: Final = b"%%1\r\n" + _PAIR[len(b"*2\r\n") :] + b"%b"
+_ONE_IN_MAP: Final = b"%%1\r\n" + _IN_MAP + b"%b"
 _IN_READ: Final = b" in XREADGROUP with GROUP option"
 
 
@@ -126,7 +127,7 @@ class Reading:
             else:
                 frames = self._read(stream, after)
             if frames is not None:
-                head = _PAIR if ctx.resp == 2 else _PAIR[len(b"*2\r\n") :]
+                head = _PAIR if ctx.resp == 2 else _IN_MAP
                 parts.append(head % (len(name), name, len(frames)))
                 parts += frames
                 streams += 1

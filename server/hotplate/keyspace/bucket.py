@@ -34,7 +34,7 @@ NS_PER_S: Final = 1_000_000_000
 INT64_MAX: Final = 2**63 - 1  # replies are no larger; nobody waits so long
 NOW_MS: Final = -1  # to wait: nothing, the call is admitted
 NEVER_MS: Final = -2  # no wait helps
-_NEVER_USED: Final = -(2**126)  # no greater than any time by any count
+NEVER_USED: Final = -(2**126)  # no greater than any time by any count
 RATES_MAX: Final = 4096  # distinct limits that are remembered
 NOTE_ITEMS: Final = 4
 NOTES_END: Final = 256 * NOTE_ITEMS  # longer lists are made a Ledger
@@ -151,7 +151,7 @@ class Bucket:
 
     def __init__(self, rate: Rate) -> None:
         self.rate = rate
-        self.mark = _NEVER_USED
+        self.mark = NEVER_USED
         self.ledger: Ledger | Notes | None = None
         self.admitted = self.limited = self.refunded = 0
 
@@ -314,7 +314,7 @@ class Bucket:
         """When nothing is reserved any more."""
         ledger: Any = self.ledger
         if ledger is None:
-            return _NEVER_USED
+            return NEVER_USED
         end_ns: int = ledger[-1] if ledger.__class__ is list else ledger.latest_ns
         return end_ns
 

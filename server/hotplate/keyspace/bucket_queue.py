@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any, ClassVar, Final
 
-from hotplate.keyspace.bucket import INT64_MAX, NEVER_MS, NS_PER_MS, Rate
+from hotplate.keyspace.bucket import INT64_MAX, NEVER_MS, NEVER_USED, NS_PER_MS, Rate
 from hotplate.keyspace.bucket_queue_lines import Item, Line, Rotation
 from hotplate.keyspace.bucket_timebase import Timebase
 from hotplate.keyspace.deadlines import Deadlines
@@ -35,7 +35,6 @@ SPILL: Final = b"SPILL"
 # what producers sent stays known while it waits, and so long after it was released
 KNOWN_NS: Final = 100_000_000_000
 KNOWN_MAX: Final = 10_000  # of those released
-_NEVER_USED: Final = -(2**126)  # no greater than any time by any count
 _TEND_MAX: Final = 1_000  # delayed and expired entries that one pass looks at
 
 
@@ -98,7 +97,7 @@ class BucketQueue:
     def __init__(self, settings: Settings, rate: Rate) -> None:
         self.settings = settings
         self.rate = rate  # its `limit` is the burst
-        self.anchor = _NEVER_USED
+        self.anchor = NEVER_USED
         self.is_paused = False
         self.held_by = b""  # what keeps due entries back: `credit` or `stream`
         self.held_ns = 0  # for how long to wait before looking again

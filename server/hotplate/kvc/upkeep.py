@@ -137,9 +137,8 @@ class Upkeep:
         """An instance goes: its blocks are trimmed, its sessions and leases end. Blocks dropped."""
         holdings = self._holdings
         self._settle(now_ms)
-        index = holdings.indexes[instance.number]
-        dropped = self._remover.trim_all(index, now_ms)
-        index = holdings.indexes[instance.number]
+        dropped = self._remover.trim_all(holdings.indexes[instance.number], now_ms)
+        index = holdings.indexes[instance.number]  # a fresh one; open sessions went with it
         self._leases.end_all(instance, now_ms)
         for session in list(index.sessions.values()):
             self._writer.drop(session, now_ms)

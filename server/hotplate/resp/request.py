@@ -5,7 +5,7 @@ those that came in one go are kept as they came.
 """
 
 from collections.abc import Sequence
-from typing import Final, cast
+from typing import Final
 
 from hotplate.resp.shared import ARRAY_HEADERS, BULK_HEADERS, CRLF, NEXT_BULK_HEADERS
 
@@ -21,12 +21,12 @@ def encode_requests(requests: Sequence[Sequence[bytes] | bytes]) -> bytes:
     """Requests in RESP, one after the other; bytes are requests that are in RESP already."""
     parts: list[bytes] = []
     for argv in requests:
-        if argv.__class__ is bytes:
+        if isinstance(argv, bytes):
             parts.append(argv)
             continue
         count = len(argv)
         if count == 3:
-            name, key, value = cast("Sequence[bytes]", argv)
+            name, key, value = argv
             if len(name) < _SIZES_END > len(key) and len(value) < _SIZES_END:
                 parts += (
                     b"*3\r\n",
@@ -40,7 +40,7 @@ def encode_requests(requests: Sequence[Sequence[bytes] | bytes]) -> bytes:
                 )
                 continue
         parts.append(ARRAY_HEADERS[count] if count < _COUNTS_END else b"*%d\r\n" % count)
-        for argument in cast("Sequence[bytes]", argv):
+        for argument in argv:
             size = len(argument)
             parts += (
                 BULK_HEADERS[size] if size < _SIZES_END else b"$%d\r\n" % size,

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tests.testing.kept_store import KeptFakeStore
+from tests.testing.kept_store import opener
 from tests.testing.kvc_cache import CacheUser, keys
 from tests.testing.tiers import TierUser
 
@@ -48,8 +48,7 @@ class Kept:
         with pytest.raises(Killed):
             call()
         cache = Cache(Catalog(), index_bytes_max=1 << 40, write_grace_ms=2_500)
-        opened: Any = lambda storage: KeptFakeStore(self.user.stores[storage.name])  # noqa: E731
-        restorer = Restorer(cache, opened)
+        restorer = Restorer(cache, opener(self.user.stores))
         for record in self.records:
             for operation in unpack_operations(record):
                 restorer.apply(operation)

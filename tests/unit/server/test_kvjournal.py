@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.testing.kept_store import KeptFakeStore
+from tests.testing.kept_store import opener
 from tests.testing.kvc_cache import CacheUser, keys
 
 from hotplate.errors import CommandError
@@ -56,8 +56,7 @@ def blocks_after_restart(server: Server, directory: Path) -> int:
     cache = Cache(Catalog(), index_bytes_max=1 << 30)
     keeper = JournalKeeper(cache, directory, FakeIo())  # type: ignore[arg-type]
     stores = server.user.stores
-    opened: Any = lambda storage: KeptFakeStore(stores[storage.name])  # noqa: E731
-    assert keeper.restore(opened, server.user.now)
+    assert keeper.restore(opener(stores), server.user.now)
     return cache.block_count(cache.catalog.get_instance(b"one"))
 
 
