@@ -80,6 +80,16 @@ def check_whole(pieces: list[bytes], limit: int = 20) -> None:
             return
 
 
+def test_an_empty_array_at_the_end_is_no_request_and_the_piece_not_whole() -> None:
+    reader = RequestReader(LIMITS)
+    reader.feed(b"*2\r\n$3\r\nGET\r\n$1\r\na\r\n*0\r\n")
+    assert reader.batch(20) == [[b"GET", b"a"]]
+    assert not reader.whole
+    reader.feed(b"*2\r\n$3\r\nGET\r\n$1\r\na\r\n")
+    assert reader.batch(20) == [[b"GET", b"a"]]
+    assert reader.whole
+
+
 garbage = st.one_of(
     st.binary(max_size=200),
     st.lists(

@@ -152,7 +152,7 @@ class RequestReader:
                 self._busy = True
             elif not self._busy and len(parsed) <= limit:
                 self.ready = False
-                self.whole = True
+                self.whole = not chunk.endswith(_PROBE)  # which would be no request
                 return parsed
             else:
                 self._parsed = parsed
