@@ -53,7 +53,7 @@ class Reclaimer:
 
         Where only leaves on other storages are in the way, those go.
         """
-        evicted = 0
+        evicted, gone = 0, 1
         if missing <= 0 or limit <= 0:
             return 0
         grace_ms, reason = use.group.grace_ms, Reason.EVICTED
@@ -63,7 +63,7 @@ class Reclaimer:
             index.leaves.begin(self._holdings.last_stamp)
         victims = Victims(use, storages, count_blocks=count_blocks)
         while missing > 0 and evicted < limit:
-            if budget is not None and budget.spent():
+            if budget is not None and budget.spent(gone):
                 break
             source, victim = victims, victims.next()
             if victim is None and storages is not None:

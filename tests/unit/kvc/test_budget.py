@@ -53,6 +53,19 @@ def test_a_slice_of_reclaim_ends_with_its_time_and_the_next_goes_on() -> None:
     assert max(evicted) <= 32
 
 
+def test_a_stretch_that_goes_at_once_counts_as_all_its_blocks() -> None:
+    time = ThreadTime(SLICE_NS)
+    user = CacheUser(max_blocks=1280, cache={"thread_ns": time}, low_watermark=0.1)
+    for chain in range(20):
+        user.store(Keys.listed([b"%03d-%04d" % (chain, number) for number in range(64)]))
+    before = 1280
+    while user.cache.tick(user.now):
+        left = user.cache.block_count(user.instance)
+        assert before - left <= 64
+        before = left
+    assert user.cache.block_count(user.instance) == 128
+
+
 def test_no_group_waits_for_all_others() -> None:
     time = ThreadTime(SLICE_NS)
     user = CacheUser(max_blocks=1000, cache={"thread_ns": time}, low_watermark=0.0)
