@@ -116,7 +116,12 @@ def timed_jobs(job: Callable[[int], None], places: list[int]) -> float:
 
 
 def fio_bytes_per_second(directory: Path, kind: str) -> float:
-    """`fio` with as many threads, each on its part of one file."""
+    """`fio` with as many threads, each on its part of one file.
+
+    It reads what it has just written, as the engine does: a disk may have caches of its own.
+    """
+    if kind == "read":
+        fio_bytes_per_second(directory, "write")
     part = DISK_BLOCKS // THREADS * BLOCK.payload_bytes
     command = [
         *("fio", "--name=bench", f"--directory={directory}", "--filename=fio", f"--rw={kind}"),
@@ -134,6 +139,8 @@ def fio_bytes_per_second(directory: Path, kind: str) -> float:
 
 def plain_bytes_per_second(directory: Path, kind: str) -> float:
     """Where there is no `fio`: a process of its own that only writes or reads, by system calls."""
+    if kind == "read":
+        plain_bytes_per_second(directory, "write")
     command = [sys.executable, "-c", PLAIN, str(directory / "plain"), kind, str(THREADS)]
     report = subprocess.run(command, capture_output=True, check=True, text=True)
     return DISK_BLOCKS * BLOCK.payload_bytes / float(report.stdout)
