@@ -72,7 +72,7 @@ def disk_suite(directory: Path, alternations: int) -> Suite:
     )
     for kind in ("write", "read"):
         ours = partial(engine_bytes_per_second, directory / "ssd", kind)
-        theirs = partial(against, directory, kind)
+        theirs = partial(on_fresh_bytes, against, directory, kind)
         pairs = alternate(ours, theirs, alternations)
         pairs = [(own / GIGA, other / GIGA) for own, other in pairs]
         suite.rows.append(compare_rates(kind, pairs, unit="GB/s", target=BYTES_TARGET))
@@ -115,13 +115,15 @@ def timed_jobs(job: Callable[[int], None], places: list[int]) -> float:
         return time.perf_counter() - started
 
 
-def fio_bytes_per_second(directory: Path, kind: str) -> float:
-    """`fio` with as many threads, each on its part of one file.
-
-    It reads what it has just written, as the engine does: a disk may have caches of its own.
-    """
+def on_fresh_bytes(against: Callable[[Path, str], float], directory: Path, kind: str) -> float:
+    """What it reads it has just written, as the engine does: a disk may have caches of its own."""
     if kind == "read":
-        fio_bytes_per_second(directory, "write")
+        against(directory, "write")
+    return against(directory, kind)
+
+
+def fio_bytes_per_second(directory: Path, kind: str) -> float:
+    """`fio` with as many threads, each on its part of one file."""
     part = DISK_BLOCKS // THREADS * BLOCK.payload_bytes
     command = [
         *("fio", "--name=bench", f"--directory={directory}", "--filename=fio", f"--rw={kind}"),
@@ -139,8 +141,6 @@ def fio_bytes_per_second(directory: Path, kind: str) -> float:
 
 def plain_bytes_per_second(directory: Path, kind: str) -> float:
     """Where there is no `fio`: a process of its own that only writes or reads, by system calls."""
-    if kind == "read":
-        plain_bytes_per_second(directory, "write")
     command = [sys.executable, "-c", PLAIN, str(directory / "plain"), kind, str(THREADS)]
     report = subprocess.run(command, capture_output=True, check=True, text=True)
     return DISK_BLOCKS * BLOCK.payload_bytes / float(report.stdout)
