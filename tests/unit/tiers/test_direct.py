@@ -1,6 +1,8 @@
 """Large pieces past the page cache, wherever they begin and end."""
 
+import ctypes
 import errno
+import mmap
 import os
 from pathlib import Path
 from typing import Any
@@ -8,7 +10,14 @@ from typing import Any
 import pytest
 
 from hotplate.blocks import Shape
-from hotplate.tiers.direct import ALIGNMENT, DIRECT_BYTES_MIN, DirectFile, open_direct
+from hotplate.tiers.direct import (
+    ALIGNMENT,
+    DIRECT_BYTES_MIN,
+    Buffer,
+    Buffers,
+    DirectFile,
+    open_direct,
+)
 from hotplate.tiers.ssd import open_ssd_store
 
 SIZE = 300_000
@@ -149,6 +158,35 @@ def test_short_calls_are_carried_on_and_the_end_of_a_file_is_an_error(
     os.truncate(tmp_path / "file", 49_152)
     with pytest.raises(OSError, match=f"ends {100 * KIB - 49_152} bytes early"):
         direct.read(0, 100 * KIB)
+
+
+@pytest.mark.parametrize("huge_pages", [True, False])
+def test_a_large_buffer_begins_and_ends_with_a_huge_page(
+    monkeypatch: pytest.MonkeyPatch, huge_pages: bool
+) -> None:
+    if not huge_pages:  # as a kernel answers that was built without them
+        monkeypatch.setattr(mmap, "MADV_HUGEPAGE", 1 << 20)
+    buffer = Buffer(2048 * KIB + 1)
+    memory = buffer.memory()
+    assert ctypes.addressof(memory) % (2048 * KIB) == 0
+    assert len(memory) == buffer.size == 4096 * KIB
+    memory[buffer.size - 1] = b"x"
+    assert buffer.memory()[buffer.size - 1] == b"x"
+
+
+def test_a_buffer_is_used_again_once_nobody_looks_at_it() -> None:
+    buffers = Buffers()
+    first = buffers.lend(1024 * KIB)
+    first[0] = 7
+    part = first[:10]
+    second = buffers.lend(1024 * KIB)
+    assert second[0] == 0
+    first.release()
+    assert buffers.lend(1024 * KIB)[0] == 0
+    second.release()
+    assert part[0] == 7
+    part.release()
+    assert 7 in {buffers.lend(1024 * KIB)[0] for _ in range(3)}
 
 
 @pytest.mark.parametrize("answer", [0, 100])
