@@ -21,7 +21,7 @@ class Shape(NamedTuple):
     sum_count: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: one is made for every block that is written
 class Extent:
     """`count` consecutive slots from `place`; all of them have `generation`."""
 

@@ -141,24 +141,31 @@ class SegmentPool:
 
     def _hand_over(self, slot_class: SlotClass, taken: list[tuple[int, int]]) -> list[Extent]:
         """Write the new owner's generation to slots that left the free ranges, or put them back."""
-        segments = [self._segments[start >> PLACE_SEGMENT_SHIFT] for start, _ in taken]
+        segments = self._segments
         try:
             generation = self._directory.next_generation()
-            for segment, (start, length) in zip(segments, taken, strict=True):
+            for start, length in taken:
+                segment = segments[start >> PLACE_SEGMENT_SHIFT]
                 segment.mark_writing(start & PLACE_SLOT_MASK, length, generation)
         except OSError:
-            for segment, (start, length) in zip(segments, taken, strict=True):
-                # The storage is failing, and that is what the caller hears. The columns in memory
-                # are right after this even if the file cannot be written.
-                with suppress(OSError):
-                    segment.backing.check()
-                    segment.mark_free(start & PLACE_SLOT_MASK, length)
-                slot_class.free.add(start, length)
+            self._put_back(slot_class, taken)
             raise
-        for segment, (_, length) in zip(segments, taken, strict=True):
+        for start, length in taken:
+            segment = segments[start >> PLACE_SEGMENT_SHIFT]
             segment.used += length
-            self._end_spare(slot_class, segment)
+            if segment.used == length:
+                self._end_spare(slot_class, segment)
         return [Extent(start, length, generation) for start, length in taken]
+
+    def _put_back(self, slot_class: SlotClass, taken: list[tuple[int, int]]) -> None:
+        for start, length in taken:
+            segment = self._segments[start >> PLACE_SEGMENT_SHIFT]
+            # The storage is failing, and that is what the caller hears. The columns in memory are
+            # right after this even if the file cannot be written.
+            with suppress(OSError):
+                segment.backing.check()
+                segment.mark_free(start & PLACE_SLOT_MASK, length)
+            slot_class.free.add(start, length)
 
     # Segments coming and going
 
