@@ -15,6 +15,7 @@ from hotplate.engine.blocking import After, Blocking, Timer
 from hotplate.engine.context import Context, Gate, Link
 from hotplate.engine.kvc_events import KvcEvents
 from hotplate.engine.memory import MemoryLimit
+from hotplate.engine.nobody import NOBODY
 from hotplate.engine.outbox import Outbox
 from hotplate.engine.pacing import Pacing
 from hotplate.engine.pause import Pause
@@ -113,6 +114,7 @@ class Engine:
         self.pubsub.forget(ctx)
         self.tracking.end(ctx)
         self.clients.pop(ctx.client_id, None)
+        ctx.link = NOBODY  # each holds the other: in a circle they would wait for the collector
 
     def report_http(self, ctx: Context) -> None:
         """A client spoke HTTP: a web page may have sent a browser here. Logged now and then."""

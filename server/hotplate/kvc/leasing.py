@@ -39,6 +39,7 @@ class LeaseBook:
             or use.leases >= LEASES_MAX
         ):
             ranges.detach(lease)
+            lease.ranges.clear()
             self._holdings.counters[index.instance.number].leases_refused += 1
             return None
         use.leased_bytes += fresh
@@ -95,6 +96,7 @@ class LeaseBook:
                     index.leaves.push(block)
             else:
                 index.leaves.push(item.low)
+        lease.ranges.clear()  # each names the lease: a circle
         self._tidy()
 
     def expire(self, now_ms: int) -> int:

@@ -87,7 +87,7 @@ class Background:
         self._soon = soon
         self._later = later
         self.slice_ns = SLICE_NS
-        self._commands_seen = 0
+        self._clients_seen = 0  # how often one came or asked
         self._quiet_slices = 0  # on end, in which no client came
         self.keys_a_step = KEYS_A_STEP
         self._guard = Guard(engine)
@@ -327,9 +327,10 @@ class Background:
         if steps is None:
             return
         clock_ns = self._engine.clock.monotonic_ns
-        done = self._engine.stats.commands_processed
-        self._quiet_slices = self._quiet_slices + 1 if done == self._commands_seen else 0
-        self._commands_seen = done
+        stats = self._engine.stats
+        seen = stats.commands_processed + stats.connections_received
+        self._quiet_slices = self._quiet_slices + 1 if seen == self._clients_seen else 0
+        self._clients_seen = seen
         slices = IDLE_SLICES if self._quiet_slices >= _IDLE_AFTER else 1
         until_ns = clock_ns() + self.slice_ns * slices
         try:

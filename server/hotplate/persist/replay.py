@@ -12,11 +12,11 @@ from typing import Any, Final
 
 from hotplate.engine.context import Context
 from hotplate.engine.engine import Engine
+from hotplate.engine.nobody import NOBODY
 from hotplate.errors import CommandError
 from hotplate.keyspace.database import SHARD_MASK
 from hotplate.keyspace.entry import Entry
 from hotplate.persist.log_reader import Piece
-from hotplate.persist.nobody import NoLink
 from hotplate.spec.model import RunHandler
 
 log = logging.getLogger("hotplate.persist")
@@ -82,7 +82,7 @@ class Player:
     def __init__(self, engine: Engine, progress: Progress) -> None:
         self._engine = engine
         self._progress = progress
-        self.ctx = Context(engine, 0, NoLink(), engine.now_ms)
+        self.ctx = Context(engine, 0, NOBODY, engine.now_ms)
         self.ctx.deny_blocking = True
         self._lead_ns = engine.clock.wall_ns() - engine.clock.monotonic_ns()
         self._runs: dict[bytes, RunHandler] = {

@@ -7,7 +7,6 @@ are answered -LOADING), timer, ready line. Stop order: sockets, what is logged i
 
 import asyncio
 import contextlib
-import gc
 import logging
 import os
 import random
@@ -27,6 +26,7 @@ from hotplate.config_file import load, parse_command_line
 from hotplate.engine.engine import Engine
 from hotplate.engine.prometheus import CONTENT_TYPE, metrics_text
 from hotplate.persist.replay import LoadError
+from hotplate.server import garbage
 from hotplate.server.busy import BusyPoll
 from hotplate.server.clients import ClientTable
 from hotplate.server.connection import Connection
@@ -47,7 +47,7 @@ from hotplate.tiers.directory import StoreOpenError
 from hotplate.tiers.pool import FILES_MAX
 
 log = logging.getLogger("hotplate.server")
-DESCRIPTORS_RESERVED: Final = 64  # lock, log, listeners, a few segments
+DESCRIPTORS_RESERVED: Final = 128  # lock, log, listeners, a few segments
 DESCRIPTORS_OF_STORAGES: Final = 3 * FILES_MAX  # more segments, as far as the system allows
 DRAIN_SECONDS: Final = 2.0  # for clients to take their last replies at shutdown
 
@@ -96,13 +96,14 @@ class Server:
         busy = BusyPoll(self.engine, self._clients, sockets)
         self.engine.scripts.busy_poll = busy
         self.engine.scripts.busy_end = busy.end
-        settle_garbage_collector()
+        garbage.settle()
         try:
             await self._persistence.load(self._stopping.is_set)
         except LoadError:
             await self.stop()
             raise
         self.addresses = [_shown(sock.getsockname()) for sock in sockets]
+        self._cron.add(garbage.put_aside)
         self._cron.add(self._persistence.tick)
         self._cron.add(self._expire_keys)
         self._cron.add(self._limit_memory)
@@ -200,17 +201,6 @@ def raise_descriptor_limit(config: Config) -> None:
             log.warning(
                 "the system allows %d open files: maxclients is %d now", allowed, config.maxclients
             )
-
-
-def settle_garbage_collector() -> None:
-    """What is there now stays: keep collections from walking it, and make full ones rare.
-
-    The data are dicts of bytes, ints and arrays without cycles; the collector finds nothing there.
-    Of what is new it walks 80,000 objects at a time, which takes some 10 ms.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 3, 1500)
 
 
 def _shown(name: object) -> str:

@@ -116,8 +116,9 @@ class Connection(Output, asyncio.Protocol):
         self._unsent.clear()
         self._pushed.clear()
         self._kept.clear()
-        if self._deferred is not None and self._deferred.cancel is not None:
-            self._deferred.cancel()
+        deferred, self._deferred = self._deferred, None
+        if deferred is not None and deferred.cancel is not None:
+            deferred.cancel()
         self._release()
 
     def data_received(self, data: bytes) -> None:

@@ -22,6 +22,11 @@ _MISSING: Final = frozenset(
 )
 
 
+# libuv takes one client of a listening descriptor, then hears all others: the last of many that
+# come at once would wait as many passes. So it gets each socket that often.
+DESCRIPTORS_A_SOCKET: Final = 16
+
+
 class ListenError(Exception):
     """An address can't be listened on; the text names it and says why."""
 
@@ -117,10 +122,11 @@ async def serve(
     loop = asyncio.get_running_loop()
     servers: list[asyncio.Server] = []
     for sock in sockets:
-        if sock.family == socket.AF_UNIX:
-            servers.append(await loop.create_unix_server(lambda: build("unix"), sock=sock))
-        else:
-            servers.append(await loop.create_server(lambda: build("tcp"), sock=sock))
+        for each in (sock, *(sock.dup() for _ in range(DESCRIPTORS_A_SOCKET - 1))):
+            if sock.family == socket.AF_UNIX:
+                servers.append(await loop.create_unix_server(lambda: build("unix"), sock=each))
+            else:
+                servers.append(await loop.create_server(lambda: build("tcp"), sock=each))
     return servers
 
 

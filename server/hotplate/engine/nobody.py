@@ -1,14 +1,15 @@
-"""The connection of a context that no client is behind: loading runs commands with it."""
+"""The connection of a context that no client is behind: one that has gone, or loading."""
 
 from collections.abc import Callable
+from typing import Final
 
 
 class NoLink:
     """Nobody at the other end."""
 
-    peer = "log"
+    peer = ""
     local = ""
-    kind = "log"
+    kind = "nobody"
     descriptor = -1
 
     def close_now(self) -> None:
@@ -31,3 +32,6 @@ class NoLink:
     def query_bytes(self) -> int:
         """Nothing waits."""
         return 0
+
+
+NOBODY: Final = NoLink()
