@@ -104,6 +104,8 @@ def base_of(files: list[tuple[int, Path]]) -> int:
 
     Damage is left to reading: what stands behind it does not count here either.
     """
+    if len(files) == 1:
+        return files[0][0]  # as nearly always: it is read once
     for _, path in reversed(files):
         base = 0
         with suppress(JournalError):
