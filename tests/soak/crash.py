@@ -46,6 +46,10 @@ LIFE_SECONDS: Final = (0.02, 0.6)  # between ready and killed
 AMID_SECONDS: Final = (0.0, 0.03)  # after a rewrite or a save was begun
 FILLED: Final = 10_000
 STOPS: Final = 0.05  # so many lives end as they should: that, too, must lose nothing
+REWRITES: Final = (
+    0.04  # so many last until the log is rewritten, or starting would take ever longer
+)
+POLL_SECONDS: Final = 0.02
 # times, parts of tokens that drained, and calls that were refused, which change nothing
 _NOT_KEPT: Final = (b"reset_after_ms", b"refunded", b"limited")
 EARLY_SECONDS_MAX: Final = 1.5
@@ -173,11 +177,18 @@ class Client:
 
     def judge(self, ask: "Asker") -> None:
         """The keys must be those of the acknowledged commands, and of some that were under way."""
+        key = self.key(b"set")
         found = content(self.prefix, ask)
+        found_set = frozenset(found.get(key, (b"set", -1, []))[2])
+        sets = {frozenset(self.model_asks(b"SMEMBERS", key))}
         differences: list[dict[bytes, Any]] = []
         for unit in [None, *self.under_way]:
             if unit is not None:
-                self.apply_unheard(unit, found)
+                sets = self.apply_unheard(unit, sets)
+            if found_set in sets:
+                self.model.execute([b"DEL", key])
+                if found_set:
+                    self.model.execute([b"SADD", key, *found_set])
             expected = content(self.prefix, self.model_asks)
             if expected == found:
                 self.under_way = []
@@ -188,17 +199,17 @@ class Client:
         least = min(differences, key=len)
         raise LostError(f"{self.prefix!r}: (expected, found) {least!r}"[:3000])
 
-    def apply_unheard(self, unit: list[Argv], found: dict[bytes, Any]) -> None:
-        """A command whose reply did not come: what it took by chance shows in what is found."""
-        (argv, *_) = unit
-        if argv[0] == b"SPOP":
-            there = set(self.model_asks(b"SMEMBERS", argv[1]))
-            left = found.get(argv[1], (None, None, []))[2]
-            for gone in list(there - set(left))[:1]:
-                self.model.execute([b"SREM", argv[1], gone])
-            return
-        for each in unit:
-            self.model.execute(each)
+    def apply_unheard(self, unit: list[Argv], sets: set[frozenset[bytes]]) -> set[frozenset[bytes]]:
+        """A unit whose replies did not come: all that the set may hold after it, for nobody heard
+        what SPOP took. The model has the rest."""
+        for argv in unit:
+            if argv[0] == b"SPOP":
+                sets = {members - {gone} for members in sets for gone in members or [b""]}
+                continue
+            self.model.execute(argv)
+            if argv[1:2] == [self.key(b"set")]:
+                sets = {after(argv, members) for members in sets}
+        return sets
 
     def model_asks(self, *words: bytes) -> Any:
         """The model's reply; an error is a value, too."""
@@ -206,6 +217,13 @@ class Client:
             return self.model(*words)
         except CommandError as error:
             return str(error)
+
+
+def after(argv: Argv, members: frozenset[bytes]) -> frozenset[bytes]:
+    """What SADD, SREM or DEL makes of a set."""
+    if argv[0] == b"DEL":
+        return frozenset()
+    return members.union(argv[2:]) if argv[0] == b"SADD" else members.difference(argv[2:])
 
 
 def content(prefix: bytes, ask: Asker) -> dict[bytes, Any]:
@@ -318,6 +336,9 @@ class Run:
         if begun:
             ask(begun)
             time.sleep(rng.uniform(*AMID_SECONDS))
+        if server.running and rng.random() < REWRITES:
+            self.met["rewritten"] += 1
+            rewrite(ask)
         server.kill()
         for thread in threads:
             thread.join()
@@ -342,6 +363,14 @@ def fill(ask: Asker) -> None:
     for start in range(0, FILLED, 1000):
         pairs = [b"filled:%d" % number for number in range(start, start + 1000)]
         ask(b"MSET", *(word for pair in pairs for word in (pair, pair)))
+
+
+def rewrite(ask: Asker) -> None:
+    """Let the log be rewritten to the end, unless it is being rewritten."""
+    ask(b"BGREWRITEAOF")
+    unfinished = (b"aof_rewrite_in_progress:1", b"aof_rewrite_scheduled:1")
+    while any(line in ask(b"INFO", b"persistence") for line in unfinished):
+        time.sleep(POLL_SECONDS)
 
 
 def die_early(before: ServerProcess, seconds: float) -> None:
