@@ -207,11 +207,11 @@ def test_few_descriptors_mean_few_clients(launch: Launch, tmp_path: Path) -> Non
     words = ("--port", free_port(), "--dir", tmp_path, *SMALL_STORAGES)
     script = 'ulimit -n 100; exec "$@"'
     addresses, server = launch(*words, prefix=("bash", "-c", script, "bash", *SERVER))
-    assert "the system allows 100 open files: maxclients is 36 now" in server.log()
-    clients = [WireClient(int(addresses.rpartition(":")[2])) for _ in range(37)]
-    for client in clients[:36]:
+    assert "the system allows 100 open files: maxclients is 20 now" in server.log()
+    clients = [WireClient(int(addresses.rpartition(":")[2])) for _ in range(21)]
+    for client in clients[:20]:
         assert client.ask("PING") == b"+PONG\r\n"
-    assert clients[36].receive_all() == b"-ERR max number of clients reached\r\n"
+    assert clients[20].receive_all() == b"-ERR max number of clients reached\r\n"
     for client in clients:
         client.close()
 

@@ -47,7 +47,7 @@ from hotplate.tiers.directory import StoreOpenError
 from hotplate.tiers.pool import FILES_MAX
 
 log = logging.getLogger("hotplate.server")
-DESCRIPTORS_RESERVED: Final = 128  # lock, log, listeners, a few segments
+DESCRIPTORS_RESERVED: Final = 80  # lock, log, eight a listener, a few segments
 DESCRIPTORS_OF_STORAGES: Final = 3 * FILES_MAX  # more segments, as far as the system allows
 DRAIN_SECONDS: Final = 2.0  # for clients to take their last replies at shutdown
 

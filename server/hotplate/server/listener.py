@@ -24,7 +24,7 @@ _MISSING: Final = frozenset(
 
 # libuv takes one client of a listening descriptor, then hears all others: the last of many that
 # come at once would wait as many passes. So it gets each socket that often.
-DESCRIPTORS_A_SOCKET: Final = 16
+DESCRIPTORS_A_SOCKET: Final = 8
 
 
 class ListenError(Exception):
