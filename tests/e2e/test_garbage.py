@@ -102,9 +102,7 @@ def test_blocks_and_leases_go_without_a_trace(looking: ServerProcess) -> None:
 
 
 def test_a_circle_would_be_found(tmp_path: Path) -> None:
-    made = LOOKING.replace(
-        "    found =", "    circle = []; circle.append(circle); del circle\n    found ="
-    )
+    made = LOOKING.replace("    found =", CIRCLE + "    found =")
     command = [sys.executable, "-c", made, "--port", "0", "--dir", str(tmp_path), *SMALL_STORAGES]
     with ServerProcess("hotplate", command, tmp_path / "log") as server:
         server.wait_ready(re.compile(rb"ready on"), 0)

@@ -46,9 +46,7 @@ LIFE_SECONDS: Final = (0.02, 0.6)  # between ready and killed
 AMID_SECONDS: Final = (0.0, 0.03)  # after a rewrite or a save was begun
 FILLED: Final = 10_000
 STOPS: Final = 0.05  # so many lives end as they should: that, too, must lose nothing
-REWRITES: Final = (
-    0.04  # so many last until the log is rewritten, or starting would take ever longer
-)
+REWRITES: Final = 0.04  # so many last until the log is rewritten: starts would take ever longer
 POLL_SECONDS: Final = 0.02
 # times, parts of tokens that drained, and calls that were refused, which change nothing
 _NOT_KEPT: Final = (b"reset_after_ms", b"refunded", b"limited")

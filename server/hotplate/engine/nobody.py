@@ -1,4 +1,4 @@
-"""The connection of a context that no client is behind: one that has gone, or loading."""
+"""The connection of a context that no client is behind: one that has gone, loading, a script."""
 
 from collections.abc import Callable
 from typing import Final
@@ -7,10 +7,12 @@ from typing import Final
 class NoLink:
     """Nobody at the other end."""
 
-    peer = ""
     local = ""
-    kind = "nobody"
     descriptor = -1
+
+    def __init__(self, kind: str) -> None:
+        self.peer = kind
+        self.kind = kind
 
     def close_now(self) -> None:
         """There is nothing to drop."""
@@ -34,4 +36,4 @@ class NoLink:
         return 0
 
 
-NOBODY: Final = NoLink()
+NOBODY: Final = NoLink("nobody")

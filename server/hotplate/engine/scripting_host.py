@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from hotplate.engine.context import Context, Gate
 from hotplate.engine.gates import call as run_command
 from hotplate.engine.gates import find
+from hotplate.engine.nobody import NoLink
 from hotplate.engine.scripting_packing import (
     BIT_FUNCTIONS,
     double_bytes,
@@ -56,42 +57,12 @@ _OUT_OF_MEMORY: Final = b"OOM command not allowed when used memory > 'maxmemory'
 _INTERNAL_ERROR: Final = b"ERR internal error"
 
 
-class ScriptLink:
-    """The connection of a script's context: nobody is at its other end."""
-
-    peer = "script"
-    local = ""
-    kind = "script"
-    descriptor = -1
-
-    def close_now(self) -> None:
-        """There is nothing to drop."""
-
-    def close(self) -> None:
-        """There is nothing to close."""
-
-    def hold(self, release: Callable[[], None]) -> None:
-        """What a script was answered is copied at once."""
-        release()
-
-    def push(self, frames: bytes) -> None:
-        """A script subscribes to nothing."""
-
-    def output_bytes(self) -> int:
-        """Nothing waits."""
-        return 0
-
-    def query_bytes(self) -> int:
-        """Nothing waits."""
-        return 0
-
-
 class Caller:
     """The running script as a client of the engine."""
 
     def __init__(self, engine: "Engine") -> None:
         self._engine = engine
-        self.ctx = Context(engine, 0, ScriptLink(), 0)
+        self.ctx = Context(engine, 0, NoLink("script"), 0)
         self.ctx.deny_blocking = True
         self.forbidden = _NEVER  # flags of commands that need a second look
         self.seen_flags = 0  # of the commands that ran
